@@ -1,0 +1,66 @@
+//! Base45 (RFC 9285) between buffers of known size: no heap for secrets, and one text for each value.
+
+/// The alphabet of RFC 9285 section 4.2, which is QR's alphanumeric mode.
+const ALPHABET: &[u8; 45] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
+
+/// Characters of the encoding of `bytes` bytes.
+pub(crate) const fn encoded_len(bytes: usize) -> usize {
+    bytes / 2 * 3 + bytes % 2 * 2
+}
+
+/// Appends the encoding of `bytes` to `text`.
+pub(crate) fn encode_into(bytes: &[u8], text: &mut String) {
+    let mut push = |value: u32| text.push(char::from(ALPHABET[value as usize % 45]));
+    for chunk in bytes.chunks(2) {
+        match *chunk {
+            [a, b] => {
+                let value = u32::from(a) * 256 + u32::from(b);
+                push(value);
+                push(value / 45);
+                push(value / 2_025);
+            }
+            [a] => {
+                push(u32::from(a));
+                push(u32::from(a) / 45);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Decodes `text` into exactly `bytes`; `None` on another length, a foreign character, or a group out of range.
+#[must_use]
+pub(crate) fn decode_into(text: &[u8], bytes: &mut [u8]) -> Option<()> {
+    if text.len() != encoded_len(bytes.len()) {
+        return None;
+    }
+    for (group, chunk) in text.chunks(3).zip(bytes.chunks_mut(2)) {
+        let mut value = 0;
+        for &character in group.iter().rev() {
+            value = value * 45 + digit(character)?;
+        }
+        match chunk {
+            [a, b] => [*a, *b] = u16::try_from(value).ok()?.to_be_bytes(),
+            [a] => *a = u8::try_from(value).ok()?,
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+fn digit(character: u8) -> Option<u32> {
+    Some(match character {
+        b'0'..=b'9' => u32::from(character - b'0'),
+        b'A'..=b'Z' => u32::from(character - b'A') + 10,
+        b' ' => 36,
+        b'$' => 37,
+        b'%' => 38,
+        b'*' => 39,
+        b'+' => 40,
+        b'-' => 41,
+        b'.' => 42,
+        b'/' => 43,
+        b':' => 44,
+        _ => return None,
+    })
+}
