@@ -1,0 +1,5 @@
+//! Services and callers over real connections.
+
+mod fixture;
+mod limits;
+mod trust;
