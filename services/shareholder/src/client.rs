@@ -1,0 +1,247 @@
+//! Pseudonyms from one's own share and other holders' answers.
+
+mod batch;
+mod fault;
+mod holders;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use lanyard_core::identity::IdentityKey;
+use lanyard_core::oprf::{OprfError, Pseudonym};
+use lanyard_core::threshold::{KeyShare, PublicShares, ShareIndex, ThresholdError};
+use lanyard_env::Env;
+use thiserror::Error;
+use tonic::transport::Channel;
+
+use self::batch::Inputs;
+use self::holders::Holders;
+use crate::purpose::Purpose;
+
+pub use self::fault::{Fault, FaultKind};
+
+/// The most elements of a batch.
+pub const MAX_ELEMENTS: usize = 4_096;
+/// Batches are filled up to a multiple of this, so that their sizes say little.
+pub const PADDING: usize = 64;
+/// Batches of a large job are not made smaller than this: each costs one proof and one durable count.
+const MIN_LARGE_BATCH: usize = 1_024;
+
+/// Another holder, and how to reach it.
+#[derive(Clone)]
+pub struct Holder {
+    /// Its place among the shares.
+    pub index: ShareIndex,
+    /// Its party, for messages.
+    pub name: String,
+    /// A connection to its key share service.
+    pub channel: Channel,
+}
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a holder has for one batch.
+    pub timeout: Duration,
+    /// How long a holder that could not be reached is asked last.
+    pub unreachable_pause: Duration,
+    /// How long a holder that misbehaved is not asked at all.
+    pub misbehaved_pause: Duration,
+    /// How many batches are under way at once: they bound memory, about 2 MB each.
+    pub concurrency: usize,
+}
+
+impl Default for Settings {
+    /// 20 s a batch, pauses of 5 s and 10 min, two batches a core.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(20),
+            unreachable_pause: Duration::from_secs(5),
+            misbehaved_pause: Duration::from_secs(600),
+            concurrency: 2 * cores(),
+        }
+    }
+}
+
+/// Why pseudonyms are not computed. Batches that were finished before have been handed over.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PseudonymError {
+    /// Own share, public shares and holders do not fit together.
+    #[error(transparent)]
+    Setup(#[from] ThresholdError),
+    /// Too few holders are left; each one's fault is named.
+    #[error("{needed} other share holders are needed, too few answered: {}", listed(.faults))]
+    NotEnoughHolders {
+        /// How many have to answer.
+        needed: usize,
+        /// What went wrong with each.
+        faults: Vec<Fault>,
+    },
+    /// A holder's quota for the purpose is used up. Another holder is not asked instead: quotas are there to bind.
+    #[error(
+        "share holder {holder}: quota for {purpose} used up, {remaining} evaluations left (with padding); \
+         raise it in the manifest"
+    )]
+    QuotaExceeded {
+        /// Which holder.
+        holder: String,
+        /// What for.
+        purpose: Purpose,
+        /// Evaluations left.
+        remaining: u64,
+    },
+    /// An identity key cannot be evaluated.
+    #[error("identity key: {0}")]
+    Input(#[from] OprfError),
+    /// The service is stopping.
+    #[error("stopped while computing pseudonyms; start it again")]
+    Stopped,
+}
+
+fn listed(faults: &[Fault]) -> String {
+    match faults {
+        [] => "no other holder is known".to_owned(),
+        _ => faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// A finished part of a job.
+pub struct Finished {
+    /// The place of its first identity key among those given.
+    pub first: usize,
+    /// One pseudonym for each identity key from there.
+    pub pseudonyms: Vec<Pseudonym>,
+}
+
+/// Computes pseudonyms. Cloning is cheap; clones share what they know of the holders.
+#[derive(Clone)]
+pub struct Pseudonymiser {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    own: KeyShare,
+    public: PublicShares,
+    holders: Holders,
+    settings: Settings,
+}
+
+impl Pseudonymiser {
+    /// Combines the own share with the answers of `holders`, preferred in the order given.
+    ///
+    /// # Errors
+    /// [`PseudonymError::Setup`] if the own share does not fit the public shares, or a holder has none, is oneself, or
+    /// stands twice.
+    pub fn new(
+        env: Env,
+        own: KeyShare,
+        public: PublicShares,
+        holders: Vec<Holder>,
+        settings: Settings,
+    ) -> Result<Self, PseudonymError> {
+        own.check(&public)?;
+        let mut known = vec![own.index()];
+        for Holder { index, .. } in &holders {
+            public.get(*index)?;
+            if known.contains(index) {
+                return Err(ThresholdError::Duplicate { index: *index }.into());
+            }
+            known.push(*index);
+        }
+        let holders = Holders::new(holders, settings);
+        Ok(Self { inner: Arc::new(Inner { env, own, public, holders, settings }) })
+    }
+
+    /// One pseudonym for each identity key, in their order. If it fails, what was computed is lost and stays counted;
+    /// for large jobs see [`Pseudonymiser::for_each_batch`].
+    ///
+    /// # Errors
+    /// [`PseudonymError`].
+    pub async fn pseudonyms(
+        &self,
+        purpose: Purpose,
+        keys: &[IdentityKey],
+    ) -> Result<Vec<Pseudonym>, PseudonymError> {
+        let mut parts = Vec::new();
+        self.for_each_batch(purpose, keys, |finished| parts.push(finished)).await?;
+        parts.sort_unstable_by_key(|part: &Finished| part.first);
+        Ok(parts.into_iter().flat_map(|part| part.pseudonyms).collect())
+    }
+
+    /// Hands over pseudonyms batch by batch as they are finished, in any order: to show progress and to store them.
+    ///
+    /// # Errors
+    /// [`PseudonymError`], once the batches under way have ended; those that succeeded have been handed over.
+    pub async fn for_each_batch(
+        &self,
+        purpose: Purpose,
+        keys: &[IdentityKey],
+        mut on_batch: impl FnMut(Finished),
+    ) -> Result<(), PseudonymError> {
+        let size = batch_size(keys.len(), cores());
+        let mut waiting = (0_usize..).step_by(size).zip(keys.chunks(size));
+        let mut under_way = futures::stream::FuturesUnordered::new();
+        let mut failure = None;
+        loop {
+            while failure.is_none() && under_way.len() < self.inner.settings.concurrency.max(1) {
+                let Some((first, keys)) = waiting.next() else { break };
+                let (inner, inputs) = (Arc::clone(&self.inner), Inputs::copy(keys));
+                under_way.push(async move { (first, batch::run(inner, purpose, inputs).await) });
+            }
+            match under_way.next().await {
+                Some((first, Ok(pseudonyms))) => on_batch(Finished { first, pseudonyms }),
+                Some((_, Err(error))) => failure = failure.or(Some(error)),
+                None => return failure.map_or(Ok(()), Err),
+            }
+        }
+    }
+
+    /// The last fault of each holder that had one, in order of preference.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.inner.holders.faults()
+    }
+
+    /// How many evaluations a job of `count` identity keys is counted as: its batches with their padding.
+    #[must_use]
+    pub fn counted_evaluations(count: usize) -> u64 {
+        let size = batch_size(count, cores());
+        let (full, rest) = (count / size, count % size);
+        (full * size + rest.next_multiple_of(PADDING)) as u64
+    }
+}
+
+/// A multiple of the padding. Large jobs use all cores; beyond that, bigger batches are cheaper.
+fn batch_size(count: usize, cores: usize) -> usize {
+    let share = count.div_ceil(cores).next_multiple_of(PADDING);
+    share.clamp(MIN_LARGE_BATCH, MAX_ELEMENTS)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_padded_whole_and_bounded() {
+        for count in [0, 1, 63, 64, 1_025, 4_096, 8_193, 150_000] {
+            for cores in [1, 2, 7, 64] {
+                let size = batch_size(count, cores);
+                assert_eq!(size % PADDING, 0, "{count} keys on {cores} cores");
+                assert!((MIN_LARGE_BATCH..=MAX_ELEMENTS).contains(&size));
+            }
+        }
+        assert_eq!(batch_size(150_000, 2), MAX_ELEMENTS);
+        assert_eq!(batch_size(4_000, 2), 2_048);
+        assert_eq!(Pseudonymiser::counted_evaluations(0), 0);
+        assert_eq!(Pseudonymiser::counted_evaluations(1), 64);
+        assert_eq!(Pseudonymiser::counted_evaluations(65), 128);
+    }
+}

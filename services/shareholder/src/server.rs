@@ -1,0 +1,243 @@
+//! The key share service.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lanyard_core::ids::{Authority, Hash};
+use lanyard_core::oprf::{BlindedElement, EvaluationElement, MAX_BATCH};
+use lanyard_core::threshold::{KeyShare, PublicShares, Quorum, ShareIndex, ThresholdError};
+use lanyard_env::Env;
+use lanyard_transport::{PartyName, PeerId, Role, caller, status};
+use lanyard_wire::pseudonym::v1 as wire;
+use lanyard_wire::pseudonym::v1::key_share_service_server::{
+    KeyShareService, KeyShareServiceServer,
+};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::ledger::{BatchId, Charge, Ledger, LedgerError};
+use crate::purpose::{Purpose, QuotaSource};
+
+/// Bytes of the largest request, with room for its small fields.
+const MAX_REQUEST: usize = MAX_BATCH * BlindedElement::SIZE + 4_096;
+
+/// Batches that wait for a core before further ones are turned away.
+const MAX_WAITING: usize = 64;
+
+/// Stable reasons in `google.rpc.ErrorInfo`, beside those of [`lanyard_transport::status`].
+pub mod reason {
+    /// The caller's quota for the purpose is used up; metadata `asked` and `remaining` say how far.
+    pub const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
+    /// A batch id came again with other elements.
+    pub const BATCH_REUSED: &str = "BATCH_REUSED";
+    /// This caller may not ask for this purpose.
+    pub const PURPOSE_NOT_ALLOWED: &str = "PURPOSE_NOT_ALLOWED";
+    /// The count could not be made durable; nothing was counted or answered.
+    pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
+}
+
+/// Why a share cannot be served.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The share is not the one that the public shares know.
+    #[error("the key share does not fit the public shares: {0}; both must be of one ceremony")]
+    Share(#[from] ThresholdError),
+}
+
+/// What a holder serves.
+pub struct HolderSetup {
+    /// The outside world.
+    pub env: Env,
+    /// The holder's own party, whose operators may read the counters.
+    pub party: PartyName,
+    /// The share.
+    pub share: KeyShare,
+    /// The public shares of the same key.
+    pub public: PublicShares,
+    /// Where evaluations are counted.
+    pub ledger: Ledger,
+    /// This holder's limits in the newest manifest.
+    pub quotas: QuotaSource,
+}
+
+/// The key share service over one share. Clones serve the same share.
+#[derive(Clone)]
+pub struct KeyShareServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    setup: HolderSetup,
+    /// One batch a core: evaluation is nothing but arithmetic.
+    cores: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl KeyShareServer {
+    /// Serves a share that fits its public shares.
+    ///
+    /// # Errors
+    /// [`SetupError::Share`].
+    pub fn new(setup: HolderSetup) -> Result<Self, SetupError> {
+        setup.share.check(&setup.public)?;
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let waiting = Arc::new(Semaphore::new(cores + MAX_WAITING));
+        let cores = Arc::new(Semaphore::new(cores));
+        Ok(Self { inner: Arc::new(Inner { setup, cores, waiting }) })
+    }
+
+    /// The tonic service, its message sizes limited.
+    #[must_use]
+    pub fn into_service(self) -> KeyShareServiceServer<Self> {
+        KeyShareServiceServer::new(self).max_decoding_message_size(MAX_REQUEST)
+    }
+}
+
+#[tonic::async_trait]
+impl KeyShareService for KeyShareServer {
+    async fn evaluate(
+        &self,
+        request: Request<wire::EvaluateRequest>,
+    ) -> Result<Response<wire::EvaluateResponse>, Status> {
+        let purpose = Purpose::from_wire(request.get_ref().purpose)
+            .ok_or_else(|| malformed("purpose: unspecified or unknown"))?;
+        let caller = permitted(caller(&request)?, purpose)?;
+        let inner = Arc::clone(&self.inner);
+        let Ok(place) = Arc::clone(&inner.waiting).try_acquire_owned() else {
+            let message = "too many batches wait for this share holder; try again in a second";
+            return Err(status::error(Code::ResourceExhausted, status::OVERLOADED, message));
+        };
+        let core = Arc::clone(&inner.cores).acquire_owned().await;
+        let core = core.map_err(|_| Status::unavailable("the share holder is stopping"))?;
+        let request = request.into_inner();
+        let work = move || {
+            // Kept until the work is done, which goes on also if the caller has gone.
+            let _held = (place, core);
+            inner.evaluate(caller, purpose, &request)
+        };
+        let answer = tokio::task::spawn_blocking(work).await;
+        answer.map_err(|error| status::internal(&error))?.map(Response::new)
+    }
+
+    async fn get_usage(
+        &self,
+        request: Request<wire::GetUsageRequest>,
+    ) -> Result<Response<wire::GetUsageResponse>, Status> {
+        let setup = &self.inner.setup;
+        let peer = caller(&request)?;
+        if peer.party() != setup.party || peer.role() != Role::Operator {
+            let message = "only operators of the holder's own party may read its counters";
+            return Err(status::error(Code::PermissionDenied, status::NOT_ALLOWED, message));
+        }
+        let usages = (setup.quotas)()
+            .into_iter()
+            .map(|limit| wire::Usage {
+                caller: limit.caller.name().to_owned(),
+                purpose: wire::Purpose::from(limit.purpose).into(),
+                used: setup.ledger.used(limit.caller, limit.purpose),
+                quota: limit.evaluations,
+            })
+            .collect();
+        Ok(Response::new(wire::GetUsageResponse { usages }))
+    }
+}
+
+impl Inner {
+    /// Everything is parsed before it is counted, and counted before it is answered.
+    fn evaluate(
+        &self,
+        caller: Authority,
+        purpose: Purpose,
+        request: &wire::EvaluateRequest,
+    ) -> Result<wire::EvaluateResponse, Status> {
+        let HolderSetup { env, share, ledger, quotas, .. } = &self.setup;
+        let batch_id = BatchId::try_from(request.batch_id.as_slice())
+            .map_err(|_| malformed("batch_id: 16 bytes expected"))?;
+        let quorum = self.quorum(&request.quorum)?;
+        let weighted = share.for_quorum(&quorum).map_err(|error| malformed(&error))?;
+        let blinded = BlindedElement::parse_batch(&request.blinded_elements)
+            .map_err(|error| malformed(&error))?;
+
+        let quota = quotas()
+            .iter()
+            .find(|limit| (limit.caller, limit.purpose) == (caller, purpose))
+            .map_or(0, |limit| limit.evaluations);
+        let digest = Hash::from(blake3::hash(&request.blinded_elements));
+        let elements = blinded.len() as u64;
+        let Charge { remaining, is_retry } = ledger
+            .charge((caller, purpose), batch_id, digest, elements, quota)
+            .map_err(|error| uncharged(&error))?;
+        tracing::debug!(%caller, %purpose, elements, remaining, is_retry, "evaluating");
+
+        let evaluated =
+            weighted.evaluate(&blinded, &mut env.rng()).map_err(|error| malformed(&error))?;
+        Ok(wire::EvaluateResponse {
+            index: evaluated.index.get().into(),
+            evaluated_elements: EvaluationElement::encode_batch(&evaluated.elements),
+            proof: evaluated.proof.to_bytes().to_vec(),
+            remaining,
+        })
+    }
+
+    fn quorum(&self, indices: &[u32]) -> Result<Quorum, Status> {
+        let holders = indices
+            .iter()
+            .map(|index| u8::try_from(*index).ok().and_then(|index| ShareIndex::new(index).ok()))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| malformed("quorum: share indices run from 1 to 255"))?;
+        self.setup.public.quorum(&holders).map_err(|error| malformed(&error))
+    }
+}
+
+/// Each purpose belongs to the service of one authority.
+fn permitted(peer: &PeerId, purpose: Purpose) -> Result<Authority, Status> {
+    let caller = match peer.party() {
+        PartyName::Committee => Some(Authority::Committee),
+        PartyName::Police => Some(Authority::Police),
+        _ => None,
+    };
+    match caller {
+        Some(caller) if peer.role() == Role::Service && caller == purpose.caller() => Ok(caller),
+        _ => {
+            let message = format!(
+                "{peer} may not ask for {purpose}: it is for the service of the {}",
+                purpose.caller()
+            );
+            Err(status::error(Code::PermissionDenied, reason::PURPOSE_NOT_ALLOWED, message))
+        }
+    }
+}
+
+fn uncharged(error: &LedgerError) -> Status {
+    match error {
+        LedgerError::QuotaExceeded { asked, remaining, .. } => {
+            tracing::warn!(%error, "batch refused");
+            let metadata = [("asked", asked), ("remaining", remaining)]
+                .map(|(key, value)| (key.to_owned(), value.to_string()));
+            let details = ErrorDetails::with_error_info(
+                reason::QUOTA_EXCEEDED,
+                status::DOMAIN,
+                HashMap::from(metadata),
+            );
+            Status::with_error_details(Code::ResourceExhausted, error.to_string(), details)
+        }
+        LedgerError::BatchReused { .. } => {
+            status::error(Code::InvalidArgument, reason::BATCH_REUSED, error.to_string())
+        }
+        // The details name files: they are for the holder's own log.
+        _ => {
+            tracing::error!(%error, "evaluations cannot be counted");
+            let message = "this share holder cannot count evaluations now; ask another";
+            status::error(Code::Unavailable, reason::STORE_UNAVAILABLE, message)
+        }
+    }
+}
+
+fn malformed(problem: impl fmt::Display) -> Status {
+    status::malformed(problem.to_string())
+}

@@ -1,0 +1,246 @@
+//! Pseudonyms through honest, lying, silent and missing holders.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lanyard_core::threshold::ThresholdError;
+use lanyard_shareholder::{
+    FaultKind, Finished, PADDING, PseudonymError, Pseudonymiser, Purpose, Settings,
+};
+use lanyard_transport::PartyName;
+use support::{Cheat, Committee, Dealer, TestHolder, assert_same, people};
+
+const ENROLMENT: Purpose = Purpose::Enrolment;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_pair_of_shares_gives_what_the_whole_key_would() {
+    let mut committee = Committee::new();
+    let keys = people(70);
+    let expected = committee.dealer.expected(&keys);
+    for _ in 0..2 {
+        let computed = committee.pseudonymiser().pseudonyms(ENROLMENT, &keys).await.unwrap();
+        assert_same(&computed, &expected);
+        committee.holders.reverse();
+    }
+    // The third pair: police and trustee, without the committee.
+    let dealer = &committee.dealer;
+    let trustee = committee.holders.iter().find(|(holder, _)| holder.index == 3).unwrap();
+    let net = support::Net::serve(
+        support::Wrapped::honest(trustee.0.server(dealer)),
+        support::service(PartyName::Police),
+    );
+    let holder = lanyard_shareholder::Holder {
+        index: lanyard_core::threshold::ShareIndex::new(3).unwrap(),
+        name: "trustee".to_owned(),
+        channel: net.channel(),
+    };
+    let (own, public) = (dealer.share(2), dealer.public());
+    let settings = Settings::default();
+    let police = Pseudonymiser::new(dealer.env.clone(), own, public, vec![holder], settings);
+    let computed = police.unwrap().pseudonyms(Purpose::Watchlist, &keys).await.unwrap();
+    assert_same(&computed, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_preferred_holder_alone_is_asked_for_padded_batches() {
+    let committee = Committee::new();
+    let keys = people(65);
+    committee.pseudonymiser().pseudonyms(ENROLMENT, &keys).await.unwrap();
+    let [trustee, police] = &committee.holders[..] else { unreachable!() };
+    assert_eq!(trustee.0.used(ENROLMENT), 128);
+    assert_eq!(police.0.used(ENROLMENT), 0);
+    assert!(committee.pseudonymiser().pseudonyms(ENROLMENT, &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cheat_is_named_left_out_and_replaced() {
+    let keys = people(3);
+    let other = Dealer::new(2, 3);
+    let elsewhere = TestHolder::new(3, PartyName::Trustee);
+    let cheats = [
+        ("other share", Cheat::OtherShare(elsewhere.server(&other))),
+        ("wrong index", Cheat::WrongIndex),
+        ("identity", Cheat::Identity),
+        ("non-canonical", Cheat::NonCanonical),
+        ("truncated", Cheat::Truncated),
+        ("one less", Cheat::OneLess),
+        ("one more", Cheat::OneMore),
+        ("swapped", Cheat::Swapped),
+        ("empty", Cheat::Empty),
+        ("proof truncated", Cheat::ProofTruncated),
+        ("proof of other", Cheat::ProofOfOther),
+    ];
+    for (name, cheat) in cheats {
+        let mut committee = Committee::new();
+        let expected = committee.dealer.expected(&keys);
+        let calls = committee.corrupt(0, cheat);
+        let pseudonymiser = committee.pseudonymiser();
+        for _ in 0..2 {
+            let computed = pseudonymiser.pseudonyms(ENROLMENT, &keys).await;
+            assert_same(&computed.unwrap_or_else(|error| panic!("{name}: {error}")), &expected);
+        }
+        assert_eq!(*calls.lock().unwrap(), 1, "{name}: it is not asked again");
+        let faults = pseudonymiser.faults();
+        assert_eq!(faults.len(), 1, "{name}");
+        assert_eq!((faults[0].holder.as_str(), faults[0].index.get()), ("trustee", 3), "{name}");
+        assert!(faults[0].is_misbehaviour(), "{name}: {}", faults[0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nobody_left_every_fault_is_named() {
+    let mut committee = Committee::new();
+    committee.corrupt(0, Cheat::WrongIndex);
+    committee.holders[1].1.set_down(true);
+    let pseudonymiser = committee.pseudonymiser();
+    for _ in 0..2 {
+        let error = pseudonymiser.pseudonyms(ENROLMENT, &people(1)).await.err().unwrap();
+        let text = error.to_string();
+        let PseudonymError::NotEnoughHolders { needed: 1, faults } = error else {
+            panic!("{text}")
+        };
+        let kinds: Vec<_> = faults.iter().map(|fault| (&*fault.holder, &fault.kind)).collect();
+        assert_eq!(kinds.len(), 2, "{text}");
+        assert!(text.contains("trustee (share 3): misbehaves"), "{text}");
+        assert!(text.contains("police (share 2): not reached"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_is_down_is_replaced_and_used_again_later() {
+    let mut committee = Committee::new();
+    committee.settings.unreachable_pause = Duration::from_millis(50);
+    committee.holders[0].1.set_down(true);
+    let keys = people(2);
+    let expected = committee.dealer.expected(&keys);
+    let pseudonymiser = committee.pseudonymiser();
+    assert_same(&pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap(), &expected);
+    let [(trustee, net), (police, _)] = &committee.holders[..] else { unreachable!() };
+    assert_eq!((trustee.used(ENROLMENT), police.used(ENROLMENT)), (0, 64));
+    assert!(!pseudonymiser.faults()[0].is_misbehaviour());
+
+    net.set_down(false);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_same(&pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap(), &expected);
+    assert_eq!((trustee.used(ENROLMENT), police.used(ENROLMENT)), (64, 64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_holder_is_replaced_after_the_timeout() {
+    let mut committee = Committee::new();
+    committee.settings.timeout = Duration::from_millis(300);
+    committee.corrupt(0, Cheat::Silent);
+    let keys = people(2);
+    let pseudonymiser = committee.pseudonymiser();
+    let computed = pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap();
+    assert_same(&computed, &committee.dealer.expected(&keys));
+    assert!(matches!(pseudonymiser.faults()[0].kind, FaultKind::Unreachable { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_with_a_full_disk_answers_nothing_and_is_replaced() {
+    let committee = Committee::new();
+    let (trustee, _) = &committee.holders[0];
+    trustee.disk.full.store(true, Ordering::SeqCst);
+    let keys = people(2);
+    let computed = committee.pseudonymiser().pseudonyms(ENROLMENT, &keys).await.unwrap();
+    assert_same(&computed, &committee.dealer.expected(&keys));
+    assert_eq!(trustee.used(ENROLMENT), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_up_quota_ends_the_job_and_keeps_what_was_finished() {
+    let mut committee = Committee::new();
+    committee.settings.concurrency = 1;
+    let (trustee, _) = &committee.holders[0];
+    trustee.quota.store(1_024 + PADDING as u64 - 1, Ordering::SeqCst);
+    let keys = people(1_025);
+    let expected = committee.dealer.expected(&keys);
+    let pseudonymiser = committee.pseudonymiser();
+    let mut finished: Vec<Finished> = Vec::new();
+    let job = pseudonymiser.for_each_batch(ENROLMENT, &keys, |part| finished.push(part));
+    let error = job.await.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            PseudonymError::QuotaExceeded { holder, purpose: ENROLMENT, remaining: 63 }
+                if holder == "trustee"
+        ),
+        "{error}"
+    );
+    assert_eq!((finished.len(), finished[0].first), (1, 0));
+    assert_same(&finished[0].pseudonyms, &expected[..1_024]);
+    let (police, _) = &committee.holders[1];
+    assert_eq!((trustee.used(ENROLMENT), police.used(ENROLMENT)), (1_024, 0));
+
+    trustee.quota.fetch_add(1, Ordering::SeqCst);
+    let rest = pseudonymiser.pseudonyms(ENROLMENT, &keys[1_024..]).await.unwrap();
+    assert_same(&rest, &expected[1_024..]);
+    assert_eq!(trustee.used(ENROLMENT), 1_088);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_finish_in_any_order_and_come_back_in_theirs() {
+    let committee = Committee::new();
+    let keys = people(2_100);
+    let mut places = Vec::new();
+    let pseudonymiser = committee.pseudonymiser();
+    let on_batch = |part: Finished| places.push((part.first, part.pseudonyms.len()));
+    pseudonymiser.for_each_batch(ENROLMENT, &keys, on_batch).await.unwrap();
+    places.sort_unstable();
+    let ends: Vec<_> = places.iter().map(|(first, count)| first + count).collect();
+    assert_eq!(ends.last(), Some(&2_100));
+    assert!(places.iter().skip(1).map(|place| &place.0).eq(&ends[..ends.len() - 1]));
+    let computed = pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap();
+    assert_same(&computed, &committee.dealer.expected(&keys));
+    let counted = 2 * Pseudonymiser::counted_evaluations(2_100);
+    assert_eq!(committee.holders[0].0.used(ENROLMENT), counted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_of_five_go_on_when_one_cheats_and_one_is_down() {
+    let holders = [
+        TestHolder::new(2, PartyName::Police),
+        TestHolder::new(3, PartyName::Trustee),
+        TestHolder::new(4, PartyName::Sponsor),
+        TestHolder::new(5, PartyName::Gate),
+    ];
+    let mut committee = Committee::of(Dealer::new(3, 5), holders);
+    committee.corrupt(0, Cheat::Swapped);
+    committee.holders[2].1.set_down(true);
+    let keys = people(2);
+    let pseudonymiser = committee.pseudonymiser();
+    let computed = pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap();
+    assert_same(&computed, &committee.dealer.expected(&keys));
+    let blamed: Vec<_> = pseudonymiser.faults().iter().map(|fault| fault.index.get()).collect();
+    assert_eq!(blamed, [2, 4]);
+    // Asked with each quorum, counted once: the batch keeps its name.
+    assert_eq!(committee.holders[1].0.used(ENROLMENT), 64);
+}
+
+#[tokio::test]
+async fn shares_and_holders_that_do_not_fit_are_refused() {
+    let committee = Committee::new();
+    let dealer = &committee.dealer;
+    let make = |own, holders: &[usize]| {
+        let channel = committee.holders[0].1.channel();
+        let holders = holders.iter().map(|index| lanyard_shareholder::Holder {
+            index: lanyard_core::threshold::ShareIndex::new(*index as u8).unwrap(),
+            name: "x".to_owned(),
+            channel: channel.clone(),
+        });
+        let (env, public) = (dealer.env.clone(), dealer.public());
+        match Pseudonymiser::new(env, own, public, holders.collect(), Settings::default()) {
+            Err(PseudonymError::Setup(error)) => Some(error),
+            _ => None,
+        }
+    };
+    let foreign = Dealer::new(2, 3).share(1);
+    assert!(matches!(make(foreign, &[2]), Some(ThresholdError::Mismatch { .. })));
+    assert!(matches!(make(dealer.share(1), &[1]), Some(ThresholdError::Duplicate { .. })));
+    assert!(matches!(make(dealer.share(1), &[2, 2]), Some(ThresholdError::Duplicate { .. })));
+    assert!(matches!(make(dealer.share(1), &[4]), Some(ThresholdError::Unknown { .. })));
+    assert!(make(dealer.share(1), &[3, 2]).is_none());
+}

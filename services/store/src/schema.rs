@@ -1,0 +1,58 @@
+//! Schema steps: applied in order, once each, all in one transaction.
+
+use crate::{Store, StoreError};
+use sqlx::AssertSqlSafe;
+
+/// Every store has these.
+const COMMON: &str = "
+CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+CREATE TABLE audit (
+    sequence BIGINT PRIMARY KEY,
+    time_millis BIGINT NOT NULL,
+    operator TEXT NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    change_id BIGINT NOT NULL
+);
+CREATE INDEX audit_subject ON audit (subject)";
+
+/// The steps of one party's schema. Steps are only ever appended.
+pub struct Schema {
+    steps: &'static [&'static str],
+}
+
+impl Schema {
+    /// A schema; each step is one or more statements separated by `;`.
+    #[must_use]
+    pub const fn new(steps: &'static [&'static str]) -> Self {
+        Self { steps }
+    }
+
+    pub(crate) async fn apply(&self, store: &Store) -> Result<(), StoreError> {
+        let mut transaction = store.begin().await?;
+        sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+            .execute(&mut *transaction)
+            .await?;
+        let found: Option<(i64,)> = sqlx::query_as("SELECT MAX(version) FROM schema_version HAVING MAX(version) > 0")
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let found = found.map_or(0, |(version,)| version);
+        let steps = || [COMMON].into_iter().chain(self.steps.iter().copied());
+        let known = steps().count() as i64;
+        if found > known {
+            return Err(StoreError::Newer { found, known });
+        }
+        for (version, step) in (1..).zip(steps()).skip(found as usize) {
+            let step = step.replace("BYTES", store.engine().bytes_type());
+            for statement in step.split(';').map(str::trim).filter(|s| !s.is_empty()) {
+                sqlx::query(AssertSqlSafe(statement)).execute(&mut *transaction).await?;
+            }
+            sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+                .bind(version)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}

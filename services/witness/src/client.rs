@@ -1,0 +1,230 @@
+//! Asking witnesses.
+
+mod exchange;
+mod route;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, Stream};
+use lanyard_core::checkpoint::VerifiedCheckpoint;
+use lanyard_core::cosignature::VerifiedCosignature;
+use lanyard_core::ids::Timestamp;
+use lanyard_core::log::ConsistencyProof;
+use lanyard_core::note::{KeyName, VerifyingKey};
+use lanyard_env::Env;
+use thiserror::Error;
+use tokio::time::Instant;
+
+pub use self::route::{Route, RouteError};
+
+/// Proves that the checkpoint extends the log's first so many leaves; `None` if the log cannot.
+pub type ProofSource = Arc<dyn Fn(u64) -> Option<ConsistencyProof> + Send + Sync>;
+
+/// A witness to ask.
+#[derive(Clone)]
+pub struct WitnessPeer {
+    /// Its key in the manifest.
+    pub key: VerifyingKey,
+    /// How to reach it.
+    pub route: Route,
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// For one witness's answer to one checkpoint.
+    pub timeout: Duration,
+    /// After a failure, before the witness is asked again; doubled with each further failure.
+    pub first_pause: Duration,
+    /// The longest such pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for Timing {
+    /// 1 s, pauses from 1 s to 5 s: a witness that comes back is used within two or three ticks.
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        Self { timeout: second, first_pause: second, longest_pause: 5 * second }
+    }
+}
+
+/// Why a witness's cosignature did not come.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WitnessFault {
+    /// It failed lately and is left alone for a while.
+    #[error("not asked: it failed lately")]
+    Paused,
+    /// It was not reached.
+    #[error("not reached: {reason}")]
+    Unreachable {
+        /// The transport's reason.
+        reason: String,
+    },
+    /// It did not answer in time.
+    #[error("no answer within {} ms", timeout.as_millis())]
+    TimedOut {
+        /// How long it had.
+        timeout: Duration,
+    },
+    /// It knows a larger checkpoint of this log: the log has gone back, as after a restored backup. Do not sign.
+    #[error("it has cosigned size {size} of this log, which is ahead of this checkpoint")]
+    Ahead {
+        /// The size that it cosigned.
+        size: u64,
+    },
+    /// It knows another root of this size: the log is forked. Do not sign.
+    #[error("it has cosigned another root of size {size}: the log is forked")]
+    Forked {
+        /// The size of both.
+        size: u64,
+    },
+    /// The log cannot prove consistency with what the witness knows.
+    #[error("the log has no proof from size {old}")]
+    NoProof {
+        /// The size that the witness knows.
+        old: u64,
+    },
+    /// It refuses, or answers something that the protocol does not know.
+    #[error("answered status {status}: {answer}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The first line of its answer.
+        answer: String,
+    },
+    /// Its answer carries no cosignature of its own, or one that does not verify.
+    #[error("answered without a valid cosignature of its own")]
+    NotCosigned,
+}
+
+/// What became of one witness.
+pub struct Answer {
+    /// The witness.
+    pub witness: KeyName,
+    /// Its cosignature, verified, or why there is none.
+    pub result: Result<VerifiedCosignature, WitnessFault>,
+}
+
+/// How a witness does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessStatus {
+    /// The witness.
+    pub witness: KeyName,
+    /// The largest size that it is known to have cosigned.
+    pub size: u64,
+    /// The time of its last cosignature.
+    pub time: Option<Timestamp>,
+    /// Why the last one did not come, unless it came.
+    pub fault: Option<WitnessFault>,
+}
+
+/// The witnesses of one log. Cloning is cheap; clones share what they know.
+#[derive(Clone)]
+pub struct WitnessSet {
+    env: Env,
+    timing: Timing,
+    members: Arc<[Arc<Member>]>,
+}
+
+struct Member {
+    peer: WitnessPeer,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    size: u64,
+    time: Option<Timestamp>,
+    fault: Option<WitnessFault>,
+    pause: Duration,
+    paused_until: Option<Instant>,
+}
+
+impl WitnessSet {
+    /// A set that has asked nothing yet.
+    #[must_use]
+    pub fn new(env: Env, peers: Vec<WitnessPeer>, timing: Timing) -> Self {
+        let member = |peer| Arc::new(Member { peer, state: Mutex::default() });
+        Self { env, timing, members: peers.into_iter().map(member).collect() }
+    }
+
+    /// Asks all witnesses at once to cosign `checkpoint`; answers come as they arrive, one a witness. Dropping the
+    /// stream gives up on the rest. `prove` may be called for each witness, with the size that it knows.
+    pub fn cosign(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+        prove: &ProofSource,
+    ) -> impl Stream<Item = Answer> + Send + use<> {
+        let checkpoint = Arc::new(checkpoint.clone());
+        let asked: FuturesUnordered<_> = self
+            .members
+            .iter()
+            .map(|member| {
+                let (set, member) = (self.clone(), Arc::clone(member));
+                let (checkpoint, prove) = (Arc::clone(&checkpoint), Arc::clone(prove));
+                async move { set.ask(&member, &checkpoint, &prove).await }
+            })
+            .collect();
+        asked
+    }
+
+    /// How each witness does.
+    #[must_use]
+    pub fn status(&self) -> Vec<WitnessStatus> {
+        let status = |member: &Arc<Member>| {
+            let State { size, time, fault, .. } = member.state().clone();
+            WitnessStatus { witness: member.peer.key.name().clone(), size, time, fault }
+        };
+        self.members.iter().map(status).collect()
+    }
+
+    async fn ask(
+        &self,
+        member: &Member,
+        checkpoint: &VerifiedCheckpoint,
+        prove: &ProofSource,
+    ) -> Answer {
+        let witness = member.peer.key.name().clone();
+        if member.state().paused_until.is_some_and(|until| Instant::now() < until) {
+            return Answer { witness, result: Err(WitnessFault::Paused) };
+        }
+        let timeout = self.timing.timeout;
+        let asking = member.exchange(&self.env, checkpoint, prove);
+        let answered = tokio::time::timeout(timeout, asking).await;
+        let result = answered.unwrap_or(Err(WitnessFault::TimedOut { timeout }));
+        member.note(&result, &self.timing);
+        Answer { witness, result }
+    }
+}
+
+impl Member {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers how it went. Only changes are logged: a witness that is down is asked all day.
+    fn note(&self, result: &Result<VerifiedCosignature, WitnessFault>, timing: &Timing) {
+        let witness = self.peer.key.name();
+        let mut state = self.state();
+        match result {
+            Ok(cosignature) => {
+                if state.fault.is_some() {
+                    tracing::info!(%witness, "witness cosigns again");
+                }
+                state.time = Some(cosignature.time());
+                (state.fault, state.pause, state.paused_until) = (None, Duration::ZERO, None);
+            }
+            Err(fault) => {
+                if state.fault.as_ref() != Some(fault) {
+                    tracing::warn!(%witness, %fault, "witness does not cosign");
+                }
+                let doubled = state.pause.saturating_mul(2);
+                state.pause = doubled.clamp(timing.first_pause, timing.longest_pause);
+                state.paused_until = Instant::now().checked_add(state.pause);
+                state.fault = Some(fault.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The witness (C2SP tlog-witness).
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use http::{StatusCode, header};
+use lanyard_core::checkpoint::{Checkpoint, verify_checkpoint};
+use lanyard_core::cosignature::{CosignatureError, VerifiedCosignature, WitnessKey};
+use lanyard_core::ids::Authority;
+use lanyard_core::manifest::Manifest;
+use lanyard_core::note::VerifyingKey;
+use lanyard_core::witness_request::{
+    AddCheckpoint, CONFLICT_CONTENT_TYPE, MAX_REQUEST_BYTES, Refused, RequestError,
+};
+use lanyard_env::Env;
+use lanyard_transport::policy::ADD_CHECKPOINT;
+use thiserror::Error;
+
+use crate::memory::{Memory, MemoryError};
+
+/// The keys of the logs to be witnessed, each named for its log's origin. Asked for each request, so that a new manifest
+/// takes effect at once.
+pub type LogSource = Arc<dyn Fn() -> Vec<VerifyingKey> + Send + Sync>;
+
+/// The logs that the witness of `party` cosigns: both authorities', but never its own.
+#[must_use]
+pub fn witnessed_logs(manifest: &Manifest, party: &str) -> Vec<VerifyingKey> {
+    let others = Authority::ALL.into_iter().filter(|authority| authority.name() != party);
+    others.map(|authority| manifest.log_key(authority).clone()).collect()
+}
+
+/// Why a checkpoint is not cosigned.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotCosigned {
+    /// The request does not parse: 400.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The request is refused, with the status that it carries.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The memory cannot be read or written: 500.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The clock is out of range: 500.
+    #[error(transparent)]
+    Time(#[from] CosignatureError),
+}
+
+/// A witness. Cloning is cheap; clones are the same witness.
+#[derive(Clone)]
+pub struct Witness {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    key: WitnessKey,
+    logs: LogSource,
+    /// Held from comparing to persisting: two requests cannot both extend the same checkpoint.
+    memory: Mutex<Memory>,
+}
+
+impl Witness {
+    /// A witness that remembers in `folder`, which belongs to it alone.
+    ///
+    /// # Errors
+    /// [`MemoryError`], also if what it remembers of a known log is damaged.
+    pub fn open(
+        env: Env,
+        folder: &Path,
+        key: WitnessKey,
+        logs: LogSource,
+    ) -> Result<Self, MemoryError> {
+        let mut memory = Memory::open(&env, folder)?;
+        for log in logs() {
+            memory.checkpoint(&log)?;
+        }
+        let memory = Mutex::new(memory);
+        Ok(Self { inner: Arc::new(Inner { env, key, logs, memory }) })
+    }
+
+    /// The key under which it cosigns.
+    #[must_use]
+    pub fn verifying_key(&self) -> &VerifyingKey {
+        self.inner.key.verifying_key()
+    }
+
+    /// Answers the body of an `add-checkpoint` request. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`NotCosigned`].
+    pub fn add_checkpoint(&self, body: &[u8]) -> Result<VerifiedCosignature, NotCosigned> {
+        let Inner { env, key, logs, memory } = &*self.inner;
+        let request = AddCheckpoint::parse(body)?;
+        let claimed = Checkpoint::parse(request.note.text()).map_err(|_| Refused::BadRequest)?;
+        let log = logs().into_iter().find(|log| log.name().as_str() == claimed.origin());
+        let log = log.ok_or(Refused::NotFound)?;
+
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = memory.of(&log)?;
+        let accepted = match known.consider(&request, &log) {
+            Ok(accepted) => accepted,
+            Err(refused) => {
+                if matches!(refused, Refused::Forked { .. }) {
+                    report_fork(&mut memory, &request, &log);
+                }
+                return Err(refused.into());
+            }
+        };
+        if accepted.memory != known {
+            memory.remember(&accepted.checkpoint)?;
+        }
+        Ok(key.cosign(&accepted.checkpoint, env.now())?)
+    }
+
+    /// The size last cosigned of each known log, by origin.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub fn sizes(&self) -> Result<Vec<(String, u64)>, MemoryError> {
+        let mut memory = self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.inner.logs)()
+            .iter()
+            .map(|log| Ok((log.name().to_string(), memory.of(log)?.size())))
+            .collect()
+    }
+
+    /// The route `POST /witness/add-checkpoint`.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route(ADD_CHECKPOINT, post(answer))
+            .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+            .with_state(self.clone())
+    }
+}
+
+async fn answer(State(witness): State<Witness>, body: Bytes) -> Response {
+    let answered = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
+    match answered {
+        Ok(Ok(cosignature)) => format!("{}\n", cosignature.line()).into_response(),
+        Ok(Err(refused)) => refusal(&refused),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn refusal(error: &NotCosigned) -> Response {
+    let refused = match error {
+        NotCosigned::Request(malformed) => {
+            return (StatusCode::BAD_REQUEST, format!("{malformed}\n")).into_response();
+        }
+        NotCosigned::Refused(refused) => refused,
+        // The details name files: they are for the witness's own log.
+        _ => {
+            tracing::error!(%error, "checkpoint not cosigned");
+            let body = "the witness cannot remember checkpoints now\n";
+            return (StatusCode::INTERNAL_SERVER_ERROR, body).into_response();
+        }
+    };
+    let code = StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = (code, refused.body()).into_response();
+    if code == StatusCode::CONFLICT {
+        let size = header::HeaderValue::from_static(CONFLICT_CONTENT_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, size);
+    } else {
+        tracing::warn!(%refused, "checkpoint not cosigned");
+    }
+    response
+}
+
+/// Two roots of one size, both signed: kept and reported, whatever else fails.
+fn report_fork(memory: &mut Memory, request: &AddCheckpoint, log: &VerifyingKey) {
+    let kept = memory.checkpoint(log).ok().flatten().cloned();
+    let other = verify_checkpoint(&request.note, log).ok();
+    let (Some(known), Some(other)) = (kept, other) else { return };
+    tracing::error!(origin = %log.name(), size = known.size(), "the log has signed a fork");
+    if let Err(error) = memory.keep_evidence(&known, &other) {
+        tracing::error!(%error, "the evidence of the fork cannot be kept");
+    }
+}
