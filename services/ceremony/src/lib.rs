@@ -1,0 +1,48 @@
+//! Makes an event: certificate authorities, keys, key shares, the signed manifest.
+//!
+//! Each member acts at its own [`Seat`]: it reads and writes its own folder, and the exchange folder, through which
+//! public or sealed files travel. Every step can be repeated; an interrupted one is resumed. In this order:
+//!
+//! | step | who | what |
+//! | --- | --- | --- |
+//! | [`Seat::prepare`] | all | draws keys, announces their public halves |
+//! | compare [`Seat::fingerprint`] over another channel | all | that nobody swapped an announcement |
+//! | [`Seat::certify_gate`] | gates' authority | a certificate for each gate |
+//! | [`Seat::dkg_round1`], [`Seat::dkg_round2`], [`Seat::dkg_round3`] | share holders | the pseudonym key in shares |
+//! | [`Seat::draft_manifest`] | committee | the manifest of plan and announcements |
+//! | [`Seat::sign_manifest`] | committee, police | if it is what each one's own plan gives |
+//! | [`Seat::adopt`] | all | if it carries their own keys |
+//! | [`Seat::write_config`], [`Seat::add_operator`] | all | what a service and its people need |
+//!
+//! Later, a changed plan (a gate more, other quotas) goes from `draft_manifest` on; certificates are renewed with
+//! [`Seat::renew_certificate`]. [`init_all`] takes all steps in one directory tree.
+
+mod announcement;
+mod dkg;
+mod draft;
+mod error;
+mod exchange;
+mod init;
+mod manifest;
+mod member;
+mod pki;
+mod plan;
+mod prepare;
+mod seat;
+mod write_config;
+
+pub use announcement::Announcement;
+pub use error::{CeremonyError, Step};
+pub use init::{EventTree, add_gates, default_operators, init_all};
+pub use member::{GateName, Member, MemberError};
+pub use pki::Holder;
+pub use plan::{EventPlan, ForeignWitness, PlanError, PlannedEpochs, PlannedGate, PlannedHolders};
+pub use seat::Seat;
+pub use write_config::Addresses;
+
+#[cfg(test)]
+fn test_plan() -> EventPlan {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../clients/cli/samples/event.toml");
+    EventPlan::read(&*lanyard_env::Env::system().files, &path).unwrap()
+}

@@ -1,0 +1,230 @@
+//! What the parties agree on before an event: a TOML file that all of them review.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use lanyard_core::decision::{AccessPoint, StalenessTier};
+use lanyard_core::ids::{Epoch, EventId};
+use lanyard_core::manifest::{ManifestError, Padding, Quota, Screening, Venue, Zone};
+use lanyard_core::note::VerifyingKey;
+use lanyard_core::profile::EventTimeZone;
+use lanyard_env::Files;
+use lanyard_party::{TomlError, parse_toml, read_toml};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::member::{GateName, Member};
+
+/// Why a plan is refused.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A field that does not hold; the plan's fields bear the manifest's names.
+    #[error("event plan: {0}")]
+    Invalid(#[from] ManifestError),
+    /// Not a party that can do it.
+    #[error("event plan: {field}: {member} cannot; use committee, police, sponsor or trustee")]
+    NotAble {
+        /// The field.
+        field: &'static str,
+        /// Who stands there.
+        member: Member,
+    },
+    /// A name stands twice.
+    #[error("event plan: {field}: {name} stands there twice")]
+    Twice {
+        /// The field.
+        field: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A gate that the plan does not have.
+    #[error("event plan: there is no [[gates]] with the name {gate}; add it to the plan first")]
+    NoGate {
+        /// The gate.
+        gate: GateName,
+    },
+    /// What cannot change once the event runs.
+    #[error(
+        "event plan: {field} cannot change while the event runs; put back what the manifest says"
+    )]
+    Fixed {
+        /// The field.
+        field: &'static str,
+    },
+}
+
+/// One event as its parties agreed on it. The manifest is made of it and of the members' public keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventPlan {
+    /// The event's id.
+    pub event: EventId,
+    /// Its name for people.
+    pub title: String,
+    /// The zone in which days and hours are meant, for example `Europe/Zurich`.
+    pub time_zone: EventTimeZone,
+    /// Milliseconds from one tick to the next.
+    pub tick_millis: u32,
+    /// By how many milliseconds a time may be ahead of the clock.
+    pub skew_millis: u32,
+    /// How many witnesses make a checkpoint count.
+    pub quorum: u8,
+    /// Which members witness.
+    pub witnesses: Vec<Member>,
+    /// Witnesses outside the event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign_witnesses: Vec<ForeignWitness>,
+    /// What badges may say their bearers are.
+    pub categories: Vec<String>,
+    /// Epochs.
+    pub epochs: PlannedEpochs,
+    /// How changes hide among other rows.
+    pub padding: Padding,
+    /// How screening answers.
+    pub screening: Screening,
+    /// Who holds the pseudonym key.
+    pub share_holders: PlannedHolders,
+    /// Staleness tiers by name.
+    pub staleness_tiers: BTreeMap<String, StalenessTier>,
+    /// Venues.
+    pub venues: Vec<Venue>,
+    /// Zones, each with its staleness tier.
+    pub zones: Vec<Zone>,
+    /// Doors, gates and desks.
+    pub access_points: Vec<AccessPoint>,
+    /// Gate services.
+    pub gates: Vec<PlannedGate>,
+    /// How many evaluations a share holder gives whom, and for what.
+    #[serde(default)]
+    pub quotas: Vec<Quota>,
+}
+
+/// When which epoch is live; the first starts at the last midnight before the manifest is drafted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedEpochs {
+    /// Number of the first.
+    pub first: Epoch,
+    /// Length of each in minutes.
+    pub length_minutes: u32,
+    /// How many minutes before its start an epoch is published whole.
+    pub publish_lead_minutes: u32,
+}
+
+/// Who holds the pseudonym key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedHolders {
+    /// How many of them it takes.
+    pub threshold: u8,
+    /// The holders; their place from 1 is the index of their share.
+    pub holders: Vec<Member>,
+}
+
+/// A witness that is no party of the event, such as a public C2SP witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignWitness {
+    /// Its name.
+    pub name: String,
+    /// Its cosignature key.
+    pub key: VerifyingKey,
+    /// Where it takes checkpoints: the URL to which `/add-checkpoint` is appended.
+    pub url: String,
+}
+
+/// A gate service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedGate {
+    /// Its name, `gate-…`.
+    pub name: GateName,
+    /// The access points that it serves.
+    pub access_points: Vec<String>,
+    /// Whom it follows, in this order.
+    #[serde(default = "sponsor_only")]
+    pub upstreams: Vec<Member>,
+}
+
+fn sponsor_only() -> Vec<Member> {
+    vec![Member::Sponsor]
+}
+
+impl EventPlan {
+    /// Reads and checks a plan.
+    ///
+    /// # Errors
+    /// [`TomlError`] names file, line and column.
+    pub fn read(files: &dyn Files, path: &Path) -> Result<Self, TomlError> {
+        read_toml(files, path)
+    }
+
+    /// Parses a plan; `path` stands in errors only.
+    ///
+    /// # Errors
+    /// [`TomlError`] names line and column.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, TomlError> {
+        parse_toml(path, text)
+    }
+
+    /// All members: the fixed ones, then the gates in the plan's order.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let gates = self.gates.iter().map(|gate| Member::Gate(gate.name.clone()));
+        Member::FIXED.into_iter().chain(gates).collect()
+    }
+
+    /// The holders of the pseudonym key.
+    #[must_use]
+    pub fn holders(&self) -> &[Member] {
+        &self.share_holders.holders
+    }
+
+    /// Whether a member witnesses.
+    #[must_use]
+    pub fn is_witness(&self, member: &Member) -> bool {
+        self.witnesses.contains(member)
+    }
+
+    /// The gate of this name.
+    ///
+    /// # Errors
+    /// [`PlanError::NoGate`].
+    pub fn gate(&self, name: &GateName) -> Result<&PlannedGate, PlanError> {
+        let gate = self.gates.iter().find(|gate| gate.name == *name);
+        gate.ok_or_else(|| PlanError::NoGate { gate: name.clone() })
+    }
+
+    pub(crate) fn expects(&self, member: &Member) -> Result<(), PlanError> {
+        match member {
+            Member::Gate(name) => self.gate(name).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks everything that can be checked without the members' keys.
+    ///
+    /// # Errors
+    /// [`PlanError`], naming the field.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let able = |field, members: &[Member]| {
+            let mut seen = BTreeSet::new();
+            for member in members {
+                if !member.witnesses() {
+                    return Err(PlanError::NotAble { field, member: member.clone() });
+                }
+                if !seen.insert(member) {
+                    return Err(PlanError::Twice { field, name: member.to_string() });
+                }
+            }
+            Ok(())
+        };
+        able("witnesses", &self.witnesses)?;
+        able("share_holders.holders", self.holders())?;
+        for gate in &self.gates {
+            able("gates.upstreams", &gate.upstreams)?;
+        }
+        crate::draft::check(self)
+    }
+}

@@ -1,0 +1,7 @@
+//! The whole ceremony, on a disk: what it makes, what it keeps apart, what stops it.
+
+mod running;
+mod secrets;
+mod stages;
+mod support;
+mod tampering;

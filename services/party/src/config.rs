@@ -1,0 +1,171 @@
+//! `config.toml`: what all parties configure alike, and each party's own section.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use lanyard_env::Files;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::toml_file::{Source, TomlError, read_text};
+
+/// What every party configures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommonConfig {
+    /// The name in the SPIFFE id of this party's service: `committee`, `gate-1`.
+    pub name: String,
+    /// Where the service listens, for example `127.0.0.1:7001`.
+    pub listen: SocketAddr,
+    /// Where the other parties' services listen, by name.
+    #[serde(default)]
+    pub peers: BTreeMap<String, PeerAddress>,
+}
+
+/// The fields of [`CommonConfig`]; all others are the party's own.
+const COMMON_FIELDS: [&str; 3] = ["name", "listen", "peers"];
+
+/// `HOST:PORT` of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PeerAddress(String);
+
+impl PeerAddress {
+    /// `HOST:PORT`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PeerAddress {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let valid = text
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if valid { Ok(Self(text)) } else { Err(format!("peer address {text:?}: use HOST:PORT")) }
+    }
+}
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self(address.to_string())
+    }
+}
+
+impl From<PeerAddress> for String {
+    fn from(address: PeerAddress) -> Self {
+        address.0
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A whole `config.toml`: the folder that it stands in, the common fields, and the section `S` of one kind of party.
+#[derive(Debug, Clone)]
+pub struct PartyConfig<S> {
+    /// The party's folder: the one that holds the file.
+    pub folder: PathBuf,
+    /// What all parties configure.
+    pub common: CommonConfig,
+    /// What this kind of party configures; `S` denies unknown fields.
+    pub section: S,
+}
+
+/// The section of a party that configures nothing of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSection {}
+
+impl<S: DeserializeOwned> PartyConfig<S> {
+    /// Reads `config.toml`.
+    ///
+    /// # Errors
+    /// [`TomlError`], naming file, line, column and the unknown or bad field.
+    pub fn read(files: &dyn Files, path: &Path) -> Result<Self, TomlError> {
+        Self::parse(path, &read_text(files, path)?)
+    }
+
+    /// Parses the text of `config.toml`; the folder is that of `path`.
+    ///
+    /// # Errors
+    /// [`TomlError::Malformed`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, TomlError> {
+        let source = Source::new(path, text);
+        // Both parts deny unknown fields, so each must see its own only.
+        let table = source.table()?;
+        let span = table.span();
+        let (common, section): (Vec<_>, Vec<_>) = table
+            .into_inner()
+            .into_iter()
+            .partition(|(key, _)| COMMON_FIELDS.contains(&key.get_ref().as_ref()));
+        let part = |fields: Vec<_>| Spanned::new(span.clone(), DeTable::from_iter(fields));
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        // The section first: a misspelt common field is then called unknown, not missing.
+        let section = source.value(part(section)).map_err(|mut error| {
+            if let TomlError::Malformed { problem, .. } = &mut error
+                && problem.starts_with("unknown field")
+            {
+                problem.push_str("; every party also has `name`, `listen` and `[peers]`");
+            }
+            error
+        })?;
+        Ok(Self { folder, common: source.value(part(common))?, section })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Section {
+        upstreams: Vec<String>,
+    }
+
+    const GOOD: &str = "name = \"gate-1\"\nlisten = \"127.0.0.1:7005\"\nupstreams = [\"sponsor\"]\n\
+        [peers]\nsponsor = \"sponsor.example:7003\"\n";
+
+    fn parse(text: &str) -> Result<PartyConfig<Section>, TomlError> {
+        PartyConfig::parse(Path::new("/event/gate-1/config.toml"), text)
+    }
+
+    #[test]
+    fn both_parts_are_read() {
+        let config = parse(GOOD).unwrap();
+        assert_eq!(config.folder, Path::new("/event/gate-1"));
+        assert_eq!(config.common.name, "gate-1");
+        assert_eq!(config.common.peers["sponsor"].as_str(), "sponsor.example:7003");
+        assert_eq!(config.section.upstreams, ["sponsor"]);
+    }
+
+    #[test]
+    fn errors_name_file_line_column_and_field() {
+        for (from, to, place, problem) in [
+            ("upstreams", "upstream", ":3:1: ", "unknown field `upstream`"),
+            ("listen = \"127.0.0.1:7005\"", "listen = 7005", ":2:10: ", "invalid type"),
+            ("listen", "lissen", ":2:1: ", "unknown field `lissen`"),
+            ("example:7003", "example", ":5:11: ", "use HOST:PORT"),
+            ("\"gate-1\"", "\"gate-1", ":1:", "string"),
+        ] {
+            let error = parse(&GOOD.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.starts_with("/event/gate-1/config.toml:"), "{error}");
+            assert!(error.contains(place) && error.contains(problem), "{error}");
+        }
+        let missing = parse("listen = \"127.0.0.1:1\"\nupstreams = []\n").unwrap_err().to_string();
+        assert!(missing.contains("missing field `name`"), "{missing}");
+    }
+}
