@@ -1,0 +1,52 @@
+//! Why nothing was published.
+
+use lanyard_core::checkpoint::CheckpointError;
+use lanyard_core::hpke_box::BoxError;
+use lanyard_core::ids::{Audience, Epoch};
+use lanyard_core::map::MapError;
+use lanyard_core::record::RecordError;
+use lanyard_env::FileError;
+use lanyard_feed::FeedError;
+use thiserror::Error;
+
+/// Why nothing was published. What was signed before stays as it is, and what changed waits.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The disk failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A record cannot be sealed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A delta cannot be made.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The checkpoint cannot be signed.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// An audience key cannot be sealed.
+    #[error(transparent)]
+    Box(#[from] BoxError),
+    /// The audience key of a published directory is gone.
+    #[error(
+        "audience key of epoch {epoch} for {audience}: {problem}; restore the keys folder from the backup"
+    )]
+    AudienceKey {
+        /// The epoch.
+        epoch: Epoch,
+        /// The audience.
+        audience: Audience,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The own mirror refuses.
+    #[error("own feed: {0}")]
+    Feed(#[from] FeedError),
+    /// The party's store does not answer.
+    #[error("store: {0}")]
+    Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A worker thread died.
+    #[error("publisher: a worker ended early")]
+    Worker,
+}

@@ -1,0 +1,20 @@
+//! The publisher: from desired records to signed, cosigned ticks and epochs.
+//!
+//! A party's store says what each print of a badge should read ([`Registry`]). Every tick the publisher re-seals a fixed number
+//! of rows, the real changes among them, has the own feed prepare the tick, signs its checkpoint and publishes it; witnesses'
+//! cosignatures follow as they come. Epochs are published whole before they start.
+//!
+//! [`Station`] is all that the services of both authorities share around it.
+
+mod error;
+mod keys;
+mod publication;
+mod publisher;
+mod registry;
+mod sealer;
+mod station;
+
+pub use error::PublishError;
+pub use publisher::{PublicationStatus, Publisher};
+pub use registry::{Changes, Entry, Registry};
+pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};

@@ -1,0 +1,263 @@
+//! The task that ticks, and the one that asks witnesses.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use lanyard_core::checkpoint::VerifiedCheckpoint;
+use lanyard_core::ids::{Authority, Epoch};
+use lanyard_core::note::SigningKey;
+use lanyard_env::Env;
+use lanyard_feed::Mirror;
+use lanyard_party::{ManifestStore, StoreKey};
+use lanyard_witness::{ProofSource, WitnessFault, WitnessSet};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::PublishError;
+use crate::keys::KeyFolder;
+use crate::publication::{Press, Publication, TickInput};
+use crate::registry::{Entry, Registry};
+use crate::sealer::Desired;
+
+/// Entries read from the store at once.
+const PAGE: u32 = 4_096;
+
+/// How far publication is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicationStatus {
+    /// Size of the newest signed checkpoint.
+    pub log_size: u64,
+    /// Size of the newest with a quorum of cosignatures.
+    pub quorum_size: u64,
+    /// Changes of the gates' live directory that no signed checkpoint has yet.
+    pub waiting: u64,
+    /// The live epoch.
+    pub epoch: Epoch,
+    /// Rows of the gates' live directory, decoys included.
+    pub records: u64,
+}
+
+impl Default for PublicationStatus {
+    fn default() -> Self {
+        Self { log_size: 0, quorum_size: 0, waiting: 0, epoch: Epoch::new(0), records: 0 }
+    }
+}
+
+/// What an authority publishes with.
+pub struct Publisher<R> {
+    /// Clock, randomness and files.
+    pub env: Env,
+    /// Which authority.
+    pub authority: Authority,
+    /// Where audience keys are kept, sealed.
+    pub keys_folder: PathBuf,
+    /// Seals them.
+    pub store_key: Arc<StoreKey>,
+    /// Signs checkpoints.
+    pub log_key: SigningKey,
+    /// Says when to tick and how to pad.
+    pub manifests: Arc<ManifestStore>,
+    /// The own feed.
+    pub mirror: Arc<Mirror>,
+    /// Cosign.
+    pub witnesses: WitnessSet,
+    /// Says what to publish.
+    pub registry: R,
+}
+
+impl<R: Registry> Publisher<R> {
+    /// Ticks until `shutdown`; a tick that has begun is finished.
+    ///
+    /// # Errors
+    /// [`PublishError`] if what was published cannot be taken up. Later failures are logged and tried again at the next tick.
+    pub async fn run(
+        self,
+        status: watch::Sender<PublicationStatus>,
+        shutdown: CancellationToken,
+    ) -> Result<(), PublishError> {
+        let Self {
+            env,
+            authority,
+            keys_folder,
+            store_key,
+            log_key,
+            manifests,
+            mirror,
+            witnesses,
+            registry,
+        } = self;
+        let (desired, mut cursor) = load(&registry).await?;
+        let event = manifests.current().event.clone();
+        let keys = KeyFolder::open(env.clone(), keys_folder, store_key)?;
+        let press = Press { event, authority, log_key, keys, mirror: Arc::clone(&mirror) };
+        let now = env.now();
+        let mut publication = blocking(move || {
+            press.resume()?;
+            Publication::recover(press, desired, now)
+        })
+        .await?;
+
+        let halted = watch::Sender::new(None);
+        let cosigning =
+            tokio::spawn(cosign(Arc::clone(&mirror), witnesses, halted.clone(), shutdown.clone()));
+        while !shutdown.is_cancelled() {
+            let manifest = manifests.current();
+            let started = tokio::time::Instant::now();
+            let ahead = *halted.borrow();
+            let size = mirror.read().size();
+            if let Some(known) = ahead.filter(|known| *known > size) {
+                tracing::error!(
+                    known,
+                    held = size,
+                    "witnesses know more of this log than this machine: nothing is signed until a mirror has brought the rest"
+                );
+            } else {
+                let input = match changes(&registry, &mut cursor).await {
+                    Ok((changed, profiles)) => TickInput {
+                        now: env.now(),
+                        changed,
+                        profiles,
+                        manifest: Arc::clone(&manifest),
+                    },
+                    Err(error) => {
+                        tracing::error!(%error, "no tick: the store does not answer");
+                        pause(&manifest.tick_millis, started, &shutdown).await;
+                        continue;
+                    }
+                };
+                let mut rng = env.rng();
+                let (returned, ticked) = blocking(move || {
+                    let ticked = publication.tick(input, &mut rng);
+                    Ok((publication, ticked))
+                })
+                .await?;
+                publication = returned;
+                if let Err(error) = ticked {
+                    tracing::error!(%error, "no tick: changes wait for the next");
+                }
+            }
+            status.send_replace(status_of(&publication));
+            pause(&manifest.tick_millis, started, &shutdown).await;
+        }
+        // Cosigning ends by the same token.
+        let _ = cosigning.await;
+        Ok(())
+    }
+}
+
+async fn pause(tick_millis: &u32, started: tokio::time::Instant, shutdown: &CancellationToken) {
+    let next = started + Duration::from_millis(u64::from(*tick_millis));
+    let _ = shutdown.run_until_cancelled(tokio::time::sleep_until(next)).await;
+}
+
+fn status_of(publication: &Publication) -> PublicationStatus {
+    let view = publication.mirror().read();
+    PublicationStatus {
+        log_size: view.size(),
+        quorum_size: view.quorum().map_or(0, |quorum| quorum.size()),
+        waiting: publication.waiting() as u64,
+        epoch: publication.live_epoch(),
+        records: publication.rows() as u64,
+    }
+}
+
+/// Runs what takes long or blocks on the disk beside the tasks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
+) -> Result<T, PublishError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Worker)?
+}
+
+async fn load<R: Registry>(registry: &R) -> Result<(Desired, u64), PublishError> {
+    let mut desired = Desired::new();
+    let mut cursor = 0;
+    loop {
+        let page = page(registry, cursor).await?;
+        if page.0.is_empty() {
+            return Ok((desired, cursor));
+        }
+        cursor = page.1;
+        desired.extend(page.0.into_iter().map(|entry| (entry.id, entry)));
+    }
+}
+
+async fn changes<R: Registry>(
+    registry: &R,
+    cursor: &mut u64,
+) -> Result<(Vec<Entry>, lanyard_core::profile::ProfileTable), PublishError> {
+    let failed = |error: R::Error| PublishError::Registry(Box::new(error));
+    let profiles = registry.profiles().await.map_err(failed)?;
+    let mut changed = Vec::new();
+    loop {
+        let (entries, next) = page(registry, *cursor).await?;
+        if entries.is_empty() {
+            return Ok((changed, profiles));
+        }
+        *cursor = next;
+        changed.extend(entries);
+    }
+}
+
+async fn page<R: Registry>(registry: &R, after: u64) -> Result<(Vec<Entry>, u64), PublishError> {
+    let page = registry.changes(after, PAGE).await;
+    let page = page.map_err(|error| PublishError::Registry(Box::new(error)))?;
+    Ok((page.entries, page.cursor))
+}
+
+/// Has every new checkpoint cosigned. What arrives is verified by the feed and sent on at once.
+async fn cosign(
+    mirror: Arc<Mirror>,
+    witnesses: WitnessSet,
+    halted: watch::Sender<Option<u64>>,
+    shutdown: CancellationToken,
+) {
+    let mut visible = mirror.subscribe();
+    let mut asked = 0;
+    while !shutdown.is_cancelled() {
+        let newest = mirror.read().signed().map(|signed| signed.checkpoint().clone());
+        if let Some(checkpoint) = newest.filter(|checkpoint| checkpoint.size() > asked) {
+            asked = checkpoint.size();
+            let asking = ask(&mirror, &witnesses, checkpoint, &halted);
+            if shutdown.run_until_cancelled(asking).await.is_none() {
+                return;
+            }
+        }
+        if !matches!(shutdown.run_until_cancelled(visible.changed()).await, Some(Ok(()))) {
+            return;
+        }
+    }
+}
+
+async fn ask(
+    mirror: &Arc<Mirror>,
+    witnesses: &WitnessSet,
+    mut checkpoint: VerifiedCheckpoint,
+    halted: &watch::Sender<Option<u64>>,
+) {
+    let log = Arc::clone(mirror);
+    let size = checkpoint.size();
+    let prove: ProofSource =
+        Arc::new(move |old| log.read().log().consistency_proof(old, size).ok());
+    let mut answers = Box::pin(witnesses.cosign(&checkpoint, &prove));
+    while let Some(answer) = answers.next().await {
+        match answer.result {
+            Ok(cosignature) => {
+                if checkpoint.attach(&cosignature).is_err() {
+                    continue;
+                }
+                let (mirror, note) = (Arc::clone(mirror), checkpoint.note().to_string());
+                let taken =
+                    tokio::task::spawn_blocking(move || mirror.cosigned(&note, "own witnesses"));
+                if let Ok(Err(error)) = taken.await {
+                    tracing::warn!(%error, "a cosignature cannot be kept");
+                }
+            }
+            Err(WitnessFault::Ahead { size } | WitnessFault::Forked { size }) => {
+                halted.send_modify(|known| *known = (*known).max(Some(size)));
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The service of an authority, but for what only it does: its keys and manifests, its own feed and a mirror of the other
+//! authority's, its witness, its key share, and one mTLS port for all of them.
+//!
+//! The order of starting: the data folder is taken; own state is read and verified; the port is opened; the own newest head
+//! is fetched from the mirrors, in case this machine was restored from a backup; only then the publisher may sign. Stopping
+//! is the reverse: a tick that has begun is finished, requests in progress are answered, then the folder is let go.
+
+mod config;
+mod error;
+mod keys;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanyard_core::ids::{Audience, Authority};
+use lanyard_core::manifest::Manifest;
+use lanyard_core::threshold::ShareIndex;
+use lanyard_env::Env;
+use lanyard_feed::{
+    FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, catch_up, follow,
+};
+use lanyard_party::{
+    DataLock, Folder, ManifestStore, PartyConfig, Peers, StoreKey, follow_trust, trust_anchors,
+};
+use lanyard_shareholder::{
+    Holder, HolderSetup, KeyShareServer, Ledger, Limit, Pseudonymiser, Settings,
+};
+use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
+use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::publisher::{PublicationStatus, Publisher};
+use crate::registry::Registry;
+
+pub use config::StationConfig;
+pub use error::StationError;
+pub use keys::OwnAudienceKeys;
+
+/// How often the folder is looked into for a newer manifest, and for a renewed certificate.
+const MANIFEST_INTERVAL: Duration = Duration::from_secs(2);
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long each upstream has to bring the own newest head before this service signs, and how long it may be silent.
+const OWN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const OWN_HEAD_PATIENCE: Duration = Duration::from_secs(1);
+
+/// An authority's service before it runs. Whoever has it has the party's data folder.
+pub struct Station {
+    env: Env,
+    authority: Authority,
+    folder: Folder,
+    config: PartyConfig<StationConfig>,
+    manifests: Arc<ManifestStore>,
+    store_key: Arc<StoreKey>,
+    tls: Tls,
+    peers: Peers,
+    own: Arc<Mirror>,
+    other: Arc<Mirror>,
+    witness: Option<Witness>,
+    key_share: KeyShareServer,
+    pseudonymiser: Pseudonymiser,
+    status: watch::Sender<PublicationStatus>,
+    _lock: DataLock,
+}
+
+impl Station {
+    /// Takes the data folder, and reads and verifies all that is in it. Blocks on the disk, within a tokio runtime.
+    ///
+    /// Of the other authority, what gates need is mirrored as well as what it publishes for the police, sealed to whoever is
+    /// no verifier of it: gates may follow from here when the sponsor is cut off.
+    ///
+    /// # Errors
+    /// [`StationError`]: what is missing or does not hold.
+    pub fn open(
+        authority: Authority,
+        config: PartyConfig<StationConfig>,
+        env: Env,
+    ) -> Result<Self, StationError> {
+        let folder = Folder::open(&config.folder, &env);
+        let lock = folder.lock_data()?;
+        let manifests = Arc::new(ManifestStore::open(&folder)?);
+        let manifest = manifests.current();
+        let tls = Tls::new(&env, folder.service_identity()?, trust_anchors(&manifest)?);
+        let name = authority.name();
+        let own = MirrorConfig {
+            authority,
+            audiences: Audience::published_by(authority).to_vec(),
+            recipient: None,
+            publisher: true,
+        };
+        let id = format!("{name}/{name}");
+        let is_verifier = manifest.verifier(&id).is_some();
+        let recipient = match is_verifier {
+            true => Some(Recipient { id, key: Arc::new(folder.hpke_key()?) }),
+            false => None,
+        };
+        let other = other(authority);
+        let audiences = Audience::published_by(other).iter().copied();
+        let audiences = audiences.filter(|audience| *audience != Audience::Sponsor).collect();
+        let other = MirrorConfig { authority: other, audiences, recipient, publisher: false };
+        let witness = match manifest.witness(name) {
+            Some(_) => Some(open_witness(&env, &folder, authority, &manifests)?),
+            None => None,
+        };
+        let peers = Peers::new(&env, &tls, &config.common);
+        Ok(Self {
+            store_key: Arc::new(folder.store_key()?),
+            own: open_mirror(&env, &folder, own, &manifests)?,
+            other: open_mirror(&env, &folder, other, &manifests)?,
+            key_share: open_key_share(&env, &folder, authority, &manifests)?,
+            pseudonymiser: open_pseudonymiser(&env, &folder, authority, &manifest, &peers)?,
+            status: watch::Sender::default(),
+            _lock: lock,
+            env,
+            authority,
+            folder,
+            config,
+            manifests,
+            tls,
+            peers,
+            witness,
+        })
+    }
+
+    /// The party's folder.
+    #[must_use]
+    pub const fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The URL of the party's store.
+    #[must_use]
+    pub fn store_url(&self) -> String {
+        self.config.section.store.clone()
+    }
+
+    /// The manifests.
+    #[must_use]
+    pub const fn manifests(&self) -> &Arc<ManifestStore> {
+        &self.manifests
+    }
+
+    /// The key of the party's store.
+    #[must_use]
+    pub const fn store_key(&self) -> &Arc<StoreKey> {
+        &self.store_key
+    }
+
+    /// The other parties' services.
+    #[must_use]
+    pub const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// The own feed.
+    #[must_use]
+    pub const fn own(&self) -> &Arc<Mirror> {
+        &self.own
+    }
+
+    /// The mirror of the other authority's feed.
+    #[must_use]
+    pub const fn other(&self) -> &Arc<Mirror> {
+        &self.other
+    }
+
+    /// Computes pseudonyms with the own share and another holder's.
+    #[must_use]
+    pub const fn pseudonymiser(&self) -> &Pseudonymiser {
+        &self.pseudonymiser
+    }
+
+    /// How far publication is.
+    #[must_use]
+    pub fn publication(&self) -> watch::Receiver<PublicationStatus> {
+        self.status.subscribe()
+    }
+
+    /// The audience keys that the own records are sealed with.
+    ///
+    /// # Errors
+    /// [`StationError::Publish`] if their folder cannot be made.
+    pub fn own_audience_keys(&self) -> Result<OwnAudienceKeys, StationError> {
+        let folder = self.folder.data_dir().join(KEYS);
+        Ok(OwnAudienceKeys::open(self.env.clone(), folder, Arc::clone(&self.store_key))?)
+    }
+
+    /// Serves `services` beside feed, key share and witness, and publishes what `registry` says, until `shutdown`.
+    ///
+    /// # Errors
+    /// [`StationError`]: the port cannot be opened, a peer is not configured, or what was published cannot be taken up.
+    pub async fn run<R: Registry>(
+        self,
+        services: Routes,
+        registry: R,
+        shutdown: CancellationToken,
+    ) -> Result<(), StationError> {
+        // An authority that cannot sign shall not look alive: whatever ends, all of it ends.
+        let shutdown = shutdown.child_token();
+        let upstreams = self.upstreams()?;
+        let publisher = self.publisher(registry)?;
+        let listen = self.config.common.listen;
+        let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
+        tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
+
+        let tasks = TaskTracker::new();
+        let manifests = Arc::clone(&self.manifests);
+        tasks.spawn(Arc::clone(&manifests).reload_every(MANIFEST_INTERVAL, shutdown.clone()));
+        tasks.spawn(follow_trust(self.tls.anchors().clone(), manifests, shutdown.clone()));
+        let (identity, env, token) =
+            (self.tls.identity().clone(), self.env.clone(), shutdown.clone());
+        tasks.spawn(async move { identity.reload_every(env, CERTIFICATE_INTERVAL, token).await });
+        let (sync, _) = watch::channel(SyncState::default());
+        tasks.spawn(follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone()));
+        let routes = self.routes(services, &shutdown);
+        tasks.spawn(lanyard_transport::serve(routes, acceptor, shutdown.clone()));
+
+        let published = match shutdown.run_until_cancelled(self.fetch_own_head(&upstreams)).await {
+            Some(()) => publisher.run(self.status.clone(), shutdown.clone()).await,
+            None => Ok(()),
+        };
+        shutdown.cancel();
+        tasks.close();
+        tasks.wait().await;
+        Ok(published?)
+    }
+
+    fn routes(&self, services: Routes, shutdown: &CancellationToken) -> axum::Router {
+        let mirrors = [Arc::clone(&self.own), Arc::clone(&self.other)];
+        let routes = services
+            .add_service(FeedServer::new(mirrors, shutdown.clone()).into_service())
+            .add_service(self.key_share.clone().into_service())
+            .into_axum_router();
+        match &self.witness {
+            Some(witness) => routes.merge(witness.router()),
+            None => routes,
+        }
+    }
+
+    fn publisher<R: Registry>(&self, registry: R) -> Result<Publisher<R>, StationError> {
+        let manifest = self.manifests.current();
+        let witnesses = self.config.section.witness_peers(&manifest, &self.tls, &self.peers)?;
+        Ok(Publisher {
+            env: self.env.clone(),
+            authority: self.authority,
+            keys_folder: self.folder.data_dir().join(KEYS),
+            store_key: Arc::clone(&self.store_key),
+            log_key: self.folder.log_key()?,
+            manifests: Arc::clone(&self.manifests),
+            mirror: Arc::clone(&self.own),
+            witnesses: WitnessSet::new(self.env.clone(), witnesses, Timing::default()),
+            registry,
+        })
+    }
+
+    fn upstreams(&self) -> Result<Vec<Upstream>, StationError> {
+        let names = self.config.section.upstreams.iter();
+        names
+            .map(|name| Ok(Upstream { name: name.clone(), channel: self.peers.channel(name)? }))
+            .collect()
+    }
+
+    /// Before anything is signed: what mirrors know of the own log beyond this machine's disk is taken up. A mirror that
+    /// cannot be reached is passed over: witnesses still refuse what goes back behind their memory.
+    async fn fetch_own_head(&self, upstreams: &[Upstream]) {
+        let before = self.own.read().size();
+        for upstream in upstreams {
+            let caught_up = catch_up(&self.own, upstream, OWN_HEAD_PATIENCE);
+            match tokio::time::timeout(OWN_HEAD_TIMEOUT, caught_up).await {
+                Ok(Ok(size)) if size > before => {
+                    tracing::warn!(
+                        before,
+                        size,
+                        from = upstream.name,
+                        "own log taken up from a mirror"
+                    );
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::info!(%error, from = upstream.name, "own head not fetched");
+                }
+                Err(_) => tracing::info!(from = upstream.name, "own head not fetched in time"),
+            }
+        }
+    }
+}
+
+/// Where the audience keys lie under `data/`.
+const KEYS: &str = "audience-keys";
+
+const fn other(authority: Authority) -> Authority {
+    match authority {
+        Authority::Committee => Authority::Police,
+        Authority::Police => Authority::Committee,
+    }
+}
+
+const fn party(authority: Authority) -> PartyName {
+    match authority {
+        Authority::Committee => PartyName::Committee,
+        Authority::Police => PartyName::Police,
+    }
+}
+
+fn open_mirror(
+    env: &Env,
+    folder: &Folder,
+    config: MirrorConfig,
+    manifests: &Arc<ManifestStore>,
+) -> Result<Arc<Mirror>, StationError> {
+    let dir = folder.data_dir().join("feeds").join(config.authority.name());
+    Ok(Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)?)
+}
+
+fn open_witness(
+    env: &Env,
+    folder: &Folder,
+    authority: Authority,
+    manifests: &Arc<ManifestStore>,
+) -> Result<Witness, StationError> {
+    let manifests = Arc::clone(manifests);
+    let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
+    let memory = folder.data_dir().join("witness");
+    Ok(Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?)
+}
+
+fn open_key_share(
+    env: &Env,
+    folder: &Folder,
+    authority: Authority,
+    manifests: &Arc<ManifestStore>,
+) -> Result<KeyShareServer, StationError> {
+    let (share, public) = folder.key_share()?;
+    let event = manifests.current().event.clone();
+    let ledger = folder.data_dir().join("evaluations");
+    let manifests = Arc::clone(manifests);
+    Ok(KeyShareServer::new(HolderSetup {
+        env: env.clone(),
+        party: party(authority),
+        share,
+        public,
+        ledger: Ledger::open_in(env, &ledger, &event, authority.name())?,
+        quotas: Arc::new(move || Limit::of_holder(&manifests.current(), authority.name())),
+    })?)
+}
+
+fn open_pseudonymiser(
+    env: &Env,
+    folder: &Folder,
+    authority: Authority,
+    manifest: &Manifest,
+    peers: &Peers,
+) -> Result<Pseudonymiser, StationError> {
+    let (own, public) = folder.key_share()?;
+    let listed = manifest.share_holders.holders.iter();
+    let mut others: Vec<_> = listed.filter(|holder| holder.party != authority.name()).collect();
+    // Committee and police need not be online for each other: the trustee is asked first.
+    others.sort_by_key(|holder| holder.party != PartyName::Trustee.name());
+    let holders = others
+        .into_iter()
+        .map(|holder| {
+            let index = ShareIndex::new(holder.index)?;
+            let channel = peers.channel(&holder.party)?;
+            Ok(Holder { index, name: holder.party.clone(), channel })
+        })
+        .collect::<Result<Vec<_>, StationError>>()?;
+    Ok(Pseudonymiser::new(env.clone(), own, public, holders, Settings::default())?)
+}

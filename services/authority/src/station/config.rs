@@ -1,0 +1,53 @@
+//! What an authority configures beside the common fields.
+
+use std::collections::BTreeMap;
+
+use lanyard_core::manifest::Manifest;
+use lanyard_party::{Peers, expected};
+use lanyard_transport::Tls;
+use lanyard_witness::{Route, WitnessPeer};
+use serde::{Deserialize, Serialize};
+
+use super::StationError;
+
+/// The section of committee and police in `config.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationConfig {
+    /// The party's store, for example `sqlite://data/police.db`, relative to the folder.
+    pub store: String,
+    /// Names in `[peers]` that serve the other authority's feed, in order.
+    pub upstreams: Vec<String>,
+    /// Who witnesses the own log: the witness's name in the manifest, and a name in `[peers]` or, for a foreign witness,
+    /// an `http://` URL.
+    pub witnesses: BTreeMap<String, String>,
+}
+
+impl StationConfig {
+    /// The witnesses to ask.
+    pub(super) fn witness_peers(
+        &self,
+        manifest: &Manifest,
+        tls: &Tls,
+        peers: &Peers,
+    ) -> Result<Vec<WitnessPeer>, StationError> {
+        self.witnesses
+            .iter()
+            .map(|(name, place)| {
+                let listed = manifest.witness(name);
+                let unknown = || StationError::UnknownWitness { name: name.clone() };
+                let key = listed.ok_or_else(unknown)?.key.clone();
+                let route = if place.contains("://") {
+                    Route::foreign(place)?
+                } else {
+                    Route::Party {
+                        tls: tls.clone(),
+                        address: peers.address(place)?.to_owned(),
+                        expected: expected(place)?,
+                    }
+                };
+                Ok(WitnessPeer { key, route })
+            })
+            .collect()
+    }
+}

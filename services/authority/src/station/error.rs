@@ -1,0 +1,69 @@
+//! Why an authority's service does not start or run.
+
+use lanyard_core::threshold::ThresholdError;
+use lanyard_env::FileError;
+use lanyard_feed::FeedError;
+use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
+use lanyard_shareholder::{LedgerError, PseudonymError, SetupError};
+use lanyard_transport::{AcceptorError, AnchorError};
+use lanyard_witness::{MemoryError, RouteError};
+use thiserror::Error;
+
+use crate::error::PublishError;
+
+/// Why an authority's service does not start or run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StationError {
+    /// The data folder cannot be used, or another process has it.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No manifest, or one that does not hold.
+    #[error(transparent)]
+    Manifest(#[from] ManifestStoreError),
+    /// A key is missing or damaged.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The service's certificate cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    /// A certificate authority of the manifest cannot be used.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
+    /// A peer is not configured.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A configured witness is none of the manifest's.
+    #[error("config.toml: [witnesses] names {name:?}, which the manifest does not; take it out")]
+    UnknownWitness {
+        /// The name.
+        name: String,
+    },
+    /// A witness's URL is none.
+    #[error("config.toml: [witnesses]: {0}")]
+    Route(#[from] RouteError),
+    /// A feed on disk cannot be opened.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The witness's memory cannot be used.
+    #[error(transparent)]
+    Witness(#[from] MemoryError),
+    /// The count of evaluations cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The key share cannot be served.
+    #[error(transparent)]
+    KeyShare(#[from] SetupError),
+    /// The manifest's share holders do not hold.
+    #[error("manifest: share holders: {0}")]
+    Holders(#[from] ThresholdError),
+    /// The key shares do not fit together.
+    #[error(transparent)]
+    Pseudonyms(#[from] PseudonymError),
+    /// The port cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] AcceptorError),
+    /// What was published cannot be taken up.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}

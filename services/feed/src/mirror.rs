@@ -1,0 +1,212 @@
+//! The mirror of one authority's directories: what it is made of, and how it is read.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use lanyard_core::audience_key::SealedAudienceKey;
+use lanyard_core::head::MapHead;
+use lanyard_core::hpke_box::HpkeSecretKey;
+use lanyard_core::ids::{Audience, Authority, Origin, Timestamp};
+use lanyard_env::Env;
+use tokio::sync::watch;
+
+use crate::events::Events;
+use crate::evidence::Evidence;
+use crate::intake::Intake;
+use crate::manifests::{ManifestSource, Policy};
+use crate::publish::Pending;
+use crate::state::{State, read};
+use crate::store::Store;
+use crate::view::View;
+use crate::{DirectoryKey, FeedError};
+
+/// Who this party is as a verifier: opens the audience keys that are sealed to it.
+#[derive(Clone)]
+pub struct Recipient {
+    /// Its id in the manifest, for example `gate/gate-1`.
+    pub id: String,
+    /// Its HPKE key.
+    pub key: Arc<HpkeSecretKey>,
+}
+
+/// What to mirror.
+#[derive(Clone)]
+pub struct MirrorConfig {
+    /// Whose directories.
+    pub authority: Authority,
+    /// Directories for whom.
+    pub audiences: Vec<Audience>,
+    /// Who opens audience keys here; `None` for a mirror that only passes them on.
+    pub recipient: Option<Recipient>,
+    /// Whether the authority itself publishes here. Its folder is its memory of what it signed, so nothing damaged in it
+    /// is left out silently.
+    pub publisher: bool,
+}
+
+/// A verified mirror of one authority's directories, on disk and in memory. Nothing unverified is visible or served.
+pub struct Mirror {
+    pub(crate) env: Env,
+    pub(crate) config: MirrorConfig,
+    pub(crate) origin: Origin,
+    pub(crate) manifests: Arc<dyn ManifestSource>,
+    pub(crate) store: Store,
+    pub(crate) state: Arc<RwLock<State>>,
+    /// Whoever changes anything holds this.
+    writer: Mutex<Writer>,
+    pub(crate) events: Events,
+    caught: AtomicU64,
+}
+
+/// What only writers need to know.
+#[derive(Default)]
+pub(crate) struct Writer {
+    /// The size of the log at the base; 0 before there is one.
+    pub(crate) base: u64,
+    /// Ticks after this size are on disk.
+    pub(crate) ticks_after: u64,
+    /// Bytes of deltas, and ticks, since the base.
+    pub(crate) delta_bytes: u64,
+    pub(crate) ticks: u64,
+    /// Whether an epoch began since the base.
+    pub(crate) new_epoch: bool,
+    /// A tick that is prepared and not published.
+    pub(crate) pending: Option<Pending>,
+}
+
+impl Mirror {
+    /// Opens the mirror in its folder and replays what is there, verifying all of it; needs no network. The folder must
+    /// be this process's alone: the party's data lock covers it.
+    ///
+    /// # Errors
+    /// [`FeedError::Disk`], or [`FeedError::Corrupt`] if the log kept there is damaged. A damaged directory of a follower
+    /// is left out and fetched again; a damaged newest tick of a follower likewise.
+    pub fn open(
+        env: Env,
+        dir: &Path,
+        config: MirrorConfig,
+        manifests: Arc<dyn ManifestSource>,
+    ) -> Result<Arc<Self>, FeedError> {
+        let store = Store::open(Arc::clone(&env.files), dir, config.authority)?;
+        let origin = manifests.current().origin(config.authority);
+        let mirror = Self {
+            env,
+            config,
+            origin,
+            manifests,
+            store,
+            state: Arc::default(),
+            writer: Mutex::default(),
+            events: Events::new(),
+            caught: AtomicU64::new(0),
+        };
+        mirror.replay(&mut mirror.lock())?;
+        Ok(Arc::new(mirror))
+    }
+
+    /// The authority.
+    #[must_use]
+    pub fn authority(&self) -> Authority {
+        self.config.authority
+    }
+
+    /// The origin of its log.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The audiences whose directories are mirrored.
+    #[must_use]
+    pub fn audiences(&self) -> &[Audience] {
+        &self.config.audiences
+    }
+
+    /// The state now. Cheap: a read lock, for which a writer is waited for about ten milliseconds at most.
+    #[must_use]
+    #[inline]
+    pub fn read(&self) -> View<'_> {
+        View { state: read(&self.state) }
+    }
+
+    /// Shows a number that grows whenever something became visible.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.events.subscribe()
+    }
+
+    /// The clock here, never behind the highest quorum time seen.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let wall = self.env.now();
+        read(&self.state).floor.now(wall)
+    }
+
+    /// Where evidence is saved: one JSON file a case, see [`Evidence`].
+    #[must_use]
+    pub fn evidence_dir(&self) -> PathBuf {
+        self.store.path("evidence")
+    }
+
+    /// How often somebody was caught since this process started.
+    #[must_use]
+    pub fn times_caught(&self) -> u64 {
+        self.caught.load(Ordering::Relaxed)
+    }
+
+    /// Whether something is missing that the newest head promises: a directory, its profile table, or, for the live epoch
+    /// at a verifier, its audience key.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        let state = read(&self.state);
+        let Some(signed) = &state.signed else { return true };
+        self.wanted(&signed.head).any(|key| match state.directories.get(&key) {
+            None => true,
+            Some(held) => {
+                let reads = self.reads(key.audience) && key.epoch == signed.head.live_epoch;
+                !held.has_table() || (reads && held.key.is_none())
+            }
+        })
+    }
+
+    /// Takes the updates of one stream from `sender`, whose name goes into evidence.
+    #[must_use]
+    pub fn intake(self: &Arc<Self>, sender: &str) -> Intake {
+        Intake::new(Arc::clone(self), sender)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+        // A writer that panicked has taken its changes back: see `Staged`.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        Policy::of(self.manifests.current(), self.config.authority)
+    }
+
+    /// The directories of a head that are mirrored here.
+    pub(crate) fn wanted<'a>(&'a self, head: &'a MapHead) -> impl Iterator<Item = DirectoryKey> {
+        let keys = head.directories.iter().map(DirectoryKey::of);
+        keys.filter(|key| self.config.audiences.contains(&key.audience))
+    }
+
+    /// Whether the manifest lets this party open an audience's records.
+    fn reads(&self, audience: Audience) -> bool {
+        let Some(recipient) = &self.config.recipient else { return false };
+        let manifest = self.manifests.current();
+        manifest.verifier(&recipient.id).is_some_and(|one| one.audiences.contains(&audience))
+    }
+
+    /// Whether a sealed key is addressed to this party.
+    pub(crate) fn is_own(&self, key: &SealedAudienceKey) -> bool {
+        self.config.recipient.as_ref().is_some_and(|own| own.id == key.recipient)
+    }
+
+    /// Saves evidence; failing to must not hide what it is about.
+    pub(crate) fn caught(&self, evidence: Evidence) {
+        self.caught.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = evidence.save(&self.store, self.env.now()) {
+            tracing::error!(%error, "evidence could not be saved");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Serving followers: each is brought up to date from the disk, then fed what happens, at its own pace.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lanyard_core::head::MapHead;
+use lanyard_core::ids::Hash;
+use lanyard_env::ReadAt;
+use lanyard_transport::status;
+use lanyard_wire::feed::v1::follow_response::Update;
+use lanyard_wire::feed::v1::{
+    Cosigned, DirectoryId, FollowResponse, LogLeaves, ManifestUpdate, SealedKey, SnapshotChunk,
+    Tick,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::commit::wire_profiles;
+use crate::events::Event;
+use crate::incoming::chunks;
+use crate::intake::directory_key;
+use crate::mirror::Mirror;
+use crate::plan::{Plan, Position, Whole};
+use crate::state::read;
+use crate::{DirectoryKey, FeedError};
+
+/// The mirror has less than the follower: ask another.
+pub(crate) const BEHIND: &str = "BEHIND";
+/// The mirror holds another log than the follower.
+pub(crate) const FORKED: &str = "FORKED";
+/// Objects were replaced while they were being sent: follow again.
+const REPLACED: &str = "REPLACED";
+/// The follower does not take what it asked for.
+const TOO_SLOW: &str = "TOO_SLOW";
+
+/// Messages on their way to a follower: at most a few megabytes.
+pub(crate) const QUEUE: usize = 8;
+
+/// A follower that takes nothing for so long is let go.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Leaf hashes a message.
+const LEAVES: usize = 4_096;
+
+type Sender = mpsc::Sender<Result<FollowResponse, Status>>;
+
+/// Why a stream ends.
+enum End {
+    /// The follower is gone, or the service stops.
+    Quiet,
+    /// With an error for the follower.
+    Status(Status),
+}
+
+impl From<FeedError> for End {
+    fn from(error: FeedError) -> Self {
+        Self::Status(match error {
+            FeedError::Disk(error) if error.is_not_found() => {
+                status::error(Code::Unavailable, REPLACED, "objects were replaced; follow again")
+            }
+            error => status::internal(&error),
+        })
+    }
+}
+
+/// One follower.
+pub(crate) struct Serving {
+    mirror: Arc<Mirror>,
+    position: Position,
+    manifest_version: u32,
+    /// The head of the last tick sent.
+    head: Option<Bytes>,
+    sender: Sender,
+    shutdown: CancellationToken,
+}
+
+impl Serving {
+    pub(crate) fn new(
+        mirror: Arc<Mirror>,
+        position: Position,
+        manifest_version: u32,
+        sender: Sender,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { mirror, position, manifest_version, head: None, sender, shutdown }
+    }
+
+    /// Serves until the follower leaves or the service stops.
+    pub(crate) async fn run(mut self) {
+        loop {
+            match self.serve().await {
+                Ok(()) => {}
+                Err(End::Quiet) => return,
+                Err(End::Status(status)) => {
+                    let _ = self.sender.send(Err(status)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Brings it up to date, then follows along until it has to be brought up to date again.
+    async fn serve(&mut self) -> Result<(), End> {
+        let cursor = self.mirror.events.next();
+        self.send_manifests().await?;
+        self.send_beside().await?;
+        self.catch_up().await?;
+        let quorum = read(&self.mirror.state).quorum.clone();
+        if let Some(quorum) = quorum {
+            let checkpoint = quorum.checkpoint.note().to_string();
+            self.send(Update::Cosigned(Cosigned { checkpoint })).await?;
+        }
+        self.follow_along(cursor).await
+    }
+
+    async fn send(&self, update: Update) -> Result<(), End> {
+        let response = FollowResponse { update: Some(update) };
+        let sent = tokio::select! {
+            sent = tokio::time::timeout(SEND_TIMEOUT, self.sender.send(Ok(response))) => sent,
+            () = self.shutdown.cancelled() => return Err(End::Quiet),
+        };
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Quiet),
+            Err(_) => {
+                let message = "nothing was taken for a minute; follow again";
+                Err(End::Status(status::error(Code::Aborted, TOO_SLOW, message)))
+            }
+        }
+    }
+
+    /// Runs what blocks on the disk.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Mirror) -> Result<T, FeedError> + Send + 'static,
+    ) -> Result<T, End> {
+        let mirror = Arc::clone(&self.mirror);
+        match tokio::task::spawn_blocking(move || run(&mirror)).await {
+            Ok(result) => Ok(result?),
+            // The runtime stops, or the task panicked and said so.
+            Err(_) => Err(End::Quiet),
+        }
+    }
+
+    async fn send_manifests(&mut self) -> Result<(), End> {
+        let after = self.manifest_version;
+        let notes = self.on_disk(move |mirror| Ok(mirror.manifests.notes_after(after))).await?;
+        self.manifest_version = self.mirror.manifests.current().version.max(after);
+        for note in notes {
+            self.send(Update::Manifest(ManifestUpdate { note })).await?;
+        }
+        Ok(())
+    }
+
+    /// All keys and tables that are here, before the ticks that need them.
+    async fn send_beside(&self) -> Result<(), End> {
+        let mut updates = Vec::new();
+        {
+            let state = read(&self.mirror.state);
+            for (key, held) in
+                state.directories.iter().filter(|(key, _)| self.position.wants(**key))
+            {
+                let directory = Some(DirectoryId::of(key.epoch, key.audience));
+                for table in &held.tables {
+                    updates.push(Update::Profiles(wire_profiles(*key, table).1));
+                }
+                for (recipient, sealed) in &held.sealed_keys {
+                    let (recipient, sealed) = (recipient.clone(), sealed.to_vec());
+                    updates.push(Update::Key(SealedKey { directory, recipient, sealed }));
+                }
+            }
+        }
+        for update in updates {
+            self.send(update).await?;
+        }
+        Ok(())
+    }
+
+    async fn catch_up(&mut self) -> Result<(), End> {
+        if let Some(head) = &self.head {
+            // It has been sent all that this head lists.
+            let head = MapHead::from_bytes(head).map_err(FeedError::from)?;
+            self.position.directories = self.wanted_in(&head);
+        }
+        let position = Position {
+            audiences: self.position.audiences.clone(),
+            directories: self.position.directories.clone(),
+            ..self.position
+        };
+        match self.on_disk(move |mirror| mirror.plan(&position)).await? {
+            Plan::Nothing => Ok(()),
+            Plan::Ticks(to) => self.send_ticks(to).await,
+            Plan::Whole(whole) => self.send_whole(whole).await,
+            Plan::Behind => {
+                let message = "this mirror has less than the follower; ask another";
+                Err(End::Status(status::error(Code::FailedPrecondition, BEHIND, message)))
+            }
+            Plan::Forked(checkpoint) => {
+                // For the follower to see for itself, and to keep.
+                if let Some(checkpoint) = checkpoint {
+                    self.send(Update::Cosigned(Cosigned { checkpoint })).await?;
+                }
+                let message = "this mirror holds another log of that size";
+                Err(End::Status(status::error(Code::Aborted, FORKED, message)))
+            }
+        }
+    }
+
+    async fn send_whole(&mut self, whole: Whole) -> Result<(), End> {
+        let mut start = whole.start;
+        for leaves in whole.leaves.chunks(LEAVES) {
+            let hashes = leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect();
+            self.send(Update::Leaves(LogLeaves { start, hashes })).await?;
+            start += leaves.len() as u64;
+        }
+        for (key, file) in whole.snapshots {
+            self.send_snapshot(whole.size, key, file).await?;
+        }
+        self.send_tick(whole.size, &whole.tick).await?;
+        self.send_ticks(whole.to).await
+    }
+
+    async fn send_snapshot(
+        &self,
+        log_size: u64,
+        key: DirectoryKey,
+        file: Box<dyn ReadAt>,
+    ) -> Result<(), End> {
+        let file: Arc<dyn ReadAt> = file.into();
+        let length = file.len().map_err(FeedError::from)?;
+        let directory = Some(DirectoryId::of(key.epoch, key.audience));
+        for chunk in chunks(length) {
+            let file = Arc::clone(&file);
+            let data = self.on_disk(move |_| {
+                let mut data = vec![0; chunk.length];
+                file.read_exact_at(&mut data, chunk.offset)?;
+                Ok(Bytes::from(data))
+            });
+            let data = data.await?;
+            let chunk = SnapshotChunk { log_size, directory, data, last: chunk.last };
+            self.send(Update::Snapshot(chunk)).await?;
+        }
+        Ok(())
+    }
+
+    /// The ticks that it lacks up to `to`, with the directories that they bring.
+    async fn send_ticks(&mut self, to: u64) -> Result<(), End> {
+        while self.position.size < to {
+            let size = self.position.size + 1;
+            let before = self.head.clone();
+            let tick = self.on_disk(move |mirror| {
+                let Some(tick) = mirror.store.tick(size)? else { return Ok(None) };
+                let before = match before {
+                    Some(head) => Some(head),
+                    None => mirror.store.tick(size - 1)?.map(|tick| tick.head),
+                };
+                let head = MapHead::from_bytes(&tick.head)?;
+                let before = before.map(|head| MapHead::from_bytes(&head)).transpose()?;
+                Ok(Some((tick, head, before)))
+            });
+            let Some((tick, head, before)) = tick.await? else {
+                let message = "ticks were removed; follow again";
+                return Err(End::Status(status::error(Code::Unavailable, REPLACED, message)));
+            };
+            let held = before.map_or_else(
+                || self.position.directories.clone(),
+                |before| self.wanted_in(&before),
+            );
+            for key in self.wanted_in(&head).difference(&held) {
+                self.send_brought(size, *key).await?;
+            }
+            self.send_tick(size, &tick).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_brought(&self, size: u64, key: DirectoryKey) -> Result<(), End> {
+        let file = self.on_disk(move |mirror| mirror.store.open_snapshot(size, key)).await?;
+        self.send_snapshot(size, key, file).await
+    }
+
+    /// Sends a tick without the deltas that are not wanted.
+    async fn send_tick(&mut self, size: u64, tick: &Tick) -> Result<(), End> {
+        let mut tick = tick.clone();
+        tick.deltas.retain(|delta| {
+            directory_key(delta.directory.as_ref()).is_ok_and(|key| self.position.wants(key))
+        });
+        self.head = Some(tick.head.clone());
+        self.send(Update::Tick(tick)).await?;
+        let root: Option<Hash> = read(&self.mirror.state).log.root_at(size).ok();
+        self.position.size = size;
+        self.position.root = root;
+        Ok(())
+    }
+
+    fn wanted_in(&self, head: &MapHead) -> BTreeSet<DirectoryKey> {
+        let keys = head.directories.iter().map(DirectoryKey::of);
+        keys.filter(|key| self.position.wants(*key)).collect()
+    }
+
+    /// Sends what happens from event `cursor` on; returns when the follower has to be brought up to date again.
+    async fn follow_along(&mut self, mut cursor: u64) -> Result<(), End> {
+        let mut next = self.mirror.events.subscribe();
+        loop {
+            let Ok(event) = self.mirror.events.get(cursor) else { return Ok(()) };
+            let Some(event) = event else {
+                tokio::select! {
+                    changed = next.changed() => changed.map_err(|_| End::Quiet)?,
+                    () = self.sender.closed() => return Err(End::Quiet),
+                    () = self.shutdown.cancelled() => return Err(End::Quiet),
+                }
+                continue;
+            };
+            cursor += 1;
+            match &*event {
+                Event::Tick { size, .. } if *size <= self.position.size => {}
+                Event::Tick { size, .. } if *size > self.position.size + 1 => return Ok(()),
+                Event::Tick { size, tick, brought } => {
+                    for key in brought.iter().filter(|key| self.position.wants(**key)) {
+                        self.send_brought(*size, *key).await?;
+                    }
+                    self.send_tick(*size, tick).await?;
+                }
+                Event::Jumped => {
+                    if read(&self.mirror.state).size() > self.position.size {
+                        return Ok(());
+                    }
+                }
+                Event::Cosigned(cosigned) => self.send(Update::Cosigned(cosigned.clone())).await?,
+                Event::Key(key, sealed) if self.position.wants(*key) => {
+                    self.send(Update::Key(sealed.clone())).await?;
+                }
+                Event::Profiles(key, sealed) if self.position.wants(*key) => {
+                    self.send(Update::Profiles(sealed.clone())).await?;
+                }
+                Event::Key(..) | Event::Profiles(..) => {}
+                Event::Manifest(manifest) => self.send(Update::Manifest(manifest.clone())).await?,
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Following over TCP: fail-over between upstreams, liars, silence, and followers that do not read.
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::*;
+use lanyard_core::ids::Audience;
+use lanyard_core::map::Delta;
+use lanyard_feed::{Content, FeedServer, Mirror, SyncState, Upstream, catch_up, follow};
+use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
+use lanyard_wire::feed::v1::feed_service_server::{FeedService, FeedServiceServer};
+use lanyard_wire::feed::v1::follow_response::Update;
+use lanyard_wire::feed::v1::{FollowRequest, FollowResponse, LookupRequest, LookupResponse};
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status};
+
+fn world() -> World {
+    let mut world = World::new();
+    // Five ticks are half a second here.
+    world.manifest.tick_millis = 200;
+    world
+}
+
+async fn listen() -> (tokio::net::TcpListener, SocketAddr) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Serves until the guard is dropped.
+async fn serve<S: FeedService>(service: S) -> (SocketAddr, DropGuard) {
+    let (listener, address) = listen().await;
+    let token = CancellationToken::new();
+    let router = Server::builder().add_service(FeedServiceServer::new(service));
+    let incoming = TcpListenerStream::new(listener);
+    let stop = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            served = router.serve_with_incoming(incoming) => served.unwrap(),
+            () = stop.cancelled() => {}
+        }
+    });
+    (address, token.drop_guard())
+}
+
+fn channel(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+fn upstream(name: &str, address: SocketAddr) -> Upstream {
+    Upstream { name: name.into(), channel: channel(address) }
+}
+
+struct Following {
+    sync: watch::Receiver<SyncState>,
+    _stop: DropGuard,
+}
+
+fn start(mirror: &Arc<Mirror>, upstreams: Vec<Upstream>) -> Following {
+    let (sender, sync) = watch::channel(SyncState::default());
+    let token = CancellationToken::new();
+    tokio::spawn(follow(Arc::clone(mirror), upstreams, sender, token.clone()));
+    Following { sync, _stop: token.drop_guard() }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_flow_through_two_mirrors_to_a_gate() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(3_000);
+    let (first, _one) = serve(server(&committee.mirror)).await;
+    let sponsor = world.mirror("sponsor");
+    let _sponsor = start(&sponsor, vec![upstream("committee", first)]);
+    let (second, _two) = serve(server(&sponsor)).await;
+    let gate = world.gate("gate");
+    let following = start(&gate, vec![upstream("sponsor", second)]);
+    until("the first state", || gate.read().size() == 1).await;
+    for version in 2..6 {
+        committee.settled(put(&[1, version], version));
+        let seen = || versions(&gate, 1) == (Some(version), Some(version));
+        until("a tick and its quorum", seen).await;
+    }
+    // A directory that appears while following comes as a snapshot.
+    world.clock.advance_millis(TICK);
+    let mut directories = committee.unchanged(gate_key(), Content::Unchanged);
+    directories.push(committee.directory(key(2, Audience::Gate), rows(9_000)));
+    let draft = committee.draft(directories);
+    committee.publish(draft);
+    committee.seal_keys(key(2, Audience::Gate));
+    until("the next epoch and its key", || {
+        let view = gate.read();
+        let next = view.directory(EPOCH.next(), Audience::Gate);
+        next.is_some_and(|next| next.audience_key().is_some() && next.profiles_signed().is_some())
+    })
+    .await;
+    let sync = following.sync.borrow().clone();
+    assert_eq!(sync.upstream.as_deref(), Some("sponsor"));
+    assert!(sync.problem.is_none(), "{sync:?}");
+}
+
+/// Lies about whatever passes, as a test's proxy does.
+struct Proxy {
+    inner: FeedServer,
+    lie: Lie,
+}
+
+#[derive(Clone, Copy)]
+enum Lie {
+    ForgeDeltas,
+    Stall,
+    WithholdKeys,
+    Garbage,
+    Dawdle,
+}
+
+#[tonic::async_trait]
+impl FeedService for Proxy {
+    type FollowStream = Pin<Box<dyn Stream<Item = Result<FollowResponse, Status>> + Send>>;
+
+    async fn follow(
+        &self,
+        request: Request<FollowRequest>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let lie = self.lie;
+        let stream = self.inner.follow(request).await?.into_inner();
+        let stream = stream.then(move |response| async move {
+            let is_tick =
+                matches!(&response, Ok(one) if matches!(one.update, Some(Update::Tick(_))));
+            if matches!(lie, Lie::Dawdle) && is_tick {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+            }
+            response
+        });
+        let stream = stream.filter_map(move |response| {
+            let mut response = response.ok()?;
+            match (lie, &mut response.update) {
+                (Lie::ForgeDeltas, Some(Update::Tick(tick))) => {
+                    for delta in &mut tick.deltas {
+                        let forged = Delta::new(vec![], vec![row(1, 77)]).unwrap();
+                        delta.delta = forged.to_bytes().into();
+                    }
+                }
+                (Lie::Garbage, Some(Update::Tick(tick))) => tick.head = vec![7; 900].into(),
+                (Lie::WithholdKeys, Some(Update::Key(_))) => return None,
+                (Lie::Stall, _) => return None,
+                _ => {}
+            }
+            Some(Ok(response))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn lookup(
+        &self,
+        request: Request<LookupRequest>,
+    ) -> Result<Response<LookupResponse>, Status> {
+        self.inner.lookup(request).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lying_silent_or_absent_upstream_is_left_for_an_honest_one() {
+    for (lie, problem, evidence) in [
+        (Some(Lie::ForgeDeltas), "are not those", 1),
+        (Some(Lie::Garbage), "map head", 0),
+        (Some(Lie::Stall), "nothing came", 0),
+        (None, "", 0),
+    ] {
+        let world = world();
+        let mut committee = world.publisher("committee");
+        committee.begin(100);
+        let gate = world.gate("gate");
+        pull(&committee.mirror, &gate).await;
+        committee.settled(put(&[1], 2));
+        let (honest, _honest) = serve(server(&committee.mirror)).await;
+        let (bad, _bad) = match lie {
+            Some(lie) => {
+                let (bad, guard) = serve(Proxy { inner: server(&committee.mirror), lie }).await;
+                (bad, Some(guard))
+            }
+            None => (listen().await.1, None),
+        };
+        let following = start(&gate, vec![upstream("bad", bad), upstream("honest", honest)]);
+        until("the honest one's tick", || versions(&gate, 1) == (Some(2), Some(2))).await;
+        let sync = following.sync.borrow().clone();
+        let seen = sync.problem.unwrap();
+        assert!(seen.upstream == "bad" && seen.problem.contains(problem), "{seen:?}");
+        assert_eq!(self::common::evidence(&world.path("gate"), &*world.env.files).len(), evidence);
+        committee.settled(put(&[1], 3));
+        until("the next tick", || versions(&gate, 1) == (Some(3), Some(3))).await;
+        assert_eq!(following.sync.borrow().upstream.as_deref(), Some("honest"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_shows_old_ticks_slowly_is_left() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let gate = world.gate("gate");
+    pull(&committee.mirror, &gate).await;
+    let start_time = world.env.now();
+    for version in 2..40 {
+        committee.settled(put(&[1], version));
+        world.clock.set(start_time);
+    }
+    world.clock.advance_millis(3_600_000);
+    let dawdling = Proxy { inner: server(&committee.mirror), lie: Lie::Dawdle };
+    let (bad, _bad) = serve(dawdling).await;
+    let following = start(&gate, vec![upstream("bad", bad)]);
+    until("it is left", || following.sync.borrow().problem.is_some()).await;
+    let problem = following.sync.borrow().problem.clone().unwrap().problem;
+    assert!(problem.contains("does not catch up"), "{problem}");
+    assert!(gate.read().size() < committee.mirror.read().size());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_withholds_the_key_is_left_and_a_dead_one_is_replaced() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    committee.settled(put(&[1], 2));
+    let proxy = Proxy { inner: server(&committee.mirror), lie: Lie::WithholdKeys };
+    let (bad, bad_guard) = serve(proxy).await;
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    let gate = world.gate("gate");
+    let _following = start(&gate, vec![upstream("bad", bad), upstream("honest", honest)]);
+    until("the rows", || gate.read().size() == 2).await;
+    for version in 3..200 {
+        committee.settled(put(&[1], version));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if !gate.is_incomplete() {
+            break;
+        }
+    }
+    assert!(!gate.is_incomplete(), "the other one gave the key");
+    drop(bad_guard);
+    let size = gate.read().size();
+    committee.settled(put(&[1], 500));
+    until("a tick without the dead one", || gate.read().size() > size).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_does_not_read_slows_nobody_and_is_not_lost() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(20_000);
+    let (address, _guard) = serve(server(&committee.mirror)).await;
+    let gate = world.gate("gate");
+    let _following = start(&gate, vec![upstream("committee", address)]);
+    // It asks and never reads.
+    let lazy = world.mirror("lazy");
+    let mut client = FeedServiceClient::new(channel(address));
+    let mut stream = client.follow(lazy.follow_request()).await.unwrap().into_inner();
+    until("the first state", || gate.read().size() == 1).await;
+    // More ticks than are kept in memory.
+    for version in 2..400 {
+        let numbers: Vec<u32> = (0..64).map(|number| number * 7 + version).collect();
+        committee.tick(put(&numbers, version));
+    }
+    let newest = committee.mirror.read().size();
+    until("all ticks", || gate.read().size() == newest).await;
+    // When it reads at last, it gets everything, or is told to ask again.
+    let mut intake = lazy.intake("committee");
+    while let Ok(Ok(Some(response))) =
+        tokio::time::timeout(Duration::from_secs(1), stream.message()).await
+    {
+        intake.apply(response).unwrap();
+    }
+    let upstream = upstream("committee", address);
+    let size = catch_up(&lazy, &upstream, Duration::from_millis(500)).await.unwrap();
+    assert_eq!(size, newest);
+    assert_eq!(versions(&lazy, 200), versions(&committee.mirror, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catching_up_with_one_that_is_behind_is_no_error_and_a_dead_one_is() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(50);
+    let sponsor = world.mirror("sponsor");
+    pull(&committee.mirror, &sponsor).await;
+    committee.settled(put(&[1], 2));
+    let (address, _guard) = serve(server(&sponsor)).await;
+    let patience = Duration::from_millis(300);
+    let size = catch_up(&committee.mirror, &upstream("sponsor", address), patience).await;
+    assert_eq!(size.unwrap(), 2);
+    let (_, nobody) = listen().await;
+    let error = catch_up(&sponsor, &upstream("nobody", nobody), patience).await;
+    assert!(error.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn follow_refuses_what_it_does_not_mirror_and_malformed_requests() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(50);
+    let gate = world.gate("gate");
+    pull(&committee.mirror, &gate).await;
+    let (address, _guard) = serve(server(&gate)).await;
+    let mut client = FeedServiceClient::new(channel(address));
+    let good = gate.follow_request();
+    let requests: Vec<(FollowRequest, tonic::Code)> = vec![
+        (
+            FollowRequest { origin: "lanyard/games-2028/police".into(), ..good.clone() },
+            tonic::Code::NotFound,
+        ),
+        (FollowRequest { audiences: vec![2], ..good.clone() }, tonic::Code::NotFound),
+        (FollowRequest { audiences: vec![9], ..good.clone() }, tonic::Code::InvalidArgument),
+        (FollowRequest { log_root: vec![1; 31], ..good.clone() }, tonic::Code::InvalidArgument),
+        (FollowRequest { log_size: 0, ..good.clone() }, tonic::Code::InvalidArgument),
+    ];
+    for (request, code) in requests {
+        assert_eq!(client.follow(request).await.unwrap_err().code(), code);
+    }
+    let ahead = FollowRequest { log_size: 99, ..good.clone() };
+    let mut stream = client.follow(ahead).await.unwrap().into_inner();
+    let refused = loop {
+        if let Err(refused) = stream.message().await {
+            break refused;
+        }
+    };
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+}
