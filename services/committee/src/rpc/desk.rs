@@ -1,0 +1,58 @@
+//! `DeskService`.
+
+use std::sync::Arc;
+
+use lanyard_core::badge::Presented;
+use lanyard_core::ids::{Audience, Authority};
+use lanyard_party::{ManifestStore, StoreKey};
+use lanyard_store::Store;
+use lanyard_transport::status;
+use lanyard_wire::committee::v1 as wire;
+use lanyard_wire::committee::v1::check_badge_request::Shown;
+use lanyard_wire::committee::v1::desk_service_server::DeskService;
+use tonic::{Request, Response, Status};
+
+use super::{people, store_error};
+use crate::badges::gate_tag;
+
+pub(crate) struct Desk {
+    pub(crate) store: Store,
+    pub(crate) store_key: Arc<StoreKey>,
+    pub(crate) manifests: Arc<ManifestStore>,
+}
+
+#[tonic::async_trait]
+impl DeskService for Desk {
+    async fn check_badge(
+        &self,
+        request: Request<wire::CheckBadgeRequest>,
+    ) -> Result<Response<wire::CheckBadgeResponse>, Status> {
+        let failed = |error| store_error(&error);
+        let response = match request.into_inner().shown {
+            None => return Err(status::malformed("shown: give a badge text or a reference")),
+            Some(Shown::Reference(reference)) => wire::CheckBadgeResponse {
+                person: people::by_reference(&self.store, &reference).await.map_err(failed)?,
+                shown_print_number: 0,
+            },
+            Some(Shown::BadgeText(text)) => {
+                let event = &self.manifests.current().event;
+                let presented = Presented::parse(&text, event)
+                    .map_err(|error| status::malformed(format!("badge_text: {error}")))?;
+                let Presented::Badge(secret) = presented else {
+                    return Err(status::malformed(
+                        "badge_text: a scoped code names nobody here; scan the badge itself",
+                    ));
+                };
+                let seed = secret.seed(Authority::Committee, Audience::Gate);
+                let tag = gate_tag(&self.store_key, &seed);
+                match people::by_gate_tag(&self.store, &tag).await.map_err(failed)? {
+                    None => wire::CheckBadgeResponse::default(),
+                    Some((person, print)) => {
+                        wire::CheckBadgeResponse { person: Some(person), shown_print_number: print }
+                    }
+                }
+            }
+        };
+        Ok(Response::new(response))
+    }
+}

@@ -1,0 +1,85 @@
+//! Puts the committee's service together.
+
+use std::sync::Arc;
+
+use lanyard_authority::{Station, StationConfig, StationError};
+use lanyard_core::ids::Authority;
+use lanyard_env::Env;
+use lanyard_party::{PartyConfig, PeerError};
+use lanyard_store::{Store, StoreError};
+use lanyard_wire::committee::v1::badge_service_server::BadgeServiceServer;
+use lanyard_wire::committee::v1::desk_service_server::DeskServiceServer;
+use lanyard_wire::committee::v1::enrolment_service_server::EnrolmentServiceServer;
+use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
+use thiserror::Error;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::registry::PrintRegistry;
+use crate::rpc::{Badges, Desk, Enrolment};
+use crate::schema::SCHEMA;
+use crate::screening::Screening;
+
+/// Why the service does not start, or stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// What both authorities have in common.
+    #[error(transparent)]
+    Station(#[from] StationError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The police are not among the peers.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    config: PartyConfig<StationConfig>,
+    env: Env,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let station = Station::open(Authority::Committee, config, env.clone())?;
+    let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
+    let (manifests, store_key) = (Arc::clone(station.manifests()), Arc::clone(station.store_key()));
+    let screening = Arc::new(Screening {
+        store: store.clone(),
+        env: env.clone(),
+        event: manifests.current().event.clone(),
+        store_key: Arc::clone(&store_key),
+        pseudonymiser: station.pseudonymiser().clone(),
+        police: ScreeningServiceClient::new(station.peers().channel("police")?),
+        running: Mutex::new(()),
+    });
+    let stopping = shutdown.child_token();
+    let keeping_up = tokio::spawn(Arc::clone(&screening).keep_up(stopping.clone()));
+    let enrolment = Enrolment {
+        store: store.clone(),
+        env: env.clone(),
+        manifests: Arc::clone(&manifests),
+        screening,
+    };
+    let badges = Badges {
+        store: store.clone(),
+        env,
+        store_key: Arc::clone(&store_key),
+        publication: station.publication(),
+    };
+    let desk = Desk { store: store.clone(), store_key: Arc::clone(&store_key), manifests };
+    let registry = PrintRegistry { store: store.clone(), store_key };
+    let routes = Routes::new(EnrolmentServiceServer::new(enrolment))
+        .add_service(BadgeServiceServer::new(badges))
+        .add_service(DeskServiceServer::new(desk));
+    let served = station.run(routes, registry, shutdown).await;
+    // Also if the station stopped by itself.
+    stopping.cancel();
+    let _ = keeping_up.await;
+    store.close().await;
+    Ok(served?)
+}
