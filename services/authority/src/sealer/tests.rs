@@ -73,7 +73,7 @@ fn change(sealer: &mut Sealer, desired: &mut Desired, id: u64, status: Status) {
 
 fn tick(sealer: &mut Sealer, map: &mut Map, desired: &Desired, rng: &mut ChaCha20Rng) -> Delta {
     let (delta, rows) = sealer.draft(desired, &padding(), Amount::Step, NOW, rng).unwrap();
-    map.apply(&delta).unwrap();
+    let _undo = map.apply(&delta).unwrap();
     sealer.commit(rows);
     delta
 }

@@ -1,0 +1,208 @@
+//! Importing people, and having them screened.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use lanyard_client::{Connection, call, item};
+use lanyard_wire::committee::v1::import_people_request::Step;
+use lanyard_wire::committee::v1::{
+    ImportMode, ImportPeopleRequest, ImportPeopleResponse, ImportRow, ImportRows, ImportStart,
+    Person, ScreenRequest, ScreenResponse,
+};
+use serde_json::{Value, json};
+
+use crate::context::{Context, facts, table};
+use crate::error::CliError;
+use crate::table::{Mapping, Read, RowProblem, Sheet, people};
+
+/// Rows in one message.
+const MESSAGE: usize = 500;
+/// Bad rows shown to a person.
+const SHOWN: usize = 25;
+
+/// `lanyard committee import`.
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    /// The file; docs/FORMATS.md says what it holds.
+    csv: PathBuf,
+    /// A mapping of a foreign file's columns.
+    #[arg(long, value_name = "FILE")]
+    columns: Option<PathBuf>,
+    /// Import every valid row; without this, nothing is imported if a row is bad.
+    #[arg(long)]
+    valid_rows: bool,
+    /// Only check; change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl ImportArgs {
+    pub(crate) async fn run(
+        self,
+        context: &Context,
+        connection: &Connection,
+    ) -> Result<(), CliError> {
+        let files = &*context.env.files;
+        let mapping =
+            self.columns.as_ref().map(|path| Mapping::read(files, path)).transpose()?;
+        let (delimiter, header) =
+            mapping.as_ref().map_or((',', true), |mapping| (mapping.delimiter, mapping.header));
+        let sheet = Sheet::read(files, &self.csv, delimiter, header)?;
+        let read = people(&sheet, mapping.as_ref(), &connection.manifest().time_zone)?;
+        drop(sheet);
+        let Read { rows, problems, skipped } = read;
+        let all_or_nothing = !self.valid_rows;
+        // With bad rows here, the service still says which others it would refuse, so that one round suffices.
+        let dry_run = self.dry_run || (all_or_nothing && !problems.is_empty());
+        let mode = if all_or_nothing { ImportMode::AllOrNothing } else { ImportMode::ValidRows };
+        let start = ImportStart { mode: mode.into(), dry_run };
+        let answer = send(context, connection, start, rows).await?;
+
+        let refused = answer.refused + problems.len() as u64;
+        let mut errors = problems;
+        errors.extend(answer.errors.iter().map(|error| RowProblem {
+            line: error.line,
+            column: error.column.clone(),
+            problem: error.problem.clone(),
+        }));
+        errors.sort_by_key(|error| error.line);
+        let imported = !self.dry_run && (refused == 0 || !all_or_nothing);
+        let value = json!({
+            "imported": imported,
+            "created": answer.created, "updated": answer.updated, "unchanged": answer.unchanged,
+            "refused": refused, "left_out": skipped,
+            "errors": errors.iter().map(problem_json).collect::<Vec<_>>(),
+        });
+        context.show(&value, || {
+            let done = match (imported, self.dry_run) {
+                (true, _) => "imported",
+                (false, true) => "checked only; nothing was changed",
+                (false, false) => {
+                    "nothing was imported: mend the rows below, or import the others with --valid-rows"
+                }
+            };
+            let mut text = facts([
+                ("result", done.to_owned()),
+                ("new", answer.created.to_string()),
+                ("changed", answer.updated.to_string()),
+                ("as before", answer.unchanged.to_string()),
+                ("refused", refused.to_string()),
+            ]);
+            for (reason, count) in &skipped {
+                text.push_str(&format!("\n{reason:<22} {count}"));
+            }
+            text + &problem_table(&errors, refused)
+        })?;
+        if refused == 0 { Ok(()) } else { Err(CliError::BadRows) }
+    }
+}
+
+async fn send(
+    context: &Context,
+    connection: &Connection,
+    start: ImportStart,
+    rows: Vec<(u64, Person)>,
+) -> Result<ImportPeopleResponse, CliError> {
+    let bar = context.progress("importing people", Some(rows.len() as u64));
+    let first = ImportPeopleRequest { step: Some(Step::Start(start)) };
+    let messages = chunks(rows, MESSAGE).map({
+        let bar = bar.clone();
+        move |chunk| {
+            bar.inc(chunk.len() as u64);
+            let rows = chunk.into_iter();
+            let rows = rows.map(|(line, person)| ImportRow { line, person: Some(person) });
+            ImportPeopleRequest { step: Some(Step::Rows(ImportRows { rows: rows.collect() })) }
+        }
+    });
+    let stream = tokio_stream::iter(std::iter::once(first).chain(messages));
+    let answer = connection.enrolment()?.import_people(stream).await;
+    bar.finish_and_clear();
+    Ok(call("import the people", answer)?)
+}
+
+/// A vector in pieces of at most `size`, without copying what is in it.
+pub(crate) fn chunks<T>(items: Vec<T>, size: usize) -> impl Iterator<Item = Vec<T>> {
+    let mut items = items.into_iter();
+    std::iter::from_fn(move || {
+        let chunk: Vec<T> = items.by_ref().take(size).collect();
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+pub(crate) fn problem_json(problem: &RowProblem) -> Value {
+    json!({ "line": problem.line, "column": problem.column, "problem": problem.problem })
+}
+
+/// Bad rows for a person; empty if there are none.
+pub(crate) fn problem_table(problems: &[RowProblem], total: u64) -> String {
+    if problems.is_empty() {
+        return String::new();
+    }
+    let rows = problems.iter().take(SHOWN).map(|problem| {
+        [problem.line.to_string(), problem.column.clone(), problem.problem.clone()]
+    });
+    let mut text = format!("\n{}", table(["line", "column", "problem"], rows));
+    let shown = problems.len().min(SHOWN) as u64;
+    if total > shown {
+        text.push_str(&format!("\nand {} more; --json shows up to a thousand", total - shown));
+    }
+    text
+}
+
+/// `lanyard committee screen`.
+#[derive(Args)]
+pub(crate) struct ScreenArgs {
+    /// Wait at most so many seconds for all verdicts, which the police release after a delay.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u32,
+}
+
+impl ScreenArgs {
+    pub(crate) async fn run(
+        self,
+        context: &Context,
+        connection: &Connection,
+    ) -> Result<(), CliError> {
+        const WHAT: &str = "have people screened";
+        let request = ScreenRequest { wait_seconds: self.wait };
+        let mut stream = call(WHAT, connection.enrolment()?.screen(request).await)?;
+        let bar = context.progress("computing pseudonyms", Some(0));
+        let mut last = ScreenResponse::default();
+        while let Some(progress) = item(WHAT, stream.message().await)? {
+            last = progress;
+            follow(&bar, &last);
+        }
+        bar.finish_and_clear();
+        let value = json!({
+            "screened": last.submitted, "total": last.total, "cleared": last.cleared,
+            "refused": last.refused, "pending": last.pending, "without_key": last.without_key,
+            "finished": last.finished,
+        });
+        context.show(&value, || {
+            facts([
+                ("submitted now", last.submitted.to_string()),
+                ("cleared", last.cleared.to_string()),
+                ("refused", last.refused.to_string()),
+                ("without a verdict", last.pending.to_string()),
+                ("without any key", last.without_key.to_string()),
+            ])
+        })?;
+        if last.finished { Ok(()) } else { Err(CliError::Negative) }
+    }
+}
+
+fn follow(bar: &ProgressBar, progress: &ScreenResponse) {
+    bar.set_length(progress.total);
+    if progress.pseudonymised < progress.total {
+        bar.set_position(progress.pseudonymised);
+    } else if progress.submitted < progress.total {
+        bar.set_message("submitting");
+        bar.set_position(progress.submitted);
+    } else {
+        bar.set_message("waiting for verdicts");
+        let known = progress.cleared + progress.refused;
+        bar.set_length(known + progress.pending);
+        bar.set_position(known);
+    }
+}

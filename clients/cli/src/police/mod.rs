@@ -1,0 +1,66 @@
+//! `lanyard police`: the police's people.
+
+mod subjects;
+mod views;
+mod watchlist;
+
+use clap::{Args, Subcommand};
+use lanyard_client::Connection;
+use lanyard_transport::{PartyName, Role};
+
+use crate::context::{Actor, Context};
+use crate::error::CliError;
+
+/// `lanyard police`.
+#[derive(Args)]
+pub(crate) struct PoliceArgs {
+    #[command(flatten)]
+    actor: Actor,
+    #[command(subcommand)]
+    command: PoliceCommand,
+}
+
+#[derive(Subcommand)]
+enum PoliceCommand {
+    /// Import or show watchlists.
+    Watchlist(watchlist::WatchlistArgs),
+    /// List subjects of screening with what matched; no identities are known here.
+    Subjects(subjects::SubjectsArgs),
+    /// Clear or refuse a subject that waits for a human.
+    Decide(subjects::DecideArgs),
+    /// Suspend subjects, by id or by a badge in hand.
+    Suspend(subjects::ChangeArgs),
+    /// End suspensions.
+    Reinstate(subjects::ChangeArgs),
+    /// Take a change back.
+    Undo(subjects::UndoArgs),
+    /// Show who did what to whom, when and why.
+    Audit(views::AuditArgs),
+    /// Show how far publication is.
+    Status,
+    /// Look up the badge at the desk: both attestations and the police's own case.
+    Desk(views::DeskArgs),
+}
+
+impl PoliceArgs {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
+        use PoliceCommand as C;
+        let roles: &[Role] = match &self.command {
+            C::Desk(_) => &[Role::Desk, Role::Operator],
+            C::Subjects(_) => &[Role::Operator, Role::Desk],
+            _ => &[Role::Operator],
+        };
+        let connection: Connection = self.actor.connect(context, PartyName::Police, roles)?;
+        match self.command {
+            C::Watchlist(args) => args.run(context, &connection).await,
+            C::Subjects(args) => args.run(context, &connection).await,
+            C::Decide(args) => args.run(context, &connection).await,
+            C::Suspend(args) => args.run(context, &connection, subjects::Action::Suspend).await,
+            C::Reinstate(args) => args.run(context, &connection, subjects::Action::Reinstate).await,
+            C::Undo(args) => args.run(context, &connection).await,
+            C::Audit(args) => args.run(context, &connection).await,
+            C::Status => views::status(context, &connection).await,
+            C::Desk(args) => args.run(context, &connection).await,
+        }
+    }
+}

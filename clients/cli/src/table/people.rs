@@ -1,0 +1,230 @@
+//! A roster's rows as people.
+
+use lanyard_core::profile::EventTimeZone;
+use lanyard_wire::committee::v1::{Document, Person};
+
+use super::dates::{Bound, birth_date, minute};
+use super::documents::{Documents, RawDocument};
+use super::error::{MappingError, TableError};
+use super::mapping::{ColumnRef, DocumentMapping, Mapping, PeopleMapping, Place};
+use super::sheet::{Row, Sheet};
+use super::source::{Resolved, Source};
+use super::{Read, RowProblem};
+
+/// The columns of the own format; those without a star may be left out.
+const OWN: [&str; 9] = [
+    "reference",
+    "full_name",
+    "birth_date",
+    "category",
+    "function",
+    "organisation",
+    "profile",
+    "valid_from",
+    "valid_until",
+];
+const REQUIRED: [&str; 4] = ["reference", "full_name", "category", "profile"];
+const PORTRAIT: &str = "portrait_hash";
+/// Documents that a row of the own format can have.
+const MAX_DOCUMENTS: usize = 8;
+
+/// Reads a roster: without a mapping in the own format, whose header names the columns.
+///
+/// # Errors
+/// [`MappingError`] if mapping and file do not go together; bad rows are in the result.
+pub fn people(
+    sheet: &Sheet,
+    mapping: Option<&Mapping>,
+    zone: &EventTimeZone,
+) -> Result<Read<Person>, MappingError> {
+    let own;
+    let mapping = match mapping {
+        Some(mapping) => mapping,
+        None => {
+            own = own_format(sheet)?;
+            &own
+        }
+    };
+    let columns = Columns::resolve(mapping.for_people()?, &mapping.place(sheet))?;
+    let filters = mapping.filters(sheet)?;
+    let mut read = Read::default();
+    read.problems.extend_from_slice(sheet.ragged());
+    for row in sheet.rows() {
+        if !filters.take(row) {
+            read.skip("row: left out by the mapping");
+            continue;
+        }
+        match columns.person(row, &mapping.date_formats, zone) {
+            Ok(person) => read.rows.push((row.line, person)),
+            Err((column, problem)) => {
+                let (line, column) = (row.line, column.to_owned());
+                read.problems.push(RowProblem { line, column, problem });
+            }
+        }
+    }
+    read.problems.sort_by_key(|problem| problem.line);
+    Ok(read)
+}
+
+/// The mapping that the header of a file in the own format amounts to.
+fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
+    let header = sheet.header().unwrap_or_default();
+    let has = |name: &str| header.iter().any(|one| one == name);
+    let refused = |problem: String| TableError::Header { path: sheet.path().to_owned(), problem };
+    if let Some(missing) = REQUIRED.iter().find(|name| !has(name)) {
+        return Err(refused(format!("the header has no column {missing:?}")));
+    }
+    let documents: Vec<DocumentMapping> = (1..=MAX_DOCUMENTS)
+        .map(document_columns)
+        .filter(|columns| columns.iter().any(|name| has(name)))
+        .map(|[kind, issuer, number]| {
+            for name in [&kind, &issuer, &number] {
+                if !has(name) {
+                    return Err(refused(format!("the header has no column {name:?}, which goes with the others")));
+                }
+            }
+            Ok(DocumentMapping {
+                kind: None,
+                kind_from: Some(named(&kind)),
+                issuer: Some(named(&issuer)),
+                number: Some(named(&number)),
+                column: None,
+                split: None,
+                pattern: None,
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let known = |name: &String| {
+        let name = name.as_str();
+        OWN.contains(&name)
+            || name == PORTRAIT
+            || (1..=MAX_DOCUMENTS).any(|number| document_columns(number).iter().any(|one| one == name))
+    };
+    if let Some(unknown) = header.iter().find(|name| !known(name)) {
+        return Err(refused(format!("unknown column {unknown:?}")));
+    }
+    let optional = |name: &str| has(name).then(|| named(name));
+    Ok(Mapping::own(PeopleMapping {
+        reference: named("reference"),
+        full_name: named("full_name"),
+        birth_date: optional("birth_date"),
+        documents,
+        category: named("category"),
+        function: optional("function"),
+        organisation: optional("organisation"),
+        profile: named("profile"),
+        valid_from: optional("valid_from"),
+        valid_until: optional("valid_until"),
+        portrait_hash: optional(PORTRAIT),
+    }))
+}
+
+/// `document_kind`, `document_issuer`, `document_number`; those of the second document end in `_2`, and so on.
+fn document_columns(number: usize) -> [String; 3] {
+    let suffix = if number == 1 { String::new() } else { format!("_{number}") };
+    ["kind", "issuer", "number"].map(|part| format!("document_{part}{suffix}"))
+}
+
+fn named(name: &str) -> Source {
+    Source::column(ColumnRef::Name(name.to_owned()))
+}
+
+/// A roster's columns, found.
+struct Columns {
+    reference: Resolved,
+    full_name: Resolved,
+    birth_date: Option<Resolved>,
+    documents: Vec<Documents>,
+    category: Resolved,
+    function: Option<Resolved>,
+    organisation: Option<Resolved>,
+    profile: Resolved,
+    valid_from: Option<Resolved>,
+    valid_until: Option<Resolved>,
+    portrait_hash: Option<Resolved>,
+}
+
+impl Columns {
+    fn resolve(mapping: &PeopleMapping, place: &Place<'_>) -> Result<Self, MappingError> {
+        let find = |field: &str, source: &Source| source.resolve(field, place);
+        let optional = |field: &str, source: &Option<Source>| {
+            source.as_ref().map(|source| source.resolve(field, place)).transpose()
+        };
+        Ok(Self {
+            reference: find("reference", &mapping.reference)?,
+            full_name: find("full_name", &mapping.full_name)?,
+            birth_date: optional("birth_date", &mapping.birth_date)?,
+            documents: Documents::resolve(&mapping.documents, place)?,
+            category: find("category", &mapping.category)?,
+            function: optional("function", &mapping.function)?,
+            organisation: optional("organisation", &mapping.organisation)?,
+            profile: find("profile", &mapping.profile)?,
+            valid_from: optional("valid_from", &mapping.valid_from)?,
+            valid_until: optional("valid_until", &mapping.valid_until)?,
+            portrait_hash: optional("portrait_hash", &mapping.portrait_hash)?,
+        })
+    }
+
+    /// A person, or which column is bad and why.
+    fn person(
+        &self,
+        row: &Row,
+        formats: &[String],
+        zone: &EventTimeZone,
+    ) -> Result<Person, (&'static str, String)> {
+        let required = |column: &'static str, source: &Resolved| match source.value(row) {
+            value if value.is_empty() => Err((column, "missing".to_owned())),
+            value => Ok(value),
+        };
+        let optional = |source: &Option<Resolved>| {
+            source.as_ref().map(|source| source.value(row)).unwrap_or_default()
+        };
+        let bound = |column: &'static str, source: &Option<Resolved>, bound| match optional(source) {
+            value if value.is_empty() => Ok(0),
+            value => minute(&value, formats, bound, zone).ok_or_else(|| {
+                (column, "not a day such as 2027-07-01, or a day and time such as 2027-07-01T08:30".to_owned())
+            }),
+        };
+        let birth_date = match optional(&self.birth_date) {
+            value if value.is_empty() => value,
+            value => birth_date(&value, formats).ok_or_else(|| {
+                let problem = format!("not a full date in the form {}", formats.join(" or "));
+                ("birth_date", problem)
+            })?,
+        };
+        let portrait_hash = hex::decode(optional(&self.portrait_hash)).ok();
+        let portrait_hash = portrait_hash.filter(|hash| matches!(hash.len(), 0 | 32));
+        Ok(Person {
+            reference: required("reference", &self.reference)?,
+            full_name: required("full_name", &self.full_name)?,
+            birth_date,
+            documents: self.documents(row)?,
+            category: required("category", &self.category)?,
+            function: optional(&self.function),
+            organisation: optional(&self.organisation),
+            profile: required("profile", &self.profile)?,
+            not_before_minutes: bound("valid_from", &self.valid_from, Bound::From)?,
+            not_after_minutes: bound("valid_until", &self.valid_until, Bound::Until)?,
+            portrait_hash: portrait_hash
+                .ok_or_else(|| ("portrait_hash", "not 64 hexadecimal digits".to_owned()))?,
+        })
+    }
+
+    fn documents(&self, row: &Row) -> Result<Vec<Document>, (&'static str, String)> {
+        let read = self.documents.iter().flat_map(|documents| documents.read(row));
+        read.map(|RawDocument { kind, issuer, number }| {
+            for (column, value) in [
+                ("document_number", &number),
+                ("document_issuer", &issuer),
+                ("document_kind", &kind),
+            ] {
+                if value.is_empty() {
+                    let problem = "missing, and other columns of the document are not".to_owned();
+                    return Err((column, problem));
+                }
+            }
+            Ok(Document { kind, issuer, number })
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,34 @@
+//! The gate's receipts on disk: durable before the answer leaves, in groups.
+//!
+//! One thread writes. It takes all checks that wait, seals their bodies, extends the hash chain, writes, syncs, signs
+//! one head for all of them, and only then answers.
+//!
+//! | under `data/receipts/` | holds | kept |
+//! | --- | --- | --- |
+//! | `chain` | each entry, and after each group its signed head | for good |
+//! | `bodies/FIRST-STARTED` | bodies, sealed to the audit key | as configured |
+//! | `sessions/ID` | the key of the bodies of one run, sealed to the audit key | for good |
+//! | `recent/FIRST-STARTED` | nonce and answer of recent checks, so that a retry is the same check | 24 hours or 100,000 checks |
+//!
+//! All are files of frames ([`frames`]). A group is written to `bodies`, then `recent`, then `chain`, each synced; its
+//! signed head comes last. So whatever a crash leaves behind the last signed head was never answered, and is cut off
+//! at start. A group that the disk refuses is taken back, and its checks are answered with [`NotRecorded::Disk`]:
+//! nobody passes unrecorded.
+//!
+//! Trust: the gate trusts its own disk to keep these files; auditors trust the signed heads.
+
+mod bodies;
+mod chain;
+mod export;
+mod frames;
+mod recent;
+mod segments;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use export::{Export, ExportError};
+pub use recent::Answer;
+pub use store::{OpenError, ReceiptSetup};
+pub use writer::{NewCheck, NewOverride, NotRecorded, Receipts};

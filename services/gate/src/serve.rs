@@ -1,0 +1,190 @@
+//! Puts the parts together, from the party's folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use lanyard_core::ids::{Audience, Authority};
+use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
+use lanyard_env::{Env, FileError};
+use lanyard_feed::{FeedError, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow};
+use lanyard_party::{
+    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
+    PeerError, Peers, follow_trust, trust_anchors,
+};
+use lanyard_transport::{
+    Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
+};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::check::Checker;
+use crate::config::GateSection;
+use crate::receipts::{OpenError, ReceiptSetup, Receipts};
+use crate::rules::{Rules, SharedRules};
+use crate::service::GateServer;
+
+/// How often the folder is looked at for a new manifest or a renewed certificate.
+const RELOAD: Duration = Duration::from_secs(5);
+/// How often receipts are looked at for bodies to delete.
+const TIDY: Duration = Duration::from_secs(60 * 60);
+
+/// Why the gate does not serve.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The service's certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    /// The certificate is somebody else's.
+    #[error(
+        "tls/service.pem is for {found}, config.toml says gate {name}; put the right file there"
+    )]
+    OtherIdentity {
+        /// Whom it is for.
+        found: PeerId,
+        /// The name in `config.toml`.
+        name: String,
+    },
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestStoreError),
+    /// The manifest's certificate authorities.
+    #[error(transparent)]
+    Anchors(#[from] AnchorError),
+    /// An upstream.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A mirror.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The gate's name.
+    #[error(transparent)]
+    Name(#[from] ReceiptError),
+    /// The receipts.
+    #[error(transparent)]
+    Receipts(#[from] OpenError),
+    /// The address.
+    #[error(transparent)]
+    Acceptor(#[from] AcceptorError),
+}
+
+/// Serves a gate until `shutdown`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    config: PartyConfig<GateSection>,
+    env: Env,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let PartyConfig { folder, common, section } = config;
+    let folder = Folder::open(folder, &env);
+    let _lock = folder.lock_data()?;
+    let name = common.name.as_str();
+    let manifests = Arc::new(ManifestStore::open(&folder)?);
+    let manifest = manifests.current();
+
+    let identity = folder.service_identity()?;
+    let found = identity.peer();
+    if (found.party(), found.role(), found.name()) != (PartyName::Gate, Role::Service, name) {
+        return Err(ServeError::OtherIdentity { found, name: name.to_owned() });
+    }
+    let anchors = trust_anchors(&manifest)?;
+    let tls = Tls::new(&env, identity.clone(), anchors.clone());
+    let peers = Peers::new(&env, &tls, &common);
+    let upstreams = section
+        .upstreams
+        .iter()
+        .map(|name| Ok(Upstream { name: name.clone(), channel: peers.channel(name)? }));
+    let upstreams = upstreams.collect::<Result<Vec<_>, PeerError>>()?;
+
+    if upstreams.is_empty() {
+        tracing::warn!("no upstreams configured: this gate learns nothing and admits nobody");
+    }
+
+    let recipient = Recipient { id: format!("gate/{name}"), key: Arc::new(folder.hpke_key()?) };
+    let open = |authority: Authority| {
+        let dir = folder.data_dir().join("mirror").join(authority.name());
+        let config = MirrorConfig {
+            authority,
+            audiences: vec![Audience::Gate],
+            recipient: Some(recipient.clone()),
+            publisher: false,
+        };
+        Mirror::open(env.clone(), &dir, config, Arc::clone(&manifests) as _)
+    };
+    let mirrors = [open(Authority::Committee)?, open(Authority::Police)?];
+    let rules = Rules::new(manifest, name, &section.access_points);
+    let rules: SharedRules = Arc::new(ArcSwap::from_pointee(rules));
+    let (receipts, recorder) = Receipts::open(ReceiptSetup {
+        env: env.clone(),
+        dir: folder.data_dir().join("receipts"),
+        origin: ReceiptOrigin::new(&manifests.current().event, name)?,
+        key: folder.receipts_key()?,
+        keep_bodies_days: section.receipts.keep_bodies_days,
+        rules: Arc::clone(&rules),
+    })?;
+
+    let acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    tracing::info!(name, address = %acceptor.local_addr(), "gate serves");
+    // Whatever ends `serve` ends these too.
+    let running = shutdown.child_token();
+    let _stop = running.clone().drop_guard();
+    let syncs = mirrors.each_ref().map(|mirror| {
+        let (sync, synced) = watch::channel(SyncState::default());
+        let upstreams = upstreams.clone();
+        tokio::spawn(follow(Arc::clone(mirror), upstreams, sync, running.clone()));
+        synced
+    });
+    tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
+    tokio::spawn(Arc::clone(&manifests).reload_every(RELOAD, running.clone()));
+    tokio::spawn(follow_rules(
+        Arc::clone(&rules),
+        Arc::clone(&manifests),
+        common.name.clone(),
+        section.access_points,
+        running.clone(),
+    ));
+    let reloading = running.clone();
+    let files = env.clone();
+    tokio::spawn(async move { identity.reload_every(files, RELOAD, reloading).await });
+
+    tokio::spawn(receipts.clone().tidy_every(TIDY, running.clone()));
+
+    let [committee, police] = mirrors;
+    let checker = Checker::new(env, committee, police);
+    let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
+    let routes = tonic::service::Routes::new(server.into_service()).into_axum_router();
+    lanyard_transport::serve(routes, acceptor, shutdown).await;
+    running.cancel();
+    // The last handle went with the routes: what was taken is recorded before the process ends.
+    let _ = tokio::task::spawn_blocking(move || recorder.join()).await;
+    Ok(())
+}
+
+/// Compiles the rules anew with each manifest.
+async fn follow_rules(
+    rules: SharedRules,
+    manifests: Arc<ManifestStore>,
+    gate: String,
+    configured: Vec<String>,
+    shutdown: CancellationToken,
+) {
+    let mut newest = manifests.subscribe();
+    newest.mark_changed();
+    while let Some(Ok(())) = shutdown.run_until_cancelled(newest.changed()).await {
+        let manifest = Arc::clone(&newest.borrow_and_update());
+        if manifest.version != rules.load().manifest().version {
+            tracing::info!(version = manifest.version, "new rules in force");
+            rules.store(Arc::new(Rules::new(manifest, &gate, &configured)));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What officers do: decide, suspend, reinstate, and take a change back. The audit trail is written with the deed.
+
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
+use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::police::v1 as wire;
+use sqlx::{Any, Transaction};
+
+use crate::act::Act;
+use crate::matching::{Ruling, Standing, decide, of_subject};
+use crate::prints;
+use crate::states::{DecidedBy, Verdict};
+use crate::subjects::SubjectId;
+
+/// Clears or refuses a subject. An earlier decision, a rule's too, gives way: people and lists err.
+pub(crate) async fn decide_subject(
+    store: &Store,
+    subject_id: &SubjectId,
+    verdict: Verdict,
+    reason: &str,
+    act: Act<'_>,
+) -> Result<wire::Outcome, StoreError> {
+    let mut transaction = store.begin().await?;
+    let Some(standing) = Standing::load(&mut transaction, subject_id).await? else {
+        return Ok(wire::Outcome::NotFound);
+    };
+    if standing.withdrawn {
+        return Ok(wire::Outcome::NotPossible);
+    }
+    if (standing.verdict, standing.by) == (verdict, DecidedBy::Officer) {
+        return Ok(wire::Outcome::Unchanged);
+    }
+    let matches = of_subject(&mut transaction, subject_id).await?;
+    let by = DecidedBy::Officer;
+    let ruling = Ruling { verdict, by, reason, documents: matches.documents };
+    decide(&mut transaction, subject_id, &standing, &ruling, act.now, act.delay_millis).await?;
+    let action = if verdict == Verdict::Cleared { "clear" } else { "refuse" };
+    let change = AuditTrail::new_change(&mut transaction).await?;
+    let entry =
+        NewAuditEntry { operator: act.operator, action, subject: &hex::encode(subject_id), reason };
+    AuditTrail::append(&mut transaction, act.now, change, &[entry]).await?;
+    transaction.commit().await?;
+    Ok(wire::Outcome::Done)
+}
+
+/// Whether a subject is stopped, and why.
+struct Stop {
+    suspended: bool,
+    reason: String,
+    last_change: i64,
+}
+
+impl Stop {
+    async fn load(
+        transaction: &mut Transaction<'static, Any>,
+        subject_id: &[u8],
+    ) -> Result<Option<Self>, StoreError> {
+        let row: Option<(i64, String, i64)> = sqlx::query_as(
+            "SELECT suspended, suspension_reason, last_change FROM subjects WHERE subject_id = $1",
+        )
+        .bind(subject_id)
+        .fetch_optional(&mut **transaction)
+        .await?;
+        Ok(row.map(|(suspended, reason, last_change)| Self {
+            suspended: suspended != 0,
+            reason,
+            last_change,
+        }))
+    }
+
+    async fn store(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        subject_id: &[u8],
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE subjects SET suspended = $1, suspension_reason = $2, last_change = $3 WHERE subject_id = $4",
+        )
+        .bind(i64::from(self.suspended))
+        .bind(&self.reason)
+        .bind(self.last_change)
+        .bind(subject_id)
+        .execute(&mut **transaction)
+        .await?;
+        prints::mark_changed(transaction, subject_id).await
+    }
+
+    async fn remember(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        change_id: i64,
+        subject_id: &[u8],
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO status_changes (change_id, subject_id, suspended, suspension_reason, previous_change) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(change_id)
+        .bind(subject_id)
+        .bind(i64::from(self.suspended))
+        .bind(&self.reason)
+        .bind(self.last_change)
+        .execute(&mut **transaction)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Suspends or reinstates; all that is possible of a list, in one transaction. `None` is a badge that nobody knows.
+/// Unlike a verdict, this shows at the next tick.
+pub(crate) async fn change_status(
+    store: &Store,
+    suspend: bool,
+    subjects: &[Option<SubjectId>],
+    reason: &str,
+    act: Act<'_>,
+) -> Result<wire::ChangeStatusResponse, StoreError> {
+    let mut transaction = store.begin().await?;
+    let change_id = AuditTrail::new_change(&mut transaction).await?;
+    let mut outcomes = Vec::with_capacity(subjects.len());
+    let mut changed = Vec::new();
+    for subject in subjects {
+        let outcome = match subject {
+            None => wire::Outcome::NotFound,
+            Some(id) => match Stop::load(&mut transaction, id).await? {
+                None => wire::Outcome::NotFound,
+                Some(before) if before.suspended == suspend => wire::Outcome::Unchanged,
+                Some(before) => {
+                    before.remember(&mut transaction, change_id, id).await?;
+                    let after = Stop {
+                        suspended: suspend,
+                        reason: if suspend { reason.to_owned() } else { String::new() },
+                        last_change: change_id,
+                    };
+                    after.store(&mut transaction, id).await?;
+                    changed.push(hex::encode(id));
+                    wire::Outcome::Done
+                }
+            },
+        };
+        let subject_id = subject.map(Vec::from).unwrap_or_default();
+        outcomes.push(wire::SubjectOutcome { subject_id, outcome: outcome.into() });
+    }
+    let action = if suspend { "suspend" } else { "reinstate" };
+    append(&mut transaction, action, &changed, reason, change_id, act).await?;
+    transaction.commit().await?;
+    Ok(wire::ChangeStatusResponse { outcomes, change_id: change_id as u64 })
+}
+
+/// Whether the action suspends; `None` if it is not one of the police's.
+pub(crate) const fn suspends(action: StatusAction) -> Option<bool> {
+    match action {
+        StatusAction::Suspend => Some(true),
+        StatusAction::Reinstate => Some(false),
+        StatusAction::Revoke | StatusAction::Unspecified => None,
+    }
+}
+
+async fn append(
+    transaction: &mut Transaction<'static, Any>,
+    action: &str,
+    subjects: &[String],
+    reason: &str,
+    change_id: i64,
+    act: Act<'_>,
+) -> Result<(), StoreError> {
+    let entries: Vec<_> = subjects
+        .iter()
+        .map(|subject| NewAuditEntry { operator: act.operator, action, subject, reason })
+        .collect();
+    AuditTrail::append(transaction, act.now, change_id, &entries).await
+}
+
+/// Takes a change of status back, for every subject that no later one has changed.
+pub(crate) async fn undo(
+    store: &Store,
+    change_id: i64,
+    reason: &str,
+    act: Act<'_>,
+) -> Result<wire::UndoChangeResponse, StoreError> {
+    let mut transaction = store.begin().await?;
+    let rows: Vec<(Vec<u8>, i64, String, i64)> = sqlx::query_as(
+        "SELECT subject_id, suspended, suspension_reason, previous_change FROM status_changes \
+         WHERE change_id = $1 ORDER BY subject_id",
+    )
+    .bind(change_id)
+    .fetch_all(&mut *transaction)
+    .await?;
+    let mut response = wire::UndoChangeResponse::default();
+    let mut restored = Vec::new();
+    for (id, suspended, suspension_reason, previous_change) in rows {
+        let now = Stop::load(&mut transaction, &id).await?;
+        if now.is_none_or(|now| now.last_change != change_id) {
+            response.skipped += 1;
+            continue;
+        }
+        let before = Stop {
+            suspended: suspended != 0,
+            reason: suspension_reason,
+            last_change: previous_change,
+        };
+        before.store(&mut transaction, &id).await?;
+        restored.push(hex::encode(&id));
+        response.restored += 1;
+    }
+    append(&mut transaction, "undo", &restored, reason, change_id, act).await?;
+    transaction.commit().await?;
+    Ok(response)
+}

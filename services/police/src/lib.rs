@@ -1,0 +1,24 @@
+//! The police's service: watchlist, screening, stops, their desk, their feed, their witness and their key share.
+//!
+//! The one party that holds a watchlist. It learns nothing of people who do not match: what the committee submits are
+//! pseudonyms, kept as keyed hashes, and the seeds that it hands over open no gate.
+
+mod act;
+mod case;
+mod changes;
+mod desk;
+mod handles;
+mod matching;
+mod prints;
+mod registry;
+mod release;
+mod rpc;
+mod schema;
+mod serve;
+mod states;
+mod subjects;
+#[cfg(test)]
+mod tests;
+mod watchlist;
+
+pub use serve::{ServeError, serve};

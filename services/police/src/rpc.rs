@@ -1,0 +1,51 @@
+//! The police's RPCs: each parses its request, calls one function, and words the answer.
+
+mod desk;
+mod screening;
+mod subjects;
+mod watchlist;
+
+pub(crate) use desk::DeskRpc;
+pub(crate) use screening::ScreeningRpc;
+pub(crate) use subjects::SubjectRpc;
+pub(crate) use watchlist::WatchlistRpc;
+
+use std::fmt::Display;
+
+use lanyard_store::StoreError;
+use lanyard_transport::status;
+use lanyard_wire::convert::array;
+use tonic::Status;
+
+use crate::subjects::{SUBJECT_ID, SubjectId};
+
+/// Rows in a page when the caller does not say, and at most.
+const PAGE: u32 = 1_000;
+
+/// Longest reason in characters.
+const MAX_REASON: usize = 500;
+
+fn store_error(error: &StoreError) -> Status {
+    status::internal(error)
+}
+
+fn malformed(problem: impl Display) -> Status {
+    status::malformed(problem.to_string())
+}
+
+fn page_size(asked: u32) -> u32 {
+    if asked == 0 { PAGE } else { asked.min(PAGE) }
+}
+
+/// A reason that people can read later.
+fn reason(text: &str) -> Result<&str, Status> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > MAX_REASON {
+        return Err(malformed(format_args!("reason: say why, in 1 to {MAX_REASON} characters")));
+    }
+    Ok(text)
+}
+
+fn subject_id(bytes: &[u8]) -> Result<SubjectId, Status> {
+    array::<SUBJECT_ID>("subject_id", bytes).map_err(malformed)
+}

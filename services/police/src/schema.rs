@@ -1,0 +1,69 @@
+//! The police's tables. Neither pseudonyms nor identities stand in them: keys are local hashes, seeds are sealed, and of a
+//! watchlist only the labels that it gives its entries are kept.
+
+use lanyard_store::Schema;
+
+/// Watchlists, subjects of screening, and prints of their badges.
+pub(crate) const SCHEMA: Schema = Schema::new(&["
+CREATE TABLE watchlists (
+    id BIGINT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    entry_count BIGINT NOT NULL,
+    key_count BIGINT NOT NULL,
+    imported_millis BIGINT NOT NULL
+);
+CREATE TABLE list_entries (
+    id BIGINT PRIMARY KEY,
+    list_id BIGINT NOT NULL REFERENCES watchlists (id),
+    label TEXT NOT NULL
+);
+CREATE INDEX list_entries_list ON list_entries (list_id);
+CREATE TABLE list_keys (
+    hash BYTES NOT NULL,
+    entry_id BIGINT NOT NULL REFERENCES list_entries (id),
+    kind BIGINT NOT NULL,
+    PRIMARY KEY (hash, entry_id)
+);
+CREATE INDEX list_keys_entry ON list_keys (entry_id);
+CREATE TABLE subjects (
+    subject_id BYTES PRIMARY KEY,
+    binding BYTES NOT NULL,
+    verdict BIGINT NOT NULL,
+    decided_by BIGINT NOT NULL,
+    document_matches BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    due_millis BIGINT NOT NULL,
+    released BIGINT NOT NULL,
+    release_sequence BIGINT NOT NULL,
+    suspended BIGINT NOT NULL,
+    suspension_reason TEXT NOT NULL,
+    withdrawn BIGINT NOT NULL,
+    last_change BIGINT NOT NULL
+);
+CREATE INDEX subjects_due ON subjects (due_millis);
+CREATE INDEX subjects_release ON subjects (release_sequence);
+CREATE TABLE subject_keys (
+    subject_id BYTES NOT NULL REFERENCES subjects (subject_id),
+    hash BYTES NOT NULL,
+    PRIMARY KEY (subject_id, hash)
+);
+CREATE INDEX subject_keys_hash ON subject_keys (hash);
+CREATE TABLE prints (
+    id BIGINT PRIMARY KEY,
+    subject_id BYTES NOT NULL,
+    print_number BIGINT NOT NULL,
+    replaced BIGINT NOT NULL,
+    seeds BYTES NOT NULL,
+    gate_tag BYTES NOT NULL UNIQUE,
+    changed BIGINT NOT NULL
+);
+CREATE INDEX prints_subject ON prints (subject_id, print_number);
+CREATE INDEX prints_changed ON prints (changed);
+CREATE TABLE status_changes (
+    change_id BIGINT NOT NULL,
+    subject_id BYTES NOT NULL,
+    suspended BIGINT NOT NULL,
+    suspension_reason TEXT NOT NULL,
+    previous_change BIGINT NOT NULL,
+    PRIMARY KEY (change_id, subject_id)
+)"]);

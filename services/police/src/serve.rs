@@ -1,0 +1,98 @@
+//! Puts the police's service together.
+
+use std::sync::Arc;
+
+use lanyard_authority::{Station, StationConfig, StationError};
+use lanyard_core::ids::Authority;
+use lanyard_env::Env;
+use lanyard_party::PartyConfig;
+use lanyard_store::{Store, StoreError};
+use lanyard_wire::police::v1::desk_service_server::DeskServiceServer;
+use lanyard_wire::police::v1::subject_service_server::SubjectServiceServer;
+use lanyard_wire::police::v1::watchlist_service_server::WatchlistServiceServer;
+use lanyard_wire::screening::v1::screening_service_server::ScreeningServiceServer;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::act::Acting;
+use crate::desk::Desk;
+use crate::handles::HandleIndex;
+use crate::registry::PrintRegistry;
+use crate::release::keep_releasing;
+use crate::rpc::{DeskRpc, ScreeningRpc, SubjectRpc, WatchlistRpc};
+use crate::schema::SCHEMA;
+
+/// Why the service does not start, or stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// What both authorities have in common.
+    #[error(transparent)]
+    Station(#[from] StationError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    config: PartyConfig<StationConfig>,
+    env: Env,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let station = Station::open(Authority::Police, config, env.clone())?;
+    let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
+    let routes = routes(&station, &store, &env)?;
+    let registry =
+        PrintRegistry { store: store.clone(), store_key: Arc::clone(station.store_key()) };
+    // Ends with the station, also if that stops by itself.
+    let shutdown = shutdown.child_token();
+    let releasing = tokio::spawn(keep_releasing(store.clone(), env, shutdown.clone()));
+    let served = station.run(routes, registry, shutdown.clone()).await;
+    shutdown.cancel();
+    if let Err(error) = releasing.await {
+        tracing::error!(%error, "releasing verdicts ended early");
+    }
+    store.close().await;
+    Ok(served?)
+}
+
+fn routes(station: &Station, store: &Store, env: &Env) -> Result<Routes, StationError> {
+    let (manifests, store_key) = (station.manifests(), station.store_key());
+    let acting = Acting { env: env.clone(), manifests: Arc::clone(manifests) };
+    let screening = ScreeningRpc {
+        store: store.clone(),
+        store_key: Arc::clone(store_key),
+        acting: acting.clone(),
+    };
+    let watchlists = WatchlistRpc {
+        store: store.clone(),
+        store_key: Arc::clone(store_key),
+        pseudonymiser: station.pseudonymiser().clone(),
+        acting: acting.clone(),
+        importing: Arc::default(),
+    };
+    let subjects = SubjectRpc {
+        store: store.clone(),
+        store_key: Arc::clone(store_key),
+        acting,
+        publication: station.publication(),
+    };
+    let desk = Desk {
+        store: store.clone(),
+        store_key: Arc::clone(store_key),
+        manifests: Arc::clone(manifests),
+        own: Arc::clone(station.own()),
+        own_keys: station.own_audience_keys()?,
+        committee: Arc::clone(station.other()),
+        handles: HandleIndex::default(),
+    };
+    Ok(Routes::new(ScreeningServiceServer::new(screening))
+        .add_service(WatchlistServiceServer::new(watchlists))
+        .add_service(SubjectServiceServer::new(subjects))
+        .add_service(DeskServiceServer::new(DeskRpc { desk })))
+}

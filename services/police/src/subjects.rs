@@ -1,0 +1,177 @@
+//! Subjects as the committee hands them in, and takes them back.
+
+use lanyard_core::binding::Binding;
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
+use sqlx::{Any, Transaction};
+
+use crate::act::Act;
+use crate::matching::{Matches, Standing, due_column, of_subject};
+use crate::prints;
+
+/// Bytes of a subject's id.
+pub(crate) const SUBJECT_ID: usize = 16;
+
+/// A subject's id: random, the committee's.
+pub(crate) type SubjectId = [u8; SUBJECT_ID];
+
+/// A pseudonym as the police keep it: a keyed hash.
+pub(crate) type LocalHash = [u8; 32];
+
+/// A person as submitted, without padding.
+pub(crate) struct Submission {
+    pub(crate) id: SubjectId,
+    pub(crate) binding: [u8; Binding::SIZE],
+    /// Sorted, each once.
+    pub(crate) keys: Vec<LocalHash>,
+}
+
+/// Stores people and decides on them. The same submission again changes nothing; another one for a known subject replaces
+/// keys and binding, is a new case, and is kept in the audit trail: changing keys until nothing matches shall show.
+pub(crate) async fn submit(
+    store: &Store,
+    submissions: &[Submission],
+    act: Act<'_>,
+) -> Result<(), StoreError> {
+    let mut transaction = store.begin().await?;
+    let mut replaced = Vec::new();
+    for submission in submissions {
+        let before = Standing::load(&mut transaction, &submission.id).await?;
+        if let Some(standing) = before {
+            if !standing.withdrawn && is_known(&mut transaction, submission).await? {
+                continue;
+            }
+            replaced.push((hex::encode(submission.id), format!("was {}", standing.verdict.name())));
+        }
+        store_keys(&mut transaction, submission).await?;
+        let matches = of_subject(&mut transaction, &submission.id).await?;
+        put(&mut transaction, submission, matches, act).await?;
+        // Prints may have come first.
+        prints::mark_changed(&mut transaction, &submission.id).await?;
+    }
+    let entries: Vec<_> = replaced
+        .iter()
+        .map(|(subject, reason)| NewAuditEntry {
+            operator: act.operator,
+            action: "resubmit",
+            subject,
+            reason,
+        })
+        .collect();
+    if !entries.is_empty() {
+        let change = AuditTrail::new_change(&mut transaction).await?;
+        AuditTrail::append(&mut transaction, act.now, change, &entries).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+/// Whether exactly this was submitted before.
+async fn is_known(
+    transaction: &mut Transaction<'static, Any>,
+    submission: &Submission,
+) -> Result<bool, StoreError> {
+    let (binding,): (Vec<u8>,) =
+        sqlx::query_as("SELECT binding FROM subjects WHERE subject_id = $1")
+            .bind(submission.id.as_slice())
+            .fetch_one(&mut **transaction)
+            .await?;
+    let keys: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT hash FROM subject_keys WHERE subject_id = $1 ORDER BY hash")
+            .bind(submission.id.as_slice())
+            .fetch_all(&mut **transaction)
+            .await?;
+    let same_keys = keys.iter().map(|(hash,)| hash.as_slice()).eq(&submission.keys);
+    Ok(binding == submission.binding && same_keys)
+}
+
+async fn put(
+    transaction: &mut Transaction<'static, Any>,
+    submission: &Submission,
+    matches: Matches,
+    act: Act<'_>,
+) -> Result<(), StoreError> {
+    let ruling = matches.ruling();
+    sqlx::query(
+        "UPDATE subjects SET binding = $1, verdict = $2, decided_by = $3, document_matches = $4, reason = $5, \
+         due_millis = $6, released = 0, release_sequence = 0, withdrawn = 0 WHERE subject_id = $7",
+    )
+    .bind(submission.binding.as_slice())
+    .bind(ruling.verdict.number())
+    .bind(ruling.by.number())
+    .bind(ruling.documents)
+    .bind(ruling.reason)
+    .bind(due_column(Some(act.now.plus_millis(act.delay_millis))))
+    .bind(submission.id.as_slice())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Replaces the keys; a subject that is new gets a row that [`put`] completes.
+async fn store_keys(
+    transaction: &mut Transaction<'static, Any>,
+    submission: &Submission,
+) -> Result<(), StoreError> {
+    let id = submission.id.as_slice();
+    let nothing = Matches::default().ruling();
+    sqlx::query(
+        "INSERT INTO subjects (subject_id, binding, verdict, decided_by, document_matches, reason, due_millis, \
+         released, release_sequence, suspended, suspension_reason, withdrawn, last_change) \
+         VALUES ($1, $2, $3, $4, 0, '', 0, 0, 0, 0, '', 0, 0) ON CONFLICT (subject_id) DO NOTHING",
+    )
+    .bind(id)
+    .bind(submission.binding.as_slice())
+    .bind(nothing.verdict.number())
+    .bind(nothing.by.number())
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query("DELETE FROM subject_keys WHERE subject_id = $1")
+        .bind(id)
+        .execute(&mut **transaction)
+        .await?;
+    for hash in &submission.keys {
+        sqlx::query("INSERT INTO subject_keys (subject_id, hash) VALUES ($1, $2)")
+            .bind(id)
+            .bind(hash.as_slice())
+            .execute(&mut **transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Takes people back, and returns how many were known and not withdrawn. Their records stop at once; a withdrawal is kept
+/// in the audit trail with the verdict that it follows.
+pub(crate) async fn withdraw(
+    store: &Store,
+    subjects: &[SubjectId],
+    act: Act<'_>,
+) -> Result<u64, StoreError> {
+    let mut transaction = store.begin().await?;
+    let mut withdrawn = Vec::new();
+    for id in subjects {
+        let Some(standing) = Standing::load(&mut transaction, id).await? else { continue };
+        if standing.withdrawn {
+            continue;
+        }
+        sqlx::query("UPDATE subjects SET withdrawn = 1, due_millis = 0 WHERE subject_id = $1")
+            .bind(id.as_slice())
+            .execute(&mut *transaction)
+            .await?;
+        prints::mark_changed(&mut transaction, id).await?;
+        withdrawn.push((hex::encode(id), format!("was {}", standing.verdict.name())));
+    }
+    let entries: Vec<_> = withdrawn
+        .iter()
+        .map(|(subject, reason)| NewAuditEntry {
+            operator: act.operator,
+            action: "withdraw",
+            subject,
+            reason,
+        })
+        .collect();
+    if !entries.is_empty() {
+        let change = AuditTrail::new_change(&mut transaction).await?;
+        AuditTrail::append(&mut transaction, act.now, change, &entries).await?;
+    }
+    transaction.commit().await?;
+    Ok(withdrawn.len() as u64)
+}

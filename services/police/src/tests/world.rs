@@ -1,0 +1,168 @@
+//! A police store with a clock of its own.
+
+use lanyard_authority::{Entry, Registry as _};
+use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityKey, Name};
+use lanyard_core::ids::{EventId, Timestamp};
+use lanyard_core::record::Record;
+use lanyard_env::{Env, ManualClock};
+use lanyard_party::StoreKey;
+use lanyard_store::{AuditEntry, AuditTrail, Store};
+use lanyard_wire::police::v1 as wire;
+
+use crate::act::Act;
+use crate::case;
+use crate::prints::{self, Print, PrintError, PrintSeeds};
+use crate::registry::PrintRegistry;
+use crate::release::{self, Released};
+use crate::schema::SCHEMA;
+use crate::states::Verdict;
+use crate::subjects::{self, LocalHash, SubjectId, Submission};
+use crate::watchlist::{self, Entries};
+
+pub(super) const OFFICER: &str = "spiffe://police/operator/o-1";
+pub(super) const COMMITTEE: &str = "spiffe://committee/service/committee";
+/// How long verdicts wait, in milliseconds.
+pub(super) const DELAY: u64 = 10_000;
+
+pub(super) struct World {
+    pub(super) env: Env,
+    pub(super) clock: ManualClock,
+    pub(super) store: Store,
+    pub(super) registry: PrintRegistry,
+    pub(super) folder: tempfile::TempDir,
+}
+
+pub(super) fn store_key() -> StoreKey {
+    StoreKey::from_bytes(&[7; 32])
+}
+
+fn event() -> EventId {
+    EventId::parse("games").unwrap()
+}
+
+pub(super) fn passport(number: &str) -> IdentityKey {
+    IdentityKey::document(&event(), &Document::new(DocumentKind::Passport, "UTO", number).unwrap())
+}
+
+pub(super) fn person(name: &str) -> IdentityKey {
+    let birth_date = BirthDate::parse("1990-01-31").unwrap();
+    IdentityKey::name_and_birth_date(&event(), &Name::parse(name).unwrap(), birth_date)
+}
+
+/// Stands in for the pseudonym function: as long, and equal for equal keys.
+pub(super) fn pseudonym(key: &IdentityKey) -> [u8; 64] {
+    let half = store_key().local_hash("stand-in", key.as_bytes());
+    [half, half].concat().try_into().unwrap()
+}
+
+fn hash(key: &IdentityKey) -> LocalHash {
+    watchlist::local_hash(&store_key(), &pseudonym(key))
+}
+
+pub(super) fn id(number: u8) -> SubjectId {
+    [number; 16]
+}
+
+/// Both seeds of the only print of a subject.
+pub(super) fn seeds(number: u8) -> ([u8; 32], [u8; 32]) {
+    ([number; 32], [number ^ 0x80; 32])
+}
+
+pub(super) fn submission(number: u8, keys: &[IdentityKey]) -> Submission {
+    let mut keys: Vec<_> = keys.iter().map(hash).collect();
+    keys.sort_unstable();
+    Submission { id: id(number), binding: [number; 20], keys }
+}
+
+/// An entry with one name, born when [`person`]s are, and passports.
+pub(super) fn entry(label: &str, name: &str, passports: &[&str]) -> wire::ListEntry {
+    let document = |number: &&str| wire::ListDocument {
+        kind: "passport".into(),
+        issuer: "UTO".into(),
+        number: (*number).into(),
+    };
+    wire::ListEntry {
+        line: 1,
+        label: label.into(),
+        names: vec![name.into()],
+        birth_dates: vec!["1990-01-31".into()],
+        documents: passports.iter().map(document).collect(),
+    }
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let clock = ManualClock::new(Timestamp::from_seconds(1_800_000_000));
+        let env = Env::for_test(clock.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open("sqlite://police.db", folder.path(), &SCHEMA).await.unwrap();
+        let registry = PrintRegistry { store: store.clone(), store_key: store_key().into() };
+        Self { env, clock, store, registry, folder }
+    }
+
+    pub(super) fn act<'a>(&self, operator: &'a str) -> Act<'a> {
+        Act { operator, now: self.env.now(), delay_millis: DELAY }
+    }
+
+    pub(super) async fn submit(&self, submissions: &[Submission]) {
+        subjects::submit(&self.store, submissions, self.act(COMMITTEE)).await.unwrap();
+    }
+
+    pub(super) async fn import(&self, list: &str, entries: Vec<wire::ListEntry>) -> u64 {
+        let mut read = Entries::default();
+        entries.into_iter().for_each(|entry| read.add(entry));
+        let keys = read.into_keys(&event());
+        let hashes: Vec<_> = keys.identity.iter().map(hash).collect();
+        watchlist::put(&self.store, list, &keys, &hashes, self.act(OFFICER)).await.unwrap()
+    }
+
+    /// Hands over a print with the seeds of `seeds_of`.
+    pub(super) async fn print(
+        &self,
+        subject: u8,
+        number: u16,
+        seeds_of: u8,
+    ) -> Result<(), PrintError> {
+        let (gate, police) = seeds(seeds_of);
+        let seeds = PrintSeeds::new(&gate, &police);
+        let print = Print { subject_id: id(subject), number, seeds };
+        prints::register(&self.store, &self.env, &store_key(), &[print]).await
+    }
+
+    /// Lets the delay pass, and releases.
+    pub(super) async fn release(&self) -> u64 {
+        self.clock.advance_millis(DELAY);
+        release::release_due(&self.store, self.env.now()).await.unwrap()
+    }
+
+    pub(super) async fn released(&self, cursor: u64) -> Vec<Released> {
+        release::released_after(&self.store, cursor, 100).await.unwrap()
+    }
+
+    /// The released verdict of one subject.
+    pub(super) async fn verdict(&self, number: u8) -> Option<Verdict> {
+        let released = self.released(0).await;
+        released.into_iter().find(|one| one.subject_id == id(number)).map(|one| one.verdict)
+    }
+
+    pub(super) async fn case(&self, number: u8) -> wire::SubjectState {
+        case::by_id(&self.store, &id(number)).await.unwrap().unwrap()
+    }
+
+    pub(super) async fn changes(&self, after: u64) -> (Vec<Entry>, u64) {
+        let changes = self.registry.changes(after, 100).await.unwrap();
+        (changes.entries, changes.cursor)
+    }
+
+    /// The record of the print with these seeds.
+    pub(super) async fn record(&self, seeds_of: u8) -> Record {
+        let (entries, _) = self.changes(0).await;
+        let entry =
+            entries.iter().find(|entry| *entry.seeds[0].1.expose_bytes() == seeds(seeds_of).0);
+        entry.unwrap().record
+    }
+
+    pub(super) async fn audit(&self) -> Vec<AuditEntry> {
+        AuditTrail::list(self.store.pool(), None, 0, 100).await.unwrap()
+    }
+}

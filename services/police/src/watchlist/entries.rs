@@ -1,0 +1,283 @@
+//! Entries of a list, read: what gives a key, what is skipped, and what is refused.
+//!
+//! A value that gives no key is skipped and counted; the others of its entry still count. An entry is refused only if it
+//! cannot be meant: without a label to show to an officer, or too large. Nothing repeats a value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityError, IdentityKey, Name};
+use lanyard_core::ids::EventId;
+use lanyard_wire::police::v1 as wire;
+
+/// Errors that a response carries.
+const MAX_ERRORS: usize = 1_000;
+/// Longest label in characters.
+const MAX_LABEL: usize = 500;
+/// Values of one kind that one entry can have.
+const MAX_VALUES: usize = 1_000;
+/// Keys that one entry can give: names times birth dates, and documents.
+const MAX_KEYS: usize = 10_000;
+
+/// What one entry gives.
+struct Entry {
+    label: String,
+    names: BTreeSet<Name>,
+    birth_dates: BTreeSet<BirthDate>,
+    documents: BTreeSet<Document>,
+}
+
+/// Entries being collected; nothing is stored before all are there.
+#[derive(Default)]
+pub(crate) struct Entries {
+    entries: Vec<Entry>,
+    received: u64,
+    keys: usize,
+    without_key: u64,
+    skipped: BTreeMap<&'static str, u64>,
+    errors: Vec<wire::RowError>,
+}
+
+/// The keys of a whole list.
+pub(crate) struct Keys {
+    /// Labels of the entries that give keys.
+    pub(super) labels: Vec<String>,
+    pub(crate) identity: Vec<IdentityKey>,
+    /// For each key, the place of its entry among the labels.
+    pub(super) entries: Vec<usize>,
+}
+
+impl Entries {
+    /// Keys so far.
+    pub(crate) const fn key_count(&self) -> usize {
+        self.keys
+    }
+
+    /// Reads one entry.
+    pub(crate) fn add(&mut self, entry: wire::ListEntry) {
+        self.received += 1;
+        let line = entry.line;
+        if let Err((column, problem)) = self.read(entry)
+            && self.errors.len() < MAX_ERRORS
+        {
+            self.errors.push(wire::RowError { line, column: column.to_owned(), problem });
+        }
+    }
+
+    fn read(&mut self, entry: wire::ListEntry) -> Result<(), (&'static str, String)> {
+        let label = entry.label.trim();
+        if label.is_empty() || label.chars().count() > MAX_LABEL {
+            return Err((
+                "label",
+                format!("give 1 to {MAX_LABEL} characters that officers know it by"),
+            ));
+        }
+        if label.chars().any(char::is_control) {
+            return Err(("label", "contains a control character".to_owned()));
+        }
+        for (column, count) in [
+            ("name", entry.names.len()),
+            ("birth_date", entry.birth_dates.len()),
+            ("document_number", entry.documents.len()),
+        ] {
+            if count > MAX_VALUES {
+                return Err((column, format!("at most {MAX_VALUES} in one entry; split it")));
+            }
+        }
+        let birth_dates =
+            self.values("birth date", &entry.birth_dates, |date| BirthDate::parse(date.trim()));
+        let documents = self.values("document", &entry.documents, |document| {
+            let kind = DocumentKind::parse(&document.kind)?;
+            Document::new(kind, &document.issuer, &document.number)
+        });
+        let mut names = self.values("name", &entry.names, |name| Name::parse(name));
+        if birth_dates.is_empty() && !names.is_empty() {
+            *self.skipped.entry("name: no full birth date beside it").or_default() +=
+                names.len() as u64;
+            names.clear();
+        }
+        let keys = names.len() * birth_dates.len() + documents.len();
+        if keys > MAX_KEYS {
+            let problem = format!("gives more than {MAX_KEYS} keys with its birth dates; split it");
+            return Err(("name", problem));
+        }
+        if keys == 0 {
+            self.without_key += 1;
+            return Ok(());
+        }
+        self.keys += keys;
+        self.entries.push(Entry { label: label.to_owned(), names, birth_dates, documents });
+        Ok(())
+    }
+
+    /// Each value that parses, once; the others are counted.
+    fn values<T: Ord, V>(
+        &mut self,
+        what: &'static str,
+        values: &[V],
+        parse: impl Fn(&V) -> Result<T, IdentityError>,
+    ) -> BTreeSet<T> {
+        let mut parsed = BTreeSet::new();
+        for value in values {
+            match parse(value) {
+                Ok(value) => {
+                    parsed.insert(value);
+                }
+                Err(error) => *self.skipped.entry(skipped_as(what, &error)).or_default() += 1,
+            }
+        }
+        parsed
+    }
+
+    /// Where the import stands.
+    pub(crate) fn progress(&self) -> wire::ImportWatchlistResponse {
+        wire::ImportWatchlistResponse {
+            entries: self.received,
+            without_key: self.without_key,
+            skipped: self
+                .skipped
+                .iter()
+                .map(|(reason, count)| wire::SkippedValues {
+                    reason: (*reason).to_owned(),
+                    count: *count,
+                })
+                .collect(),
+            errors: self.errors.clone(),
+            ..Default::default()
+        }
+    }
+
+    /// The keys: each document, and each name with each birth date.
+    pub(crate) fn into_keys(self, event: &EventId) -> Keys {
+        let mut keys = Keys {
+            labels: Vec::with_capacity(self.entries.len()),
+            identity: Vec::with_capacity(self.keys),
+            entries: Vec::with_capacity(self.keys),
+        };
+        for (place, entry) in self.entries.into_iter().enumerate() {
+            keys.labels.push(entry.label);
+            for document in &entry.documents {
+                keys.identity.push(IdentityKey::document(event, document));
+            }
+            for name in &entry.names {
+                for birth_date in &entry.birth_dates {
+                    let key = IdentityKey::name_and_birth_date(event, name, *birth_date);
+                    keys.identity.push(key);
+                }
+            }
+            keys.entries.resize(keys.identity.len(), place);
+        }
+        keys
+    }
+}
+
+/// Stable words for why a value gives no key.
+fn skipped_as(what: &'static str, error: &IdentityError) -> &'static str {
+    match (what, error) {
+        (_, IdentityError::BirthDateForm) => "birth date: not in full (YYYY-MM-DD)",
+        (_, IdentityError::BirthDateCalendar) => "birth date: no such day",
+        (_, IdentityError::DocumentKind) => "document: unknown kind",
+        (_, IdentityError::DocumentNumber { .. }) => {
+            "document: unsupported character in its number"
+        }
+        ("document", IdentityError::Empty { .. }) => "document: issuer or number missing",
+        ("document", IdentityError::TooLong { .. }) => "document: issuer or number too long",
+        ("document", IdentityError::UnsupportedScript { .. }) => "document: unsupported script",
+        ("document", _) => "document: unsupported character",
+        (_, IdentityError::Empty { .. }) => "name: empty",
+        (_, IdentityError::TooLong { .. }) => "name: too long",
+        (_, IdentityError::UnsupportedScript { .. }) => "name: unsupported script",
+        _ => "name: unsupported character",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(values: &[&str]) -> Vec<String> {
+        values.iter().map(|value| (*value).to_owned()).collect()
+    }
+
+    fn entry(
+        names: &[&str],
+        birth_dates: &[&str],
+        documents: &[(&str, &str, &str)],
+    ) -> wire::ListEntry {
+        wire::ListEntry {
+            line: 3,
+            label: "L-1".into(),
+            names: strings(names),
+            birth_dates: strings(birth_dates),
+            documents: documents
+                .iter()
+                .map(|(kind, issuer, number)| wire::ListDocument {
+                    kind: (*kind).into(),
+                    issuer: (*issuer).into(),
+                    number: (*number).into(),
+                })
+                .collect(),
+        }
+    }
+
+    fn read(entry: wire::ListEntry) -> (Entries, BTreeMap<String, u64>) {
+        let mut entries = Entries::default();
+        entries.add(entry);
+        let skipped = entries.progress().skipped;
+        (entries, skipped.into_iter().map(|one| (one.reason, one.count)).collect())
+    }
+
+    #[test]
+    fn every_name_meets_every_full_birth_date() {
+        let (entries, skipped) = read(entry(
+            &["Erika Mustermann", "MUSTERMANN, Erika", "Erika Gabler"],
+            &["1964-08-12", "1963-08-12", "circa 1962"],
+            &[("passport", "DEU", "C01X00T47"), ("passport", "D", "c01x 00t47")],
+        ));
+        assert_eq!(entries.key_count(), 2 * 2 + 1);
+        assert_eq!(skipped["birth date: not in full (YYYY-MM-DD)"], 1);
+        let keys = entries.into_keys(&EventId::parse("games").unwrap());
+        assert_eq!((keys.labels.len(), keys.identity.len()), (1, 5));
+        assert_eq!(keys.entries, [0; 5]);
+    }
+
+    #[test]
+    fn a_bad_value_is_skipped_counted_and_leaves_the_others() {
+        let (entries, skipped) = read(entry(
+            &["حسین", "Agent 47", "Erika Gabler"],
+            &["1964-02-31", "1964-08-12"],
+            &[("library card", "DEU", "1"), ("passport", "", "1"), ("passport", "RUS", "7А1")],
+        ));
+        assert_eq!(entries.key_count(), 1);
+        for reason in [
+            "name: unsupported script",
+            "name: unsupported character",
+            "birth date: no such day",
+            "document: unknown kind",
+            "document: issuer or number missing",
+            "document: unsupported character in its number",
+        ] {
+            assert_eq!(skipped.get(reason), Some(&1), "{reason}: {skipped:?}");
+        }
+    }
+
+    #[test]
+    fn without_full_birth_date_or_document_there_is_no_key() {
+        let (entries, skipped) = read(entry(&["Erika Gabler"], &["1964"], &[]));
+        assert_eq!(entries.progress().without_key, 1);
+        assert_eq!(skipped["name: no full birth date beside it"], 1);
+        assert!(entries.into_keys(&EventId::parse("games").unwrap()).labels.is_empty());
+    }
+
+    #[test]
+    fn an_entry_is_refused_by_line_and_column_without_its_values() {
+        let (entries, _) =
+            read(wire::ListEntry { label: " ".into(), ..entry(&["canary"], &[], &[]) });
+        let errors = entries.progress().errors;
+        assert_eq!((errors[0].line, errors[0].column.as_str()), (3, "label"));
+        let many = vec!["canary".to_owned(); MAX_VALUES + 1];
+        let (entries, _) = read(wire::ListEntry { names: many, ..entry(&[], &[], &[]) });
+        let errors = entries.progress().errors;
+        assert_eq!(errors[0].column, "name");
+        assert!(!errors[0].problem.contains("canary"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Puts the parts together, from the party's folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanyard_core::ids::{Audience, Authority};
+use lanyard_env::{Env, FileError};
+use lanyard_feed::{
+    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow,
+};
+use lanyard_party::{
+    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
+    PeerError, Peers, follow_trust, trust_anchors,
+};
+use lanyard_transport::{
+    Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
+};
+use lanyard_witness::{LogSource, MemoryError, Witness};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::SponsorSection;
+use crate::desk::Desk;
+
+/// How often the folder is looked at for a new manifest or a renewed certificate.
+const RELOAD: Duration = Duration::from_secs(5);
+
+/// The sponsor's id among the manifest's verifiers.
+const VERIFIER: &str = "sponsor/sponsor";
+
+/// Why the sponsor does not serve.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The service's certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    /// The certificate is somebody else's.
+    #[error(
+        "tls/service.pem is for {found}, not for the sponsor's service; put the right file there"
+    )]
+    OtherIdentity {
+        /// Whom it is for.
+        found: PeerId,
+    },
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestStoreError),
+    /// The manifest's certificate authorities.
+    #[error(transparent)]
+    Anchors(#[from] AnchorError),
+    /// An upstream.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A mirror.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The witness's memory.
+    #[error(transparent)]
+    Witness(#[from] MemoryError),
+    /// The address.
+    #[error(transparent)]
+    Acceptor(#[from] AcceptorError),
+}
+
+/// Serves the sponsor until `shutdown`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    config: PartyConfig<SponsorSection>,
+    env: Env,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let PartyConfig { folder, common, section } = config;
+    let folder = Folder::open(folder, &env);
+    let _lock = folder.lock_data()?;
+    let manifests = Arc::new(ManifestStore::open(&folder)?);
+    let manifest = manifests.current();
+    let identity = folder.service_identity()?;
+    let found = identity.peer();
+    if (found.party(), found.role()) != (PartyName::Sponsor, Role::Service) {
+        return Err(ServeError::OtherIdentity { found });
+    }
+    let anchors = trust_anchors(&manifest)?;
+    let tls = Tls::new(&env, identity.clone(), anchors.clone());
+    let peers = Peers::new(&env, &tls, &common);
+
+    let key = Arc::new(folder.hpke_key()?);
+    let open = |authority: Authority| {
+        let dir = folder.data_dir().join("mirror").join(authority.name());
+        // The police publish nothing that the sponsor could open.
+        let recipient = (authority == Authority::Committee)
+            .then(|| Recipient { id: VERIFIER.to_owned(), key: Arc::clone(&key) });
+        let audiences = Audience::published_by(authority).to_vec();
+        let config = MirrorConfig { authority, audiences, recipient, publisher: false };
+        Mirror::open(env.clone(), &dir, config, Arc::clone(&manifests) as _)
+    };
+    let committee = open(Authority::Committee)?;
+    let police = open(Authority::Police)?;
+    let following = [&committee, &police]
+        .into_iter()
+        .map(|mirror| {
+            let names = section.upstreams_of(mirror.authority()).into_iter();
+            let upstreams = names
+                .map(|name| Ok(Upstream { name: name.to_owned(), channel: peers.channel(name)? }));
+            Ok((Arc::clone(mirror), upstreams.collect::<Result<Vec<_>, PeerError>>()?))
+        })
+        .collect::<Result<Vec<_>, PeerError>>()?;
+
+    // Whatever ends `serve` ends everything that it started.
+    let running = shutdown.child_token();
+    let _stop = running.clone().drop_guard();
+    let feed = FeedServer::new([Arc::clone(&committee), police], running.clone());
+    let desk = Desk::new(committee, Arc::clone(&manifests) as _);
+    let mut routes = tonic::service::Routes::new(feed.into_service())
+        .add_service(desk.into_service())
+        .into_axum_router();
+    // A sponsor need not be a witness.
+    if env.files.exists(&folder.witness_key_path())? {
+        let memory = folder.data_dir().join("witness");
+        let logs = logs(&manifests);
+        let witness = Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?;
+        routes = routes.merge(witness.router());
+    }
+
+    let acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    tracing::info!(address = %acceptor.local_addr(), "sponsor serves");
+    for (mirror, upstreams) in following {
+        // Nobody asks the sponsor how it follows; its log says so.
+        let (sync, _) = watch::channel(SyncState::default());
+        tokio::spawn(follow(mirror, upstreams, sync, running.clone()));
+    }
+    tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
+    tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
+    tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
+    lanyard_transport::serve(routes, acceptor, shutdown).await;
+    Ok(())
+}
+
+/// Both authorities' logs, as the newest manifest names their keys.
+fn logs(manifests: &Arc<ManifestStore>) -> LogSource {
+    let manifests = Arc::clone(manifests);
+    Arc::new(move || {
+        let manifest = manifests.current();
+        Authority::ALL.iter().map(|authority| manifest.log_key(*authority).clone()).collect()
+    })
+}

@@ -1,0 +1,163 @@
+//! The trustee's service: one share of the pseudonym key, and a witness of both logs.
+//!
+//! The trusted third party holds no identity, no pseudonym and no record. It evaluates blinded elements within quotas
+//! that it counts itself, and remembers one checkpoint of each log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanyard_core::ids::{Authority, EventId};
+use lanyard_core::note::{KeyName, NoteError, SigningKey};
+use lanyard_env::{Env, FileError};
+use lanyard_party::{
+    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, NoSection,
+    PartyConfig, follow_trust, trust_anchors,
+};
+use lanyard_shareholder::{
+    HolderSetup, KeyShareServer, Ledger, LedgerError, Limit, Purpose, QuotaSource, SetupError,
+};
+use lanyard_transport::{
+    Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
+};
+use lanyard_witness::{LogSource, MemoryError, Witness};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+/// The trustee's party, in SPIFFE ids, the manifest and its ledger.
+const PARTY: PartyName = PartyName::Trustee;
+
+/// How often the folder is looked at for a new manifest or a renewed certificate.
+const RELOAD: Duration = Duration::from_secs(5);
+
+/// Why the trustee does not serve.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The ledger's key cannot be named.
+    #[error("keys/counter.key: {0}")]
+    CounterKey(#[from] NoteError),
+    /// The service's certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    /// The certificate is somebody else's.
+    #[error(
+        "tls/service.pem is for {found}, not for the trustee's service; put the right file there"
+    )]
+    OtherIdentity {
+        /// Whom it is for.
+        found: PeerId,
+    },
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestStoreError),
+    /// The manifest's certificate authorities.
+    #[error(transparent)]
+    Anchors(#[from] AnchorError),
+    /// The share.
+    #[error(transparent)]
+    Share(#[from] SetupError),
+    /// The ledger of evaluations.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The witness's memory.
+    #[error(transparent)]
+    Witness(#[from] MemoryError),
+    /// The address.
+    #[error(transparent)]
+    Acceptor(#[from] AcceptorError),
+}
+
+/// Serves the trustee until `shutdown`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(
+    config: PartyConfig<NoSection>,
+    env: Env,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let folder = Folder::open(config.folder, &env);
+    let _lock = folder.lock_data()?;
+    let manifests = Arc::new(ManifestStore::open(&folder)?);
+    let manifest = manifests.current();
+    let identity = folder.service_identity()?;
+    let found = identity.peer();
+    if (found.party(), found.role()) != (PARTY, Role::Service) {
+        return Err(ServeError::OtherIdentity { found });
+    }
+    let anchors = trust_anchors(&manifest)?;
+    let tls = Tls::new(&env, identity.clone(), anchors.clone());
+
+    let (share, public) = folder.key_share()?;
+    let key = counter_key(&folder, &env, &manifest.event)?;
+    let path = folder.data_dir().join("evaluations.note");
+    let shares = KeyShareServer::new(HolderSetup {
+        env: env.clone(),
+        party: PARTY,
+        share,
+        public,
+        ledger: Ledger::open(&env, &path, &manifest.event, PARTY.name(), key)?,
+        quotas: quotas(&manifests),
+    })?;
+    let mut routes = tonic::service::Routes::new(shares.into_service()).into_axum_router();
+    // A trustee need not be a witness.
+    if env.files.exists(&folder.witness_key_path())? {
+        let memory = folder.data_dir().join("witness");
+        let logs = logs(&manifests);
+        let witness = Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?;
+        routes = routes.merge(witness.router());
+    }
+
+    let acceptor = Acceptor::bind(&env, config.common.listen, &tls, Limits::default()).await?;
+    tracing::info!(address = %acceptor.local_addr(), "trustee serves");
+    // Whatever ends `serve` ends these too.
+    let running = shutdown.child_token();
+    let _stop = running.clone().drop_guard();
+    tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
+    tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
+    tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
+    lanyard_transport::serve(routes, acceptor, shutdown).await;
+    Ok(())
+}
+
+/// The key under which this holder signs its count of evaluations; drawn at the first start.
+fn counter_key(folder: &Folder, env: &Env, event: &EventId) -> Result<SigningKey, ServeError> {
+    let path = folder.path().join("keys/counter.key");
+    if !env.files.exists(&path)? {
+        let name = KeyName::parse(&format!("lanyard/{event}/evaluations/{PARTY}"))?;
+        folder.write_signing_key(&path, &SigningKey::generate(name, &mut env.rng()))?;
+    }
+    Ok(folder.signing_key(&path)?)
+}
+
+/// What the newest manifest grants whom at this holder.
+fn quotas(manifests: &Arc<ManifestStore>) -> QuotaSource {
+    let manifests = Arc::clone(manifests);
+    Arc::new(move || {
+        let manifest = manifests.current();
+        let own = manifest.quotas.iter().filter(|quota| quota.holder == PARTY.name());
+        own.filter_map(|quota| {
+            Some(Limit {
+                caller: Authority::parse(&quota.caller).ok()?,
+                purpose: Purpose::parse(&quota.purpose)?,
+                evaluations: quota.evaluations,
+            })
+        })
+        .collect()
+    })
+}
+
+/// Both authorities' logs, as the newest manifest names their keys.
+fn logs(manifests: &Arc<ManifestStore>) -> LogSource {
+    let manifests = Arc::clone(manifests);
+    Arc::new(move || {
+        let manifest = manifests.current();
+        Authority::ALL.iter().map(|authority| manifest.log_key(*authority).clone()).collect()
+    })
+}

@@ -1,0 +1,253 @@
+//! One event in a temporary folder, its services as threads of this process.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lanyard_ceremony::{Addresses, EventPlan, EventTree, Member, init_all};
+use lanyard_client::Connection;
+use lanyard_core::ids::Timestamp;
+use lanyard_core::profile::EventTimeZone;
+use lanyard_env::Env;
+use lanyard_party::{PartyConfig, chain};
+use lanyard_transport::Role;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// Opens the issuing key of every event here.
+pub const PASSPHRASE: &str = "correct horse battery";
+
+/// How long a service may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// The sample plan of the repository, made small and quick, in the hour after midnight: no epoch ends during a test.
+///
+/// # Panics
+/// If the sample does not read.
+#[must_use]
+pub fn sample_plan() -> EventPlan {
+    let env = Env::system();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/cli/samples/event.toml");
+    let mut plan = EventPlan::read(&*env.files, &path).expect("the sample plan reads");
+    plan.time_zone = hour_after_midnight(env.now());
+    plan.tick_millis = 1_000;
+    plan.padding.reseals = [64, 1_024, 16_384];
+    plan.padding.decoy_floor = 64;
+    plan.padding.sponsor_reseal_seconds = 2;
+    plan.screening.verdict_delay_seconds = 0;
+    plan
+}
+
+fn hour_after_midnight(now: Timestamp) -> EventTimeZone {
+    let hour = now.seconds() / 3_600 % 24;
+    // POSIX signs: Etc/GMT+5 is five hours behind UTC.
+    let name = match hour {
+        0 => "Etc/UTC".to_owned(),
+        1..=12 => format!("Etc/GMT+{hour}"),
+        _ => format!("Etc/GMT-{}", 24 - hour),
+    };
+    EventTimeZone::parse(&name).expect("whole hours have zones")
+}
+
+/// An event and whichever of its services run.
+pub struct TestEvent {
+    env: Env,
+    dir: TempDir,
+    tree: EventTree,
+    running: BTreeMap<Member, Running>,
+}
+
+/// One service: a thread with a runtime of its own, so that stopping it leaves no task behind.
+struct Running {
+    shutdown: CancellationToken,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl TestEvent {
+    /// Makes an event of this plan; nothing runs yet.
+    ///
+    /// # Panics
+    /// If the ceremony fails.
+    #[must_use]
+    pub fn make(plan: &EventPlan) -> Self {
+        let env = Env::system();
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let tree = init_all(&env, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
+            .expect("the ceremony succeeds");
+        Self { env, dir, tree, running: BTreeMap::new() }
+    }
+
+    /// Makes an event of the sample plan and starts every service.
+    ///
+    /// # Panics
+    /// If the ceremony fails or a service does not start.
+    #[must_use]
+    pub fn started() -> Self {
+        let mut event = Self::make(&sample_plan());
+        event.start_all();
+        event
+    }
+
+    /// Starts every service that does not run.
+    ///
+    /// # Panics
+    /// If one does not start.
+    pub fn start_all(&mut self) {
+        for member in self.members() {
+            self.start(member.name());
+        }
+    }
+
+    /// Starts a service, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start(&mut self, name: &str) {
+        let member: Member = name.parse().expect("a member's name");
+        if self.running.contains_key(&member) {
+            return;
+        }
+        let (env, shutdown) = (self.env.clone(), CancellationToken::new());
+        let (config, stop) = (self.folder(name).join("config.toml"), shutdown.clone());
+        let party = member.clone();
+        let thread = std::thread::spawn(move || run(&party, &config, env, stop));
+        let address = self.address(name);
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect(address).is_err() {
+            if thread.is_finished() {
+                panic!("{name} ended: {:?}", thread.join());
+            }
+            assert!(Instant::now() < deadline, "{name} does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.running.insert(member, Running { shutdown, thread });
+    }
+
+    /// Stops a service, and waits for its end.
+    ///
+    /// # Panics
+    /// If it does not run or failed.
+    pub fn stop(&mut self, name: &str) {
+        let member: Member = name.parse().expect("a member's name");
+        let Running { shutdown, thread } = self.running.remove(&member).expect("it runs");
+        shutdown.cancel();
+        let ended = thread.join().unwrap_or_else(|_| panic!("{name} panicked"));
+        ended.unwrap_or_else(|error| panic!("{name} failed: {error}"));
+    }
+
+    /// Stops every service that runs.
+    ///
+    /// # Panics
+    /// If one failed.
+    pub fn stop_all(&mut self) {
+        for running in self.running.values() {
+            running.shutdown.cancel();
+        }
+        for member in self.members() {
+            if self.running.contains_key(&member) {
+                self.stop(member.name());
+            }
+        }
+    }
+
+    /// Every member that has a service.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.tree.services.keys().cloned().collect()
+    }
+
+    /// A member's folder.
+    #[must_use]
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where a member's service listens.
+    ///
+    /// # Panics
+    /// If the member has no service.
+    #[must_use]
+    pub fn address(&self, name: &str) -> SocketAddr {
+        self.tree.services[&name.parse::<Member>().expect("a member's name")]
+    }
+
+    /// The environment that services run in.
+    #[must_use]
+    pub const fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The only person or desk of a member who has this role.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn person(&self, member: &str, role: Role) -> Connection {
+        Connection::open(&self.env, &self.folder(member), &[role], None)
+            .unwrap_or_else(|error| panic!("{member}: {error}"))
+    }
+}
+
+impl Drop for TestEvent {
+    fn drop(&mut self) {
+        // A test that failed keeps its own message; its services end with the process.
+        if !std::thread::panicking() {
+            self.stop_all();
+        }
+    }
+}
+
+/// Ports that are free now.
+fn addresses(plan: &EventPlan) -> Addresses {
+    let members = plan.members().into_iter().filter(|member| member.service().is_some());
+    // All are held until all are known, so that no port comes twice.
+    let held: Vec<_> = members
+        .map(|member| (member, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")))
+        .collect();
+    let address = |listener: &TcpListener| listener.local_addr().expect("it is bound");
+    held.iter().map(|(member, listener)| (member.clone(), address(listener))).collect()
+}
+
+fn run(
+    member: &Member,
+    config: &Path,
+    env: Env,
+    shutdown: CancellationToken,
+) -> Result<(), String> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().map_err(|error| error.to_string())?;
+    let serving = async {
+        match member {
+            Member::Committee => {
+                lanyard_committee::serve(read(&env, config)?, env, shutdown).await.map_err(text)
+            }
+            Member::Police => {
+                lanyard_police::serve(read(&env, config)?, env, shutdown).await.map_err(text)
+            }
+            Member::Sponsor => {
+                lanyard_sponsor::serve(read(&env, config)?, env, shutdown).await.map_err(text)
+            }
+            Member::Trustee => {
+                lanyard_trustee::serve(read(&env, config)?, env, shutdown).await.map_err(text)
+            }
+            Member::Gate(_) => {
+                lanyard_gate::serve(read(&env, config)?, env, shutdown).await.map_err(text)
+            }
+            Member::GateAuthority => Err("the gates' authority runs no service".to_owned()),
+        }
+    };
+    let ended = runtime.block_on(serving);
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    ended
+}
+
+fn read<S: DeserializeOwned>(env: &Env, config: &Path) -> Result<PartyConfig<S>, String> {
+    PartyConfig::read(&*env.files, config).map_err(text)
+}
+
+fn text(error: impl std::error::Error) -> String {
+    chain(&error)
+}

@@ -1,0 +1,22 @@
+//! What the tests of whole events share: five parties that run in this process, people who are invented, the calls that
+//! enrol, screen, issue and check, and callers that send any bytes under any certificate.
+
+#![allow(clippy::disallowed_methods)] // tests are the world around the services
+
+mod event;
+mod flow;
+mod identities;
+mod leaks;
+mod messages;
+mod people;
+mod rpcs;
+mod wire;
+
+pub use event::{PASSPHRASE, TestEvent, sample_plan};
+pub use flow::{Checked, Desk, access, eventually, run_together};
+pub use identities::{Authorities, Certified};
+pub use leaks::{Needles, Search};
+pub use messages::Inventor;
+pub use people::{list_entry, people};
+pub use rpcs::{HOSTS, Rpc, hosts, rpcs};
+pub use wire::{Caller, Connection, NoReply, Refused, Reply, framed};

@@ -1,0 +1,242 @@
+//! Canary values go through a whole event while everything is logged: none may turn up in a log, an error, a printed
+//! message, or a file of a party that must not hold it.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use lanyard_core::badge::BadgeText;
+use lanyard_core::ids::{Audience, Authority};
+use lanyard_tests::{Desk, Needles, TestEvent, list_entry, people, run_together, sample_plan};
+use lanyard_wire::committee::v1 as committee;
+use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::gate::v1 as gate;
+use lanyard_wire::police::v1 as police;
+use lanyard_wire::sponsor::v1 as sponsor;
+use tonic::Status;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// All that was logged or printed.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<u8>>>);
+
+impl Heard {
+    fn note(&self, what: &impl std::fmt::Debug) {
+        self.0.lock().unwrap().extend(format!("{what:?}\n").into_bytes());
+    }
+
+    /// An error as whoever sees it may log it.
+    fn error(&self, error: &Status) {
+        self.note(error);
+        self.0.lock().unwrap().extend(format!("{error}\n").into_bytes());
+    }
+
+    fn refused<T>(&self, answer: Result<T, Status>) {
+        match answer {
+            Ok(_) => panic!("it should have been refused"),
+            Err(error) => self.error(&error),
+        }
+    }
+}
+
+impl io::Write for Heard {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Heard {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[test]
+fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
+    let heard = Heard::default();
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(heard.clone())
+        .init();
+    let mut event = TestEvent::make(&sample_plan());
+    event.start_all();
+    let badges = run_together(async {
+        let desk = Desk::of(&event);
+        let badges = live(&desk, &heard).await;
+        fail(&desk, &badges[0], &heard).await;
+        badges
+    });
+    event.stop("trustee");
+    run_together(async {
+        let desk = Desk::of(&event);
+        without_trustee(&desk, &heard).await;
+    });
+    event.start("trustee");
+    event.stop_all();
+
+    let heard = std::mem::take(&mut *heard.0.lock().unwrap());
+    let text = String::from_utf8_lossy(&heard);
+    for service in ["committee", "police", "sponsor", "trustee", "gate"] {
+        assert!(text.contains(&format!("lanyard_{service}")) || text.contains(service), "{service}");
+    }
+    assert!(text.contains("TRACE"), "everything is logged");
+    let identities = identities();
+    let secrets = secrets(&event, &badges);
+    assert_eq!(identities.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert_eq!(secrets.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
+    for party in ["sponsor", "trustee", "gate-1", "police", "exchange"] {
+        assert_eq!(identities.find_in(&event.folder(party)), Vec::<String>::new());
+    }
+    for party in ["sponsor", "trustee", "gate-1", "police", "committee", "exchange"] {
+        assert_eq!(secrets.find_in(&event.folder(party)), Vec::<String>::new());
+    }
+    // The search works: the committee is the party that holds identities.
+    assert!(!identities.find_in(&event.folder("committee")).is_empty());
+}
+
+const NAME: &str = "Kanarien Vogelsang-Zwitscher";
+const BIRTH_DATE: &str = "1987-11-23";
+const DOCUMENT: &str = "QX7731905KV";
+const FUNCTION: &str = "canary breeder of Kirchdorf";
+const BAD: &str = "canary-in-a-bad-place";
+
+fn canary() -> committee::Person {
+    let document = committee::Document {
+        kind: "passport".to_owned(),
+        issuer: "UTO".to_owned(),
+        number: DOCUMENT.to_owned(),
+    };
+    committee::Person {
+        reference: "KV-1".to_owned(),
+        full_name: NAME.to_owned(),
+        birth_date: BIRTH_DATE.to_owned(),
+        documents: vec![document],
+        function: FUNCTION.to_owned(),
+        profile: "everywhere".to_owned(),
+        category: "Official".to_owned(),
+        ..people(1).remove(0)
+    }
+}
+
+/// What tells who somebody is. The birth date of one person is that of others, too.
+fn identities() -> lanyard_tests::Search {
+    let mut needles = Needles::default();
+    needles.add_text("name", NAME);
+    needles.add_text("transliterated name", "KANARIEN VOGELSANG ZWITSCHER");
+    needles.add_text("name in normal form", "KANARIEN VOGELSANG");
+    needles.add_text("document", DOCUMENT);
+    needles.add_text("function", FUNCTION);
+    needles.add_text("bad value", BAD);
+    needles.ready()
+}
+
+/// What makes a badge, or opens its records for longer than an epoch.
+fn secrets(event: &TestEvent, badges: &[String]) -> lanyard_tests::Search {
+    let id = Desk::of(event).registrar.manifest().event.clone();
+    let mut needles = Needles::default();
+    for badge in badges {
+        needles.add("badge text", badge);
+        let secret = BadgeText::parse(badge, &id).expect("a badge");
+        needles.add("badge secret", secret.expose_bytes());
+        for (authority, audience) in [
+            (Authority::Committee, Audience::Gate),
+            (Authority::Committee, Audience::Police),
+            (Authority::Committee, Audience::Sponsor),
+            (Authority::Police, Audience::Gate),
+        ] {
+            let seed = secret.seed(authority, audience);
+            needles.add(format!("seed {authority} {audience}"), seed.expose_bytes());
+        }
+    }
+    needles.ready()
+}
+
+/// The good path, with every message printed.
+async fn live(desk: &Desk, heard: &Heard) -> Vec<String> {
+    let mut everyone = people(3);
+    everyone.push(canary());
+    heard.note(&everyone);
+    heard.note(&desk.enrol(&everyone).await.unwrap());
+    let entry = list_entry(1, &canary(), false);
+    heard.note(&entry);
+    heard.note(&desk.list(vec![entry]).await.unwrap());
+    let texts = desk.issue().await.unwrap();
+    heard.note(&desk.screen(3).await.unwrap());
+    desk.settle().await;
+    let badges = vec![texts["KV-1"].clone(), texts["P-0000"].clone()];
+    for badge in &badges {
+        heard.note(&desk.check(badge, "sta-main").await.unwrap());
+        let request = police::CheckBadgeRequest { badge_text: badge.clone(), with_attestations: true };
+        heard.note(&request);
+        let answer = desk.police_desk.police_desk().unwrap().check_badge(request).await;
+        heard.note(&answer.unwrap().into_inner().subject);
+        let shown = Some(committee::check_badge_request::Shown::BadgeText(badge.clone()));
+        let request = committee::CheckBadgeRequest { shown };
+        heard.note(&request);
+        let answer = desk.committee_desk.committee_desk().unwrap().check_badge(request).await;
+        heard.note(&answer.unwrap().into_inner());
+    }
+    let request = gate::ExportAttestationsRequest { credential: badges[0].clone() };
+    heard.note(&request);
+    let mut client = desk.gate_operator.gate().unwrap();
+    client.export_attestations(request).await.unwrap();
+    badges
+}
+
+/// Bad input that carries canaries; what is refused is refused without repeating it.
+async fn fail(desk: &Desk, badge: &str, heard: &Heard) {
+    let mut bad = [canary(), canary(), canary(), canary()];
+    bad[0].birth_date = BAD.to_owned();
+    bad[1].documents[0].kind = BAD.to_owned();
+    bad[2].documents[0].number = format!("{DOCUMENT}é");
+    bad[3].profile = BAD.to_owned();
+    for (number, person) in bad.iter_mut().enumerate() {
+        person.reference = format!("BAD-{number}");
+    }
+    heard.note(&desk.enrol(&bad).await.unwrap());
+    let mut entry = list_entry(2, &canary(), true);
+    entry.documents[0].kind = BAD.to_owned();
+    entry.birth_dates.push(BAD.to_owned());
+    heard.note(&desk.list(vec![entry]).await.unwrap());
+
+    let damaged = format!("{}{}", &badge[..badge.len() - 1], if badge.ends_with('A') { "B" } else { "A" });
+    for credential in [damaged.as_str(), &badge[1..], BAD] {
+        heard.note(&desk.check(credential, "sta-main").await.unwrap());
+        let shown = Some(committee::check_badge_request::Shown::BadgeText(credential.to_owned()));
+        let request = committee::CheckBadgeRequest { shown };
+        heard.refused(desk.committee_desk.committee_desk().unwrap().check_badge(request).await);
+        let request = police::CheckBadgeRequest { badge_text: credential.to_owned(), with_attestations: false };
+        heard.refused(desk.police_desk.police_desk().unwrap().check_badge(request).await);
+        let request = gate::ExportAttestationsRequest { credential: credential.to_owned() };
+        heard.refused(desk.gate_operator.gate().unwrap().export_attestations(request).await);
+    }
+    heard.refused(desk.check(badge, BAD).await);
+    // A badge where a code for the sponsor belongs: the sponsor must not get to see one, and does not keep it.
+    let request = sponsor::CheckCodeRequest { code: badge.to_owned() };
+    heard.note(&request);
+    heard.note(&desk.sponsor_desk.sponsor_desk().unwrap().check_code(request).await.unwrap().into_inner());
+    desk.police_say(StatusAction::Suspend, badge).await.unwrap();
+    desk.settle().await;
+    heard.note(&desk.check(badge, "sta-main").await.unwrap());
+}
+
+/// Screening goes on with another share holder, and says so.
+async fn without_trustee(desk: &Desk, heard: &Heard) {
+    let mut late = canary();
+    late.reference = "KV-2".to_owned();
+    late.full_name = format!("{NAME} Junior");
+    heard.note(&desk.enrol(&[late]).await.unwrap());
+    match desk.screen(0).await {
+        Ok(screened) => heard.note(&screened),
+        Err(error) => heard.error(&error),
+    }
+}
