@@ -218,7 +218,8 @@ fn run(
     shutdown: CancellationToken,
 ) -> Result<(), String> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).enable_all().build().map_err(|error| error.to_string())?;
+    let runtime =
+        runtime.worker_threads(2).enable_all().build().map_err(|error| error.to_string())?;
     let serving = async {
         match member {
             Member::Committee => {

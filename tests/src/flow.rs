@@ -55,13 +55,14 @@ pub struct Checked {
 /// The profiles that tests enrol under: `crew` at the stadium's public doors, `everywhere`.
 #[must_use]
 pub fn access() -> Vec<committee::Profile> {
-    let profile = |code: &str, category: &str, venues: &[&str], zones: &[&str]| committee::Profile {
-        code: code.to_owned(),
-        category: category.to_owned(),
-        venues: venues.iter().map(|venue| (*venue).to_owned()).collect(),
-        zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
-        sessions: Vec::new(),
-    };
+    let profile =
+        |code: &str, category: &str, venues: &[&str], zones: &[&str]| committee::Profile {
+            code: code.to_owned(),
+            category: category.to_owned(),
+            venues: venues.iter().map(|venue| (*venue).to_owned()).collect(),
+            zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
+            sessions: Vec::new(),
+        };
     vec![
         profile("crew", "Volunteer", &["STA"], &["PUB"]),
         profile("everywhere", "Official", &[], &[]),
@@ -99,10 +100,9 @@ impl Desk {
         enrolment.put_profiles(committee::PutProfilesRequest { profiles: access() }).await?;
         let mode = committee::ImportMode::AllOrNothing.into();
         let start = ImportStep::Start(committee::ImportStart { mode, dry_run: false });
-        let rows = (1..).zip(people).map(|(line, person)| committee::ImportRow {
-            line,
-            person: Some(person.clone()),
-        });
+        let rows = (1..)
+            .zip(people)
+            .map(|(line, person)| committee::ImportRow { line, person: Some(person.clone()) });
         let rows = ImportStep::Rows(committee::ImportRows { rows: rows.collect() });
         let steps = [start, rows].map(|step| committee::ImportPeopleRequest { step: Some(step) });
         Ok(enrolment.import_people(tokio_stream::iter(steps)).await?.into_inner())
@@ -122,7 +122,8 @@ impl Desk {
         let mut watchlists = self.officer.watchlists().expect("a channel");
         let start = ListStep::Start(police::ImportStart { list: "test".to_owned() });
         let entries = ListStep::Entries(police::ImportEntries { entries });
-        let steps = [start, entries].map(|step| police::ImportWatchlistRequest { step: Some(step) });
+        let steps =
+            [start, entries].map(|step| police::ImportWatchlistRequest { step: Some(step) });
         let mut stream = watchlists.import_watchlist(tokio_stream::iter(steps)).await?.into_inner();
         let mut last = police::ImportWatchlistResponse::default();
         while let Some(progress) = stream.message().await? {

@@ -68,10 +68,7 @@ impl Authorities {
     fn certified_by(&self, authority: &CertificateAuthority, peer: &PeerId) -> Certified {
         let request = make_csr(peer).expect("a request");
         let chain = authority.issue(peer, &request.csr_pem, self.from, self.until);
-        Certified {
-            chain_pem: chain.expect("a certificate"),
-            key_pem: request.key_pem.to_string(),
-        }
+        Certified { chain_pem: chain.expect("a certificate"), key_pem: request.key_pem.to_string() }
     }
 
     /// A certificate in which another party's authority says that the bearer is `peer`. The product's own authority

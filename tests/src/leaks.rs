@@ -81,7 +81,8 @@ impl Search {
         let mut start = 0;
         while let Some(hit) = self.pattern.find_at(bytes, start) {
             start = hit.start() + 1;
-            let owners = self.dresses.iter().filter(|(dress, _)| bytes[hit.start()..].starts_with(dress));
+            let owners =
+                self.dresses.iter().filter(|(dress, _)| bytes[hit.start()..].starts_with(dress));
             found.extend(owners.map(|(_, number)| self.names[*number].as_str()));
         }
         found
@@ -104,7 +105,9 @@ impl Search {
                 }
                 // Temporary files come and go while services run.
                 let Ok(bytes) = std::fs::read(&path) else { continue };
-                found.extend(self.find(&bytes).iter().map(|name| format!("{}: {name}", path.display())));
+                found.extend(
+                    self.find(&bytes).iter().map(|name| format!("{}: {name}", path.display())),
+                );
             }
         }
         found

@@ -56,7 +56,11 @@ pub fn list_entry(line: u64, person: &Person, by_document: bool) -> ListEntry {
     ListEntry {
         line,
         label: format!("entry {line}"),
-        names: vec![if by_document { "Somebody Else".to_owned() } else { person.full_name.clone() }],
+        names: vec![if by_document {
+            "Somebody Else".to_owned()
+        } else {
+            person.full_name.clone()
+        }],
         birth_dates: vec![person.birth_date.clone()],
         documents: if by_document { documents.collect() } else { Vec::new() },
     }

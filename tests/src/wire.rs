@@ -63,7 +63,8 @@ impl Reply {
     /// Whether policy refused the call.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        self.http == 403 || matches!(self.code, Some(Code::PermissionDenied | Code::Unauthenticated))
+        self.http == 403
+            || matches!(self.code, Some(Code::PermissionDenied | Code::Unauthenticated))
     }
 }
 
@@ -119,10 +120,8 @@ impl Caller {
                 Ok(_) => {}
                 Err(error) => return Err(refusal(&error)),
             }
-            let handshake = hyper::client::conn::http2::handshake(
-                TokioExecutor::new(),
-                TokioIo::new(stream),
-            );
+            let handshake =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
             let (sender, connection) = handshake.await.map_err(|_| Refused::Closed)?;
             tokio::spawn(connection);
             Ok(Connection { sender })

@@ -85,10 +85,11 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
 
     let heard = std::mem::take(&mut *heard.0.lock().unwrap());
     let text = String::from_utf8_lossy(&heard);
-    for service in ["committee", "police", "sponsor", "trustee", "gate"] {
-        assert!(text.contains(&format!("lanyard_{service}")) || text.contains(service), "{service}");
+    for place in
+        ["TRACE h2", "DEBUG sqlx", "lanyard_transport", "lanyard_authority", "CheckRequest"]
+    {
+        assert!(text.contains(place), "nothing was heard of {place}");
     }
-    assert!(text.contains("TRACE"), "everything is logged");
     let identities = identities();
     let secrets = secrets(&event, &badges);
     assert_eq!(identities.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
@@ -175,7 +176,8 @@ async fn live(desk: &Desk, heard: &Heard) -> Vec<String> {
     let badges = vec![texts["KV-1"].clone(), texts["P-0000"].clone()];
     for badge in &badges {
         heard.note(&desk.check(badge, "sta-main").await.unwrap());
-        let request = police::CheckBadgeRequest { badge_text: badge.clone(), with_attestations: true };
+        let request =
+            police::CheckBadgeRequest { badge_text: badge.clone(), with_attestations: true };
         heard.note(&request);
         let answer = desk.police_desk.police_desk().unwrap().check_badge(request).await;
         heard.note(&answer.unwrap().into_inner().subject);
@@ -208,22 +210,28 @@ async fn fail(desk: &Desk, badge: &str, heard: &Heard) {
     entry.birth_dates.push(BAD.to_owned());
     heard.note(&desk.list(vec![entry]).await.unwrap());
 
-    let damaged = format!("{}{}", &badge[..badge.len() - 1], if badge.ends_with('A') { "B" } else { "A" });
+    let damaged =
+        format!("{}{}", &badge[..badge.len() - 1], if badge.ends_with('A') { "B" } else { "A" });
     for credential in [damaged.as_str(), &badge[1..], BAD] {
         heard.note(&desk.check(credential, "sta-main").await.unwrap());
         let shown = Some(committee::check_badge_request::Shown::BadgeText(credential.to_owned()));
         let request = committee::CheckBadgeRequest { shown };
         heard.refused(desk.committee_desk.committee_desk().unwrap().check_badge(request).await);
-        let request = police::CheckBadgeRequest { badge_text: credential.to_owned(), with_attestations: false };
+        let request = police::CheckBadgeRequest {
+            badge_text: credential.to_owned(),
+            with_attestations: false,
+        };
         heard.refused(desk.police_desk.police_desk().unwrap().check_badge(request).await);
         let request = gate::ExportAttestationsRequest { credential: credential.to_owned() };
         heard.refused(desk.gate_operator.gate().unwrap().export_attestations(request).await);
     }
-    heard.refused(desk.check(badge, BAD).await);
+    heard.refused(desk.check(badge, "no-such-door").await);
     // A badge where a code for the sponsor belongs: the sponsor must not get to see one, and does not keep it.
     let request = sponsor::CheckCodeRequest { code: badge.to_owned() };
     heard.note(&request);
-    heard.note(&desk.sponsor_desk.sponsor_desk().unwrap().check_code(request).await.unwrap().into_inner());
+    heard.note(
+        &desk.sponsor_desk.sponsor_desk().unwrap().check_code(request).await.unwrap().into_inner(),
+    );
     desk.police_say(StatusAction::Suspend, badge).await.unwrap();
     desk.settle().await;
     heard.note(&desk.check(badge, "sta-main").await.unwrap());

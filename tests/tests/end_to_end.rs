@@ -10,7 +10,9 @@ use lanyard_core::badge::{BadgeText, ScopedCode};
 use lanyard_core::decision::StalenessTier;
 use lanyard_core::ids::Audience;
 use lanyard_core::record::Status as RecordStatus;
-use lanyard_tests::{Checked, Desk, TestEvent, eventually, list_entry, people, run_together, sample_plan};
+use lanyard_tests::{
+    Checked, Desk, TestEvent, eventually, list_entry, people, run_together, sample_plan,
+};
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::gate::v1 as gate;
@@ -79,10 +81,8 @@ async fn enrolled(desk: &Desk) -> Vec<String> {
     let again = desk.enrol(&everyone).await.unwrap();
     assert_eq!((again.created, again.unchanged), (0, PEOPLE as u64));
 
-    let entries = vec![
-        list_entry(1, &everyone[REFUSED], true),
-        list_entry(2, &everyone[PENDING], false),
-    ];
+    let entries =
+        vec![list_entry(1, &everyone[REFUSED], true), list_entry(2, &everyone[PENDING], false)];
     let listed = desk.list(entries).await.unwrap();
     assert!(listed.finished, "{listed:?}");
     let texts = desk.issue().await.unwrap();
@@ -102,7 +102,10 @@ async fn verdicts(desk: &Desk, badges: &[String]) {
     let check = async |person: usize, door: &str| desk.check(&badges[person], door).await.unwrap();
     let admitted = check(0, MAIN).await;
     assert_eq!(said(&admitted), ("ADMIT", "GOOD"));
-    assert_eq!((admitted.response.category.as_str(), admitted.response.stale), ("Volunteer", false));
+    assert_eq!(
+        (admitted.response.category.as_str(), admitted.response.stale),
+        ("Volunteer", false)
+    );
     assert_eq!(said(&check(0, SERVICE).await), ("DENY", "WRONG_ZONE"));
     assert_eq!(said(&check(0, POOL).await), ("DENY", "WRONG_VENUE"));
     assert_eq!(said(&check(3, POOL).await), ("ADMIT", "GOOD"));
@@ -111,7 +114,8 @@ async fn verdicts(desk: &Desk, badges: &[String]) {
     let refused = check(REFUSED, MAIN).await;
     let pending = check(PENDING, MAIN).await;
     assert_eq!(said(&refused), ("REFER", "REFER"));
-    let shown = |checked: &Checked| gate::CheckResponse { receipt_id: 0, ..checked.response.clone() };
+    let shown =
+        |checked: &Checked| gate::CheckResponse { receipt_id: 0, ..checked.response.clone() };
     assert_eq!(shown(&refused), shown(&pending));
 
     assert_eq!(said(&desk.check("LY1:nothing", MAIN).await.unwrap()), ("DENY", "MALFORMED"));
@@ -130,7 +134,8 @@ async fn verdicts(desk: &Desk, badges: &[String]) {
 /// Each desk learns its own part.
 async fn desks(desk: &Desk, badge: &str) {
     let manifest = desk.registrar.manifest();
-    let request = police::CheckBadgeRequest { badge_text: badge.to_owned(), with_attestations: true };
+    let request =
+        police::CheckBadgeRequest { badge_text: badge.to_owned(), with_attestations: true };
     let answer = desk.police_desk.police_desk().unwrap().check_badge(request).await.unwrap();
     let answer = answer.into_inner();
     assert!(answer.bindings_match, "{answer:?}");

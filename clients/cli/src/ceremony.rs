@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use lanyard_ceremony::{
-    Addresses, EventPlan, EventTree, Holder, Member, Seat, Step, add_gates,
-};
+use lanyard_ceremony::{Addresses, EventPlan, EventTree, Holder, Member, Seat, Step, add_gates};
 use lanyard_transport::Role;
 use serde_json::json;
 
@@ -205,9 +203,10 @@ impl CeremonyArgs {
     ) -> Result<Option<Seat>, CliError> {
         match (authority, seat.member()) {
             (Some(folder), _) => Ok(Some(Seat::open(&context.env, folder, self.exchange()?)?)),
-            (None, Member::Gate(_)) => {
-                Err(CliError::option("--authority", "gates are certified by gate-ca: give its folder"))
-            }
+            (None, Member::Gate(_)) => Err(CliError::option(
+                "--authority",
+                "gates are certified by gate-ca: give its folder",
+            )),
             (None, _) => Ok(None),
         }
     }
@@ -238,6 +237,9 @@ fn add_gate(
     let tree = add_gates(&context.env, dir, plan, &addresses)?;
     let value = json!({ "dir": dir, "services": tree.services.len() });
     context.show(&value, || {
-        format!("{}\nRunning services pick the new manifest up by themselves.", address_table(dir, &tree))
+        format!(
+            "{}\nRunning services pick the new manifest up by themselves.",
+            address_table(dir, &tree)
+        )
     })
 }

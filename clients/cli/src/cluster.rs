@@ -18,24 +18,27 @@
 //! What a process says goes to `DIR/MEMBER/data/log.txt` ([`Cluster::log_path`]); an error about a party that died
 //! carries the end of it. Dropping a cluster kills its processes.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use lanyard_ceremony::{CeremonyError, EventTree, Member};
-use lanyard_client::{ClientError, Connection, call};
-use lanyard_env::{Env, FileError};
+use lanyard_ceremony::{EventTree, Member};
+use lanyard_client::{Connection, call};
+use lanyard_env::Env;
 use lanyard_transport::{PartyName, Role};
 use lanyard_wire::gate::v1::GetSyncStateRequest;
 use rustix::process::{Pid, Signal, kill_process};
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
+
+pub use self::error::ClusterError;
 
 /// How long a process may take to stop when asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -45,85 +48,6 @@ const POLL: Duration = Duration::from_millis(50);
 const TAIL_LINES: usize = 12;
 /// Bytes of a log that are read for that.
 const TAIL_BYTES: u64 = 16 * 1024;
-
-/// What can go wrong with the processes of an event.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ClusterError {
-    /// The directory holds no complete event.
-    #[error(transparent)]
-    Event(#[from] CeremonyError),
-    /// A file operation.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The program that runs itself cannot be found.
-    #[error("cannot tell where this program lies: {source}; start it by its full path")]
-    Program {
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// No such member runs a service in this event.
-    #[error("{member} runs no service in this event; {}", known(.services))]
-    NoService {
-        /// Who was asked for.
-        member: Member,
-        /// Who does.
-        services: Vec<Member>,
-    },
-    /// A process could not be started, or its log not be written.
-    #[error("cannot start {member}: {source}")]
-    Start {
-        /// Whose.
-        member: Member,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A process could not be stopped.
-    #[error("cannot stop {member}: {source}")]
-    Stop {
-        /// Whose.
-        member: Member,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A process ended that should have gone on.
-    #[error("{member} died ({status}); the end of {}:\n{tail}", log.display())]
-    Died {
-        /// Whose.
-        member: Member,
-        /// How it ended.
-        status: ExitStatus,
-        /// Its log.
-        log: PathBuf,
-        /// The log's last lines.
-        tail: String,
-    },
-    /// Not all came up in time.
-    #[error("not ready after {} s: {}; their logs are in MEMBER/data/log.txt", limit.as_secs(), known(.members))]
-    NotReady {
-        /// Who is not.
-        members: Vec<Member>,
-        /// How long was waited.
-        limit: Duration,
-    },
-    /// A gate did not get what it needs in time.
-    #[error("{gate} is not in sync after {} s: {problem}", limit.as_secs())]
-    NotSynced {
-        /// Which gate.
-        gate: Member,
-        /// What is missing.
-        problem: String,
-        /// How long was waited.
-        limit: Duration,
-    },
-    /// A gate cannot be asked.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-}
-
-fn known(members: &[Member]) -> String {
-    members.iter().map(Member::name).collect::<Vec<_>>().join(", ")
-}
 
 /// The processes of one event. See the module's documentation.
 pub struct Cluster {
@@ -140,8 +64,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Event`] if no event was made there.
     pub fn open(env: &Env, dir: &Path) -> Result<Self, ClusterError> {
-        let program =
-            std::env::current_exe().map_err(|source| ClusterError::Program { source })?;
+        let program = std::env::current_exe().map_err(|source| ClusterError::Program { source })?;
         let tree = EventTree::read(&*env.files, dir)?;
         let (env, dir) = (env.clone(), dir.to_owned());
         Ok(Self { env, dir, program, tree, running: BTreeMap::new() })

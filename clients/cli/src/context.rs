@@ -28,11 +28,7 @@ impl Context {
     }
 
     /// Shows a result: as JSON if asked for, else as text for people.
-    pub(crate) fn show(
-        &self,
-        json: &Value,
-        text: impl FnOnce() -> String,
-    ) -> Result<(), CliError> {
+    pub(crate) fn show(&self, json: &Value, text: impl FnOnce() -> String) -> Result<(), CliError> {
         if self.json { say(&json.to_string()) } else { say(&text()) }
     }
 
@@ -66,7 +62,11 @@ impl Context {
 /// Writes a line to stdout. A reader that has gone away, as `head` does, is no error.
 pub(crate) fn say(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+    match out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|source| CliError::Io { action: "write the answer", source }),
     }

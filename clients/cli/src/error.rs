@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lanyard_ceremony::{CeremonyError, MemberError, PlanError};
 use lanyard_client::badge::QrCodeError;
 use lanyard_client::{ClientError, ThinError};
-use lanyard_core::attestation::{AttestationCodecError, AttestationTextError};
+use lanyard_core::attestation::AttestationCodecError;
 use lanyard_core::badge::BadgeTextError;
 use lanyard_core::hpke_box::BoxError;
 use lanyard_core::ids::IdError;
@@ -107,9 +107,6 @@ pub enum CliError {
     /// A QR code.
     #[error(transparent)]
     Qr(#[from] QrCodeError),
-    /// An exported attestation.
-    #[error(transparent)]
-    AttestationText(#[from] AttestationTextError),
     /// An attestation from a service.
     #[error(transparent)]
     AttestationCodec(#[from] AttestationCodecError),
@@ -142,8 +139,7 @@ impl CliError {
             | Self::Plan(_)
             | Self::Member(_)
             | Self::Badge(_)
-            | Self::Id(_)
-            | Self::AttestationText(_) => 2,
+            | Self::Id(_) => 2,
             Self::Client(error) if error.is_bad_input() => 2,
             _ => 1,
         }

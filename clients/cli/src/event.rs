@@ -53,7 +53,10 @@ pub fn addresses_from(plan: &EventPlan, first: u16) -> Result<Addresses, CliErro
         .into_iter()
         .map(|member| {
             let taken = port.ok_or_else(|| {
-                CliError::option("--port", "the ports from there on do not suffice; give a lower one")
+                CliError::option(
+                    "--port",
+                    "the ports from there on do not suffice; give a lower one",
+                )
             })?;
             port = taken.checked_add(1);
             Ok((member, SocketAddr::from((Ipv4Addr::LOCALHOST, taken))))

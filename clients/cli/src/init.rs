@@ -66,17 +66,11 @@ pub(crate) fn make(
         None => event::free_addresses(plan)?,
     };
     let bar = context.progress("making the event", None);
-    let tree = event::create(
-        &context.env,
-        dir,
-        plan,
-        &addresses,
-        passphrase,
-        |member: &Member, step| {
+    let tree =
+        event::create(&context.env, dir, plan, &addresses, passphrase, |member: &Member, step| {
             bar.set_message(format!("{member}: {step}"));
             bar.inc(1);
-        },
-    );
+        });
     bar.finish_and_clear();
     tree
 }

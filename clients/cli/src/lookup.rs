@@ -81,9 +81,7 @@ impl LookupArgs {
             None => connection.folder().path().join("lookup"),
         };
         let mut mirror = match &self.actor.address {
-            Some(address) => {
-                FeedServiceClient::new(connection.channel_at(&self.mirror, address)?)
-            }
+            Some(address) => FeedServiceClient::new(connection.channel_at(&self.mirror, address)?),
             None => connection.feed(&self.mirror)?,
         };
         let verifier = ThinVerifier::new(&context.env, state);
@@ -108,7 +106,10 @@ impl LookupArgs {
                 ("says", says),
                 ("as of", known),
                 ("log", format!("{} leaves, consistent with all seen before", found.size)),
-                ("the mirror learnt", format!("{} bits, shared by {} records", found.bits, found.rows)),
+                (
+                    "the mirror learnt",
+                    format!("{} bits, shared by {} records", found.bits, found.rows),
+                ),
             ])
         })?;
         if found.sealed.is_some() { Ok(()) } else { Err(CliError::Negative) }

@@ -41,7 +41,8 @@ impl References {
             0 => Err(CliError::option("REFERENCE", "give at least one, or a list with --file")),
             1..=MAX_AT_ONCE => Ok(references),
             given => {
-                let problem = format!("{given} given, at most {MAX_AT_ONCE} at once; split the list");
+                let problem =
+                    format!("{given} given, at most {MAX_AT_ONCE} at once; split the list");
                 Err(CliError::option("REFERENCE", problem))
             }
         }
@@ -64,10 +65,8 @@ pub(crate) fn show_outcomes(
     change_id: u64,
     became: &[Became],
 ) -> Result<(), CliError> {
-    let outcomes: Vec<Value> = became
-        .iter()
-        .map(|one| json!({ "subject": one.who, "outcome": one.outcome }))
-        .collect();
+    let outcomes: Vec<Value> =
+        became.iter().map(|one| json!({ "subject": one.who, "outcome": one.outcome })).collect();
     context.show(&json!({ "change_id": change_id, "outcomes": outcomes }), || {
         let rows = became.iter().map(|one| [one.who.clone(), one.outcome.to_owned()]);
         let undo = format!("change {change_id}; take it back with: undo {change_id} --reason …");
@@ -79,6 +78,9 @@ pub(crate) fn show_outcomes(
 /// Shows what an undo took back.
 pub(crate) fn show_undo(context: &Context, restored: u64, skipped: u64) -> Result<(), CliError> {
     context.show(&json!({ "restored": restored, "skipped": skipped }), || {
+        if restored == 0 && skipped == 0 {
+            return "nothing to take back: no such change, or it was taken back before".to_owned();
+        }
         let mut text = format!("{restored} went back to what they were");
         if skipped > 0 {
             text.push_str(&format!("; {skipped} were left alone: something changed them since"));

@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use crate::cluster::{Cluster, ClusterError};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::event;
 use crate::init::{addresses, make};
 use crate::secrets::PassphraseArgs;
-use crate::event;
 
 /// How long the services may take to come up, and gates to be in sync.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -114,7 +114,8 @@ fn announce(context: &Context, cluster: &Cluster) -> Result<(), CliError> {
             (member.to_string(), service)
         })
         .collect();
-    let value = json!({ "event": tree.event, "title": tree.title, "dir": dir, "services": services });
+    let value =
+        json!({ "event": tree.event, "title": tree.title, "dir": dir, "services": services });
     let kept = context.env.files.exists(&passphrase_path(dir))?;
     context.show(&value, || {
         let passphrase = if kept {
@@ -126,9 +127,9 @@ fn announce(context: &Context, cluster: &Cluster) -> Result<(), CliError> {
         format!(
             "{title} is up. What each service says is in FOLDER/data/log.txt.\n{table}\n\n\
              In another terminal, for example:\n  \
-             lanyard committee --folder {dir}/committee profiles profiles.toml\n  \
-             lanyard committee --folder {dir}/committee import people.csv\n  \
-             lanyard police --folder {dir}/police watchlist import list.csv\n  \
+             lanyard committee --folder {dir}/committee profiles clients/cli/samples/profiles.toml\n  \
+             lanyard committee --folder {dir}/committee import clients/cli/samples/people.csv\n  \
+             lanyard police --folder {dir}/police watchlist import clients/cli/samples/watchlist.csv\n  \
              lanyard committee --folder {dir}/committee screen --wait 60\n  \
              lanyard committee --folder {dir}/committee issue --out badges{passphrase}\n  \
              lanyard scan --folder {gate} --at ACCESS-POINT\n  \

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use lanyard_core::manifest::VerifiedManifest;
 use lanyard_env::Env;
-use lanyard_party::{CommonConfig, Folder, ManifestStore, PartyConfig, Peers, expected, trust_anchors};
+use lanyard_party::{
+    CommonConfig, Folder, ManifestStore, PartyConfig, Peers, expected, trust_anchors,
+};
 use lanyard_transport::{Expected, PartyName, PeerId, Role, Tls, connect, connect_within};
 use lanyard_wire::committee::v1::badge_service_client::BadgeServiceClient;
 use lanyard_wire::committee::v1::desk_service_client::DeskServiceClient as CommitteeDeskClient;

@@ -113,10 +113,18 @@ impl ClientError {
         )
     }
 
-    /// Whether the request was refused as malformed: what was given is wrong, not the service.
+    /// Whether what was given is wrong, not the service: a request that was refused as malformed, another party's folder,
+    /// or a name that is not there.
     #[must_use]
     pub const fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Call { code: Code::InvalidArgument | Code::OutOfRange, .. })
+        matches!(
+            self,
+            Self::Call { code: Code::InvalidArgument | Code::OutOfRange, .. }
+                | Self::OtherParty { .. }
+                | Self::Nobody { .. }
+                | Self::Several { .. }
+                | Self::Unknown { .. }
+        )
     }
 }
 
@@ -124,10 +132,7 @@ impl ClientError {
 ///
 /// # Errors
 /// [`ClientError::Call`].
-pub fn call<T>(
-    what: &'static str,
-    answer: Result<Response<T>, Status>,
-) -> Result<T, ClientError> {
+pub fn call<T>(what: &'static str, answer: Result<Response<T>, Status>) -> Result<T, ClientError> {
     answer.map(Response::into_inner).map_err(|error| ClientError::failed(what, &error))
 }
 

@@ -72,7 +72,9 @@ pub enum ThinError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The head was made under another manifest.
-    #[error("the log works under the manifest {found}, known here is {known}; adopt the newest manifest and ask again")]
+    #[error(
+        "the log works under the manifest {found}, known here is {known}; adopt the newest manifest and ask again"
+    )]
     OtherManifest {
         /// The manifest in the head.
         found: Hash,
@@ -80,7 +82,9 @@ pub enum ThinError {
         known: Hash,
     },
     /// The head has no such directory.
-    #[error("{authority} has no directory for {audience} in epoch {epoch}; the live epoch is {live}")]
+    #[error(
+        "{authority} has no directory for {audience} in epoch {epoch}; the live epoch is {live}"
+    )]
     NoDirectory {
         /// The authority.
         authority: Authority,
@@ -92,7 +96,9 @@ pub enum ThinError {
         live: Epoch,
     },
     /// The audience key given is of another directory.
-    #[error("the audience key is not the one of this directory; give that of {audience} in epoch {epoch}")]
+    #[error(
+        "the audience key is not the one of this directory; give that of {audience} in epoch {epoch}"
+    )]
     OtherAudienceKey {
         /// The directory's audience.
         audience: Audience,
@@ -219,7 +225,7 @@ impl ThinVerifier {
         let floor = kept.as_ref().map_or(ClockFloor::default(), Kept::clock_floor);
         let verified = self.verify(answer, manifest, question, prefix, floor)?;
         if let Some(kept) = &kept {
-            extends(&file, kept, &verified)?;
+            extends(&file, kept, &verified.checkpoint, &verified.consistency)?;
         }
         let mut floor = floor;
         floor.observe(verified.freshness.quorum_time());
@@ -288,29 +294,103 @@ impl ThinVerifier {
 }
 
 /// Refuses a log that does not extend the one remembered, and saves the evidence.
-fn extends(file: &KeptFile<'_>, kept: &Kept, verified: &Verified) -> Result<(), ThinError> {
-    let shown = verified.checkpoint.checkpoint();
-    let save = |kind| file.save_evidence(kind, kept, &verified.checkpoint, &verified.consistency);
-    if shown.size() < kept.size {
-        let evidence = save("rollback")?;
-        return Err(ThinError::RolledBack { shown: shown.size(), kept: kept.size, evidence });
+fn extends(
+    file: &KeptFile<'_>,
+    kept: &Kept,
+    checkpoint: &VerifiedCheckpoint,
+    consistency: &ConsistencyProof,
+) -> Result<(), ThinError> {
+    let (size, root) = (checkpoint.size(), checkpoint.root());
+    if size < kept.size {
+        let evidence = file.save_evidence("rollback", kept, checkpoint, consistency)?;
+        return Err(ThinError::RolledBack { shown: size, kept: kept.size, evidence });
     }
-    let consistent = verify_consistency(
-        kept.size,
-        &kept.root,
-        shown.size(),
-        &shown.root(),
-        &verified.consistency,
-    );
-    match consistent {
+    match verify_consistency(kept.size, &kept.root, size, &root, consistency) {
         Ok(()) => Ok(()),
         Err(source) => {
-            let evidence = save("fork")?;
-            Err(ThinError::Forked { shown: shown.size(), kept: kept.size, source, evidence })
+            let evidence = file.save_evidence("fork", kept, checkpoint, consistency)?;
+            Err(ThinError::Forked { shown: size, kept: kept.size, source, evidence })
         }
     }
 }
 
 fn hashes(field: &'static str, values: &[Vec<u8>]) -> Result<Vec<Hash>, WireError> {
     values.iter().map(|bytes| array(field, bytes).map(Hash::new)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lanyard_core::checkpoint::Checkpoint;
+    use lanyard_core::ids::{EventId, Origin};
+    use lanyard_core::log::{Log, leaf_hash};
+    use lanyard_core::note::{KeyName, SigningKey};
+
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin::new(&EventId::parse("games").unwrap(), Authority::Police)
+    }
+
+    /// A log of `size` leaves that differ from other logs' from leaf `from` on, and its checkpoint.
+    fn log(size: u64, from: u64, salt: u8) -> (Log, VerifiedCheckpoint) {
+        let mut log = Log::new();
+        for index in 0..size {
+            let salt = if index >= from { salt } else { 0 };
+            log.append(leaf_hash(&[salt, index as u8]));
+        }
+        let name = KeyName::parse(origin().as_str()).unwrap();
+        let key = SigningKey::generate(name, &mut Env::system().rng());
+        let checkpoint = Checkpoint::new(&origin(), size, log.root()).sign(&key).unwrap();
+        (log, checkpoint)
+    }
+
+    fn consistency(log: &Log, old: u64) -> ConsistencyProof {
+        log.consistency_proof(old, log.size()).unwrap()
+    }
+
+    #[test]
+    fn a_log_that_grew_is_taken_and_what_was_kept_reads_back() {
+        let (env, dir, origin) = (Env::system(), tempfile::tempdir().unwrap(), origin());
+        let file = KeptFile::new(&env, dir.path(), &origin);
+        assert_eq!(file.read().unwrap(), None);
+        let kept = Kept::of(&log(5, 9, 0).1, ClockFloor::default());
+        file.write(&kept).unwrap();
+        assert_eq!(file.read().unwrap(), Some(kept.clone()));
+        let (grown, checkpoint) = log(8, 9, 0);
+        extends(&file, &kept, &checkpoint, &consistency(&grown, 5)).unwrap();
+        let (same, checkpoint) = log(5, 9, 0);
+        extends(&file, &kept, &checkpoint, &consistency(&same, 5)).unwrap();
+    }
+
+    #[test]
+    fn a_rollback_and_a_fork_are_refused_and_leave_evidence() {
+        let (env, dir, origin) = (Env::system(), tempfile::tempdir().unwrap(), origin());
+        let file = KeptFile::new(&env, dir.path(), &origin);
+        let kept = Kept::of(&log(5, 9, 0).1, ClockFloor::default());
+        let (_, older) = log(4, 9, 0);
+        let refused = extends(&file, &kept, &older, &ConsistencyProof::default());
+        let Err(ThinError::RolledBack { shown: 4, kept: 5, evidence }) = refused else {
+            panic!("{refused:?}");
+        };
+        let evidence = String::from_utf8(env.files.read(&evidence).unwrap()).unwrap();
+        assert!(evidence.contains("rollback") && evidence.contains("lanyard/games/police"));
+        for (size, proof) in [(8, 5), (5, 5)] {
+            let (forked, checkpoint) = log(size, 3, 1);
+            let refused = extends(&file, &kept, &checkpoint, &consistency(&forked, proof));
+            assert!(matches!(refused, Err(ThinError::Forked { kept: 5, .. })), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_memory_of_another_log_or_a_broken_one_is_not_used() {
+        let (env, dir, origin) = (Env::system(), tempfile::tempdir().unwrap(), origin());
+        let file = KeptFile::new(&env, dir.path(), &origin);
+        let kept = Kept::of(&log(5, 9, 0).1, ClockFloor::default());
+        file.write(&Kept { origin: "lanyard/games/committee".into(), ..kept }).unwrap();
+        assert!(matches!(file.read(), Err(KeptError::OtherLog { .. })));
+        let path = dir.path().join("games-police.json");
+        env.files.write_atomic(&path, b"{\"size\": 5}", lanyard_env::Mode::Private).unwrap();
+        let error = file.read().unwrap_err().to_string();
+        assert!(error.contains("games-police.json") && error.contains("backup"), "{error}");
+    }
 }

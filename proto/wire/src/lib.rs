@@ -5,10 +5,8 @@
 pub mod convert;
 mod redacted;
 
-
 /// The encoded `FileDescriptorSet` of all packages, for reflection and for tests that must see every RPC.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 macro_rules! packages {
     ($($(#[$doc:meta])* $name:ident = $package:literal;)*) => {

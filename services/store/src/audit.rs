@@ -43,7 +43,9 @@ impl AuditTrail {
     ///
     /// # Errors
     /// [`StoreError::Query`].
-    pub async fn new_change(transaction: &mut Transaction<'static, Any>) -> Result<i64, StoreError> {
+    pub async fn new_change(
+        transaction: &mut Transaction<'static, Any>,
+    ) -> Result<i64, StoreError> {
         next_number(transaction, "change").await
     }
 

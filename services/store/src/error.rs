@@ -19,7 +19,9 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// Made by a newer version of Lanyard.
-    #[error("store: its schema is version {found}, this program knows {known}; use a newer program")]
+    #[error(
+        "store: its schema is version {found}, this program knows {known}; use a newer program"
+    )]
     Newer {
         /// Version of the store.
         found: i64,

@@ -184,8 +184,10 @@ mod tests {
         store.close().await;
 
         let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
-        let (body,): (Vec<u8>,) =
-            sqlx::query_as("SELECT body FROM things WHERE id = 1").fetch_one(store.pool()).await.unwrap();
+        let (body,): (Vec<u8>,) = sqlx::query_as("SELECT body FROM things WHERE id = 1")
+            .fetch_one(store.pool())
+            .await
+            .unwrap();
         assert_eq!(body, [1, 2, 3]);
         let mut transaction = store.begin().await.unwrap();
         assert_eq!(next_number(&mut transaction, "things").await.unwrap(), 7);
@@ -193,7 +195,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_of_a_newer_version_is_refused() {
-        const NEWER: Schema = Schema::new(&["CREATE TABLE a (id BIGINT)", "CREATE TABLE b (id BIGINT)"]);
+        const NEWER: Schema =
+            Schema::new(&["CREATE TABLE a (id BIGINT)", "CREATE TABLE b (id BIGINT)"]);
         const OLDER: Schema = Schema::new(&["CREATE TABLE a (id BIGINT)"]);
         let folder = tempfile::tempdir().unwrap();
         Store::open("sqlite://test.db", folder.path(), &NEWER).await.unwrap().close().await;

@@ -34,9 +34,10 @@ impl Schema {
         sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
             .execute(&mut *transaction)
             .await?;
-        let found: Option<(i64,)> = sqlx::query_as("SELECT MAX(version) FROM schema_version HAVING MAX(version) > 0")
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let found: Option<(i64,)> =
+            sqlx::query_as("SELECT MAX(version) FROM schema_version HAVING MAX(version) > 0")
+                .fetch_optional(&mut *transaction)
+                .await?;
         let found = found.map_or(0, |(version,)| version);
         let steps = || [COMMON].into_iter().chain(self.steps.iter().copied());
         let known = steps().count() as i64;

@@ -46,19 +46,17 @@ pub(crate) fn measure(report: &mut Report, people: u32) {
         let map = figures.build.time(count, || sorted_map(rows));
         let mut signer = Signer::new(publisher.authority);
         figures.sign.time(1, || signer.tick(&[(EPOCH, map.commitment())]));
-        figures.bare_sign.time(1, || black_box(ed25519_dalek::SigningKey::from_bytes(&[3; 32]).sign(&[1; 120])));
+        figures
+            .bare_sign
+            .time(1, || black_box(ed25519_dalek::SigningKey::from_bytes(&[3; 32]).sign(&[1; 120])));
     }
 
     let Figures { rows, build, sign, derive, aws_lc, rust_crypto, tree, bare_sign } = figures;
     let per_person = 1.0 / f64::from(people);
     let whole = Rounds::sum(&[(&rows, 1.0), (&build, 1.0), (&sign, per_person)]);
     let seal = aws_lc.fastest(rust_crypto);
-    let parts = Rounds::sum(&[
-        (&derive, 1.0),
-        (&seal, 1.0),
-        (&tree, 1.0),
-        (&bare_sign, per_person),
-    ]);
+    let parts =
+        Rounds::sum(&[(&derive, 1.0), (&seal, 1.0), (&tree, 1.0), (&bare_sign, per_person)]);
     let total = |rounds: &Rounds| time(rounds.median() * f64::from(people));
     let what = format!("epoch of {people} people, one directory: derive, seal, build, sign");
     let ratio = whole.over(&parts).median();

@@ -124,19 +124,16 @@ pub(crate) fn measure(report: &mut Report, people: u32) {
         round(&gate, &deriver, &numbers, &mut figures);
     }
 
-    let Figures { from_text, from_secret, derive, lookup, map_lookup, aws_lc, rust_crypto } = figures;
-    let unseals = format!(
-        "AWS-LC {}, RustCrypto {}",
-        time(aws_lc.median()),
-        time(rust_crypto.median())
-    );
+    let Figures { from_text, from_secret, derive, lookup, map_lookup, aws_lc, rust_crypto } =
+        figures;
+    let unseals =
+        format!("AWS-LC {}, RustCrypto {}", time(aws_lc.median()), time(rust_crypto.median()));
     let map_lookups = format!("{}, bare {}", time(map_lookup.median()), time(lookup.median()));
     let parts = Rounds::sum(&[(&derive, 1.0), (&lookup, 1.0), (&aws_lc.fastest(rust_crypto), 1.0)]);
     let limit = time(parts.median());
-    for (what, figure) in [
-        ("from the badge's secret", &from_secret),
-        ("from the badge's text", &from_text),
-    ] {
+    for (what, figure) in
+        [("from the badge's secret", &from_secret), ("from the badge's text", &from_text)]
+    {
         let what = format!("gate decision, both authorities, {people} people, {what}");
         let ratio = figure.over(&parts).median();
         report.bar("1", what, time(figure.median()), limit.clone(), (ratio, BAR));

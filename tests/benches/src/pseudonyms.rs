@@ -101,8 +101,7 @@ struct Multiplications {
 impl Multiplications {
     fn round(&mut self, rng: &mut StdRng) {
         let scalars: Vec<Scalar> = (0..BATCH).map(|_| random_scalar(rng)).collect();
-        let points: Vec<RistrettoPoint> =
-            scalars.iter().map(RistrettoPoint::mul_base).collect();
+        let points: Vec<RistrettoPoint> = scalars.iter().map(RistrettoPoint::mul_base).collect();
         let pairs = || std::iter::zip(&points, &scalars);
         self.single.time(BATCH, || {
             for (point, scalar) in pairs() {
@@ -114,8 +113,7 @@ impl Multiplications {
                 black_box(RistrettoPoint::multiscalar_mul([scalar, scalar], [point, &points[0]]));
             }
         });
-        self.composite.time(BATCH, || {
-            black_box(RistrettoPoint::vartime_multiscalar_mul(&scalars, &points))
-        });
+        self.composite
+            .time(BATCH, || black_box(RistrettoPoint::vartime_multiscalar_mul(&scalars, &points)));
     }
 }

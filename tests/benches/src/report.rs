@@ -56,7 +56,8 @@ impl Report {
         });
         println!();
         for line in &cells {
-            let padded = std::iter::zip(line, widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let padded =
+                std::iter::zip(line, widths).map(|(cell, width)| format!("{cell:<width$}"));
             println!("{}", padded.collect::<Vec<_>>().join("  ").trim_end());
         }
         self.lines.iter().all(Line::holds)
@@ -69,7 +70,8 @@ impl Line {
     }
 
     fn cells(&self) -> [String; 7] {
-        let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
+        let number =
+            |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
         let verdict = match self.bar {
             None => "",
             Some(_) if self.holds() => "holds",

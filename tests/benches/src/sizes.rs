@@ -72,7 +72,13 @@ pub(crate) fn texts(report: &mut Report) {
     let alphanumeric = text.expose_str().chars().all(is_qr_alphanumeric);
     assert!(alphanumeric, "the badge text fits the QR alphanumeric mode");
     let limit = format!("{TEXT_BAR}");
-    report.bar("9", "badge text, characters", format!("{characters}"), limit, (characters, TEXT_BAR));
+    report.bar(
+        "9",
+        "badge text, characters",
+        format!("{characters}"),
+        limit,
+        (characters, TEXT_BAR),
+    );
     for audience in Audience::ALL {
         let code = ScopedCode::derive(&badge(1), &event(), audience, EPOCH).to_text(&event());
         let what = format!("  scoped code for {audience}, characters");
@@ -82,7 +88,5 @@ pub(crate) fn texts(report: &mut Report) {
 
 /// ISO/IEC 18004, 7.4.4.
 fn is_qr_alphanumeric(character: char) -> bool {
-    character.is_ascii_digit()
-        || character.is_ascii_uppercase()
-        || " $%*+-./:".contains(character)
+    character.is_ascii_digit() || character.is_ascii_uppercase() || " $%*+-./:".contains(character)
 }

@@ -92,8 +92,7 @@ impl Liar {
         let tls = Tls::new(env, folder.service_identity()?, anchors);
         let (name, address) = upstream;
         let channel = connect(env, &tls, address, &expected(name)?)?;
-        let upstream =
-            FeedServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let upstream = FeedServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let acceptor = Acceptor::bind(env, listen, &tls, Limits::default()).await?;
         let address = acceptor.local_addr();
         let shutdown = CancellationToken::new();

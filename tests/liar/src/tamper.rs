@@ -72,7 +72,9 @@ impl Memory {
         let told = match self.mode {
             Mode::Honest => None,
             Mode::Stall => Some(vec![]),
-            Mode::Garbage => Some(vec![Tick { head: b"no map head".as_slice().into(), ..tick.clone() }]),
+            Mode::Garbage => {
+                Some(vec![Tick { head: b"no map head".as_slice().into(), ..tick.clone() }])
+            }
             Mode::RollBack => self.rolled_back(&tick),
             Mode::ForgeRecord => self.with_deltas(&tick, |_, delta| forge(delta)),
             Mode::OmitChange => self.with_deltas(&tick, |_, delta| omit(delta)),

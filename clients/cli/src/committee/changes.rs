@@ -42,7 +42,8 @@ impl ChangeArgs {
             Action::Revoke => (StatusAction::Revoke, "revoke"),
         };
         let references = self.references.read(&context.env)?;
-        let request = ChangeStatusRequest { action: action.into(), references, reason: self.reason };
+        let request =
+            ChangeStatusRequest { action: action.into(), references, reason: self.reason };
         let answer = call(what, connection.badges()?.change_status(request).await)?;
         show_outcomes(context, answer.change_id, &became(&answer.outcomes))
     }
@@ -56,7 +57,9 @@ impl ChangeArgs {
         let request = ReissueBadgesRequest { references, reason: self.reason };
         let answer = call("reissue", connection.badges()?.reissue_badges(request).await)?;
         show_outcomes(context, answer.change_id, &became(&answer.outcomes))?;
-        context.note("the old prints are refused from the next tick on; print the new ones with: issue");
+        context.note(
+            "the old prints are refused from the next tick on; print the new ones with: issue",
+        );
         Ok(())
     }
 }

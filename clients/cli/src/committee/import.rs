@@ -44,8 +44,7 @@ impl ImportArgs {
         connection: &Connection,
     ) -> Result<(), CliError> {
         let files = &*context.env.files;
-        let mapping =
-            self.columns.as_ref().map(|path| Mapping::read(files, path)).transpose()?;
+        let mapping = self.columns.as_ref().map(|path| Mapping::read(files, path)).transpose()?;
         let (delimiter, header) =
             mapping.as_ref().map_or((',', true), |mapping| (mapping.delimiter, mapping.header));
         let sheet = Sheet::read(files, &self.csv, delimiter, header)?;
@@ -139,9 +138,10 @@ pub(crate) fn problem_table(problems: &[RowProblem], total: u64) -> String {
     if problems.is_empty() {
         return String::new();
     }
-    let rows = problems.iter().take(SHOWN).map(|problem| {
-        [problem.line.to_string(), problem.column.clone(), problem.problem.clone()]
-    });
+    let rows = problems
+        .iter()
+        .take(SHOWN)
+        .map(|problem| [problem.line.to_string(), problem.column.clone(), problem.problem.clone()]);
     let mut text = format!("\n{}", table(["line", "column", "problem"], rows));
     let shown = problems.len().min(SHOWN) as u64;
     if total > shown {

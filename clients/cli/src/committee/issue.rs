@@ -93,7 +93,10 @@ impl IssueArgs {
         if self.show {
             for one in &issued {
                 let Print { full_name, reference, category, .. } = &one.print;
-                say(&format!("{full_name} · {category} · {reference}\n{}", *qr_terminal(&one.text)?))?;
+                say(&format!(
+                    "{full_name} · {category} · {reference}\n{}",
+                    *qr_terminal(&one.text)?
+                ))?;
             }
         }
         if to_stdout {
@@ -121,9 +124,10 @@ impl IssueArgs {
         while let Some(message) = item(WHAT, stream.message().await)? {
             prints.extend(message.prints);
         }
-        let missing = self.references.iter().find(|reference| {
-            prints.iter().all(|print| print.reference != **reference)
-        });
+        let missing = self
+            .references
+            .iter()
+            .find(|reference| prints.iter().all(|print| print.reference != **reference));
         match missing {
             None => Ok(prints),
             Some(reference) => Err(CliError::option(
@@ -167,7 +171,8 @@ fn derive(
         (Vec::with_capacity(prints.len()), Vec::with_capacity(prints.len()));
     for print in prints {
         let number = u16::try_from(print.print_number).map_err(|_| {
-            let problem = format!("{}: print number {} is too large", print.reference, print.print_number);
+            let problem =
+                format!("{}: print number {} is too large", print.reference, print.print_number);
             CliError::option("REFERENCE", problem)
         })?;
         let badge = BadgeNumber::new(print.badge_number);
@@ -209,15 +214,20 @@ fn rows(issued: &[Issued]) -> Result<Zeroizing<Vec<u8>>, CliError> {
         source: std::io::Error::other(source),
     };
     let length = issued.iter().map(|one| {
-        ROW_BYTES + one.print.reference.len() + 2 * one.print.full_name.len() + one.print.category.len()
+        ROW_BYTES
+            + one.print.reference.len()
+            + 2 * one.print.full_name.len()
+            + one.print.category.len()
     });
     let mut bytes = Zeroizing::new(Vec::with_capacity(ROW_BYTES + length.sum::<usize>()));
     let mut writer = csv::WriterBuilder::new().from_writer(&mut *bytes);
-    let header = ["reference", "badge_number", "print_number", "badge_text", "full_name", "category"];
+    let header =
+        ["reference", "badge_number", "print_number", "badge_text", "full_name", "category"];
     writer.write_record(header).map_err(failed)?;
     for Issued { print, text } in issued {
         let (badge, number) = (print.badge_number.to_string(), print.print_number.to_string());
-        let record = [&print.reference, &badge, &number, text.as_str(), &print.full_name, &print.category];
+        let record =
+            [&print.reference, &badge, &number, text.as_str(), &print.full_name, &print.category];
         writer.write_record(record).map_err(failed)?;
     }
     writer.flush().map_err(|source| CliError::Io { action: "write badges.csv", source })?;

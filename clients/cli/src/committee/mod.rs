@@ -68,7 +68,9 @@ impl CommitteeArgs {
             C::Issue(args) => args.run(context, &connection).await,
             C::Reissue(args) => args.reissue(context, &connection).await,
             C::Suspend(args) => args.change(context, &connection, changes::Action::Suspend).await,
-            C::Reinstate(args) => args.change(context, &connection, changes::Action::Reinstate).await,
+            C::Reinstate(args) => {
+                args.change(context, &connection, changes::Action::Reinstate).await
+            }
             C::Revoke(args) => args.change(context, &connection, changes::Action::Revoke).await,
             C::Undo(args) => args.run(context, &connection).await,
             C::List(args) => args.run(context, &connection).await,

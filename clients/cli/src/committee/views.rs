@@ -65,7 +65,14 @@ impl ListArgs {
                 ]
             });
             let header = [
-                "reference", "name", "category", "profile", "badge", "print", "status", "screening",
+                "reference",
+                "name",
+                "category",
+                "profile",
+                "badge",
+                "print",
+                "status",
+                "screening",
             ];
             format!("{}\n{} of {total} people", table(header, rows), people.len())
         })?;
@@ -245,9 +252,12 @@ impl DeskArgs {
             (None, reference) => Shown::Reference(reference.unwrap_or_default()),
         };
         let request = CheckBadgeRequest { shown: Some(shown) };
-        let answer = call("look the badge up", connection.committee_desk()?.check_badge(request).await)?;
+        let answer =
+            call("look the badge up", connection.committee_desk()?.check_badge(request).await)?;
         let Some(state) = answer.person else {
-            context.show(&json!({ "known": false }), || "the committee has no such badge".to_owned())?;
+            context.show(&json!({ "known": false }), || {
+                "the committee has no such badge".to_owned()
+            })?;
             return Err(CliError::Negative);
         };
         let mut value = person_json(&state);
@@ -258,7 +268,9 @@ impl DeskArgs {
             let shown = match answer.shown_print_number {
                 0 => "none".to_owned(),
                 shown if shown == state.print_number => format!("print {shown}, the current one"),
-                shown => format!("print {shown}, an OLD one: print {} replaced it", state.print_number),
+                shown => {
+                    format!("print {shown}, an OLD one: print {} replaced it", state.print_number)
+                }
             };
             facts([
                 ("reference", person.reference),

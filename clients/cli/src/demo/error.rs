@@ -87,7 +87,9 @@ pub enum DemoError {
         problem: String,
     },
     /// Too few people who can play the parts.
-    #[error("the roster has {found} people with a Latin name and a full birth date, {needed} are needed")]
+    #[error(
+        "the roster has {found} people with a Latin name and a full birth date, {needed} are needed"
+    )]
     TooFew {
         /// How many there are.
         found: usize,

@@ -51,7 +51,8 @@ impl Sayings {
     ) -> Result<Self, DemoError> {
         let people = stages::people(world, &[reference.to_owned()]).await?;
         let found = people.into_iter().next();
-        let found = found.ok_or_else(|| DemoError::unexpected("the sample person is not enrolled"))?;
+        let found =
+            found.ok_or_else(|| DemoError::unexpected("the sample person is not enrolled"))?;
         let screening = match found.screening() {
             ScreeningState::Cleared => "cleared",
             _ => "not cleared",
@@ -77,7 +78,8 @@ impl Sayings {
             subject.verdict().as_str_name().trim_start_matches("VERDICT_"),
             subject.matches.len()
         );
-        let usage = call("ask for usage", world.trustee.clone().get_usage(GetUsageRequest {}).await)?;
+        let usage =
+            call("ask for usage", world.trustee.clone().get_usage(GetUsageRequest {}).await)?;
         let used: u64 = usage.usages.iter().map(|usage| usage.used).sum();
         let [committee_rows, police_rows] = world.publication().await?;
         let gate = world.gate_1.check(&world.env, badge_text, MAIN).await?;
@@ -106,7 +108,7 @@ pub(super) struct Search<'a> {
     /// Who is named on the police's own list.
     listed: Found,
     /// Who matched it.
-    matched: HashSet<usize>,
+    matched: &'a HashSet<usize>,
     /// How many were enrolled.
     enrolled: usize,
 }
@@ -114,12 +116,14 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     pub(super) fn new(
         people: &'a [Person],
+        impostors: &[(usize, Person)],
         entries: &[ListEntry],
-        matched: HashSet<usize>,
+        matched: &'a HashSet<usize>,
         enrolled: usize,
     ) -> Self {
         let mut set = NeedleSet::default();
-        for (owner, person) in people.iter().enumerate() {
+        let impostors = impostors.iter().map(|(owner, person)| (*owner, person));
+        for (owner, person) in people.iter().enumerate().chain(impostors) {
             set.add(owner, 1, &person.full_name);
             if let Ok(name) = Name::parse(&person.full_name) {
                 set.add(owner, 1, name.as_str());
@@ -149,7 +153,11 @@ impl<'a> Search<'a> {
             holdings.push(self.holding(party, &folder, says.clone())?);
         }
         let exchange = world.cluster.dir().join("exchange");
-        holdings.push(self.holding("exchange", &exchange, "public: keys and the plan".to_owned())?);
+        holdings.push(self.holding(
+            "exchange",
+            &exchange,
+            "public: keys and the plan".to_owned(),
+        )?);
         let authority = world.folder(&Member::GateAuthority);
         let says = "nothing: certifies gates".to_owned();
         holdings.push(self.holding("gate-ca", &authority, says)?);
@@ -220,7 +228,8 @@ mod tests {
     fn the_police_may_know_their_own_list_and_nobody_else() {
         let people = Inventor::new(5).people(4);
         let entry = ListEntry { label: format!("7 {}", people[1].full_name), ..Default::default() };
-        let search = Search::new(&people, &[entry], HashSet::from([2]), 4);
+        let matched = HashSet::from([2]);
+        let search = Search::new(&people, &[], &[entry], &matched, 4);
         let dir = tempfile::tempdir().unwrap();
         let look = |text: &str, party: &str| {
             std::fs::create_dir_all(dir.path().join("data")).unwrap();

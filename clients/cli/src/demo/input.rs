@@ -65,12 +65,19 @@ impl Input {
             let entries = inventor.watchlist(&people, &planted);
             let (list, list_skipped) = (SYNTHETIC_LIST.to_owned(), vec![]);
             return Ok(Self {
-                people, mode, cast, list, entries, planted, roster_skipped, list_skipped,
+                people,
+                mode,
+                cast,
+                list,
+                entries,
+                planted,
+                roster_skipped,
+                list_skipped,
             });
         };
         let spare = args.plant.saturating_sub(2);
         let (cast, free) = Cast::choose(&mut people, seed, spare, now)?;
-        let by_name = [&[cast.refused, cast.pending], free.as_slice()].concat();
+        let by_name = [&[cast.refused, cast.pending][..], free.as_slice()].concat();
         let planted = Planted { by_document: vec![], by_name };
         let copy = plant(env, path, dir, &people, &planted.by_name)?;
         let read = read_list(env, &copy, args.watchlist_columns.as_deref(), path.parent())?;
@@ -162,7 +169,12 @@ fn listed_line(number: usize, person: &Person) -> Option<String> {
         line.push_str(",-0- ");
     }
     // Writing to a string cannot fail.
-    let _ = write!(line, ",\"DOB {:02} {month} {}; planted for a demonstration.\"", date.day(), date.year());
+    let _ = write!(
+        line,
+        ",\"DOB {:02} {month} {}; planted for a demonstration.\"",
+        date.day(),
+        date.year()
+    );
     Some(line)
 }
 

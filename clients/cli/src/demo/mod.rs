@@ -34,6 +34,7 @@ use clap::Args;
 use lanyard_ceremony::{EventTree, Member};
 use lanyard_env::{Env, Mode};
 use lanyard_liar::{Liar, LiarHandle};
+use lanyard_wire::committee::v1::Person;
 use rand::Rng as _;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -192,7 +193,7 @@ impl DemoArgs {
         let mut world = World::open(env, cluster, liar, &passphrase)?;
         let profiles = plan::profiles(plan::today(&zone, now))?;
         ledger.stage("define profiles", stages::define_profiles(&world, profiles)).await?;
-        let made = make(&world, &mut ledger, &input).await?;
+        let mut made = make(&world, &mut ledger, &input).await?;
 
         let mut play = Play {
             world: &mut world,
@@ -201,13 +202,21 @@ impl DemoArgs {
             planted: &input.planted,
             people: &input.people,
             inventor: &mut inventor,
-            badges: made.badges,
+            badges: std::mem::take(&mut made.badges),
+            impostors: vec![],
             referred: vec![],
         };
         scenes::play(&mut play).await?;
-        let sample = (play.reference(input.cast.crew), play.text(input.cast.crew)?);
-        let holdings =
-            ledger.stage("search everybody's bytes", search(&mut world, &input, &sample, &made.enrolled, made.matched)).await?;
+        let sample = Sample {
+            reference: play.reference(input.cast.crew),
+            text: play.text(input.cast.crew)?,
+            impostors: std::mem::take(&mut play.impostors),
+        };
+        let search = search(&mut world, &input, &made, &sample);
+        let holdings = ledger.stage("search everybody's bytes", search).await?;
+        if self.dir.is_some() {
+            leave(env, dir, &world, &passphrase)?;
+        }
         let ok = ledger.all_held() && holdings.iter().all(|holding| holding.ok);
         Ok(Report {
             ok,
@@ -249,12 +258,31 @@ async fn create(
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let folder = EventTree::folder(dir, &Member::Sponsor);
     let liar = Liar::start(env, &folder, ("sponsor", &sponsor.to_string()), listen).await?;
-    let config = EventTree::folder(dir, &Member::Gate(GATE_2.parse()?)).join("config.toml");
-    let text = String::from_utf8_lossy(&env.files.read(&config)?)
-        .replace(&sponsor.to_string(), &liar.address().to_string());
-    env.files.write_atomic(&config, text.as_bytes(), Mode::Private)?;
+    point_second_gate(env, dir, sponsor, liar.address())?;
     let detail = format!("{} in {}", tree.title, dir.display());
     Ok((liar, detail))
+}
+
+/// Has the second gate follow the sponsor at another address.
+fn point_second_gate(
+    env: &Env,
+    dir: &Path,
+    from: SocketAddr,
+    to: SocketAddr,
+) -> Result<(), DemoError> {
+    let config = EventTree::folder(dir, &Member::Gate(GATE_2.parse()?)).join("config.toml");
+    let text = String::from_utf8_lossy(&env.files.read(&config)?)
+        .replace(&from.to_string(), &to.to_string());
+    Ok(env.files.write_atomic(&config, text.as_bytes(), Mode::Private)?)
+}
+
+/// Leaves the event so that `lanyard up` can go on with it.
+fn leave(env: &Env, dir: &Path, world: &World, passphrase: &str) -> Result<(), DemoError> {
+    let sponsor = world.cluster.address(&Member::Sponsor)?;
+    point_second_gate(env, dir, world.liar.address(), sponsor)?;
+    let path = dir.join("issuing-passphrase.txt");
+    let line = Zeroizing::new(format!("{passphrase}\n"));
+    Ok(env.files.write_atomic(&path, line.as_bytes(), Mode::Private)?)
 }
 
 async fn bring_up(env: &Env, dir: &Path) -> Result<(Cluster, String), DemoError> {
@@ -321,19 +349,27 @@ async fn compare(
     Ok((matched.len(), subjects.len() - matched.len()))
 }
 
+/// Whom everyone is asked about, and who was enrolled beside the roster.
+struct Sample {
+    reference: String,
+    text: Zeroizing<String>,
+    impostors: Vec<(usize, Person)>,
+}
+
 /// Asks everyone about one person, stops everything, and searches what is left on disk.
 async fn search(
     world: &mut World,
     input: &Input,
-    (reference, text): &(String, Zeroizing<String>),
-    enrolled: &Enrolled,
-    matched: HashSet<usize>,
+    made: &Made,
+    sample: &Sample,
 ) -> Result<(Vec<Holding>, String), DemoError> {
-    let sayings = Sayings::ask(world, reference, text).await?;
+    let sayings = Sayings::ask(world, &sample.reference, &sample.text).await?;
     world.cluster.stop_all().await?;
-    let enrolled = usize::try_from(enrolled.enrolled).unwrap_or(usize::MAX);
     let holdings = tokio::task::block_in_place(|| {
-        Search::new(&input.people, &input.entries, matched, enrolled).everywhere(world, &sayings)
+        let Sample { impostors, .. } = sample;
+        let enrolled = usize::try_from(made.enrolled.enrolled).unwrap_or(usize::MAX);
+        Search::new(&input.people, impostors, &input.entries, &made.matched, enrolled)
+            .everywhere(world, &sayings)
     })?;
     let bytes: u64 = holdings.iter().map(|holding| holding.bytes).sum();
     Ok((holdings, format!("{} MiB searched", bytes >> 20)))

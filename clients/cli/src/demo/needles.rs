@@ -197,7 +197,8 @@ impl Searcher {
         if bytes.get(start..end) != Some(wanted) {
             return;
         }
-        let in_word = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b > 127);
+        let in_word =
+            |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b > 127);
         let before = start.checked_sub(1).and_then(|place| bytes.get(place));
         if needle.len < WINDOW && (in_word(before) || in_word(bytes.get(end))) {
             return;
@@ -232,7 +233,8 @@ mod tests {
     fn people_are_found_in_every_dress_wherever_they_stand() {
         for (owner, name) in NAMES.iter().enumerate() {
             for before in 0..7 {
-                let bytes = ["|||||||"[..before].as_bytes(), name.as_bytes(), b"|and more"].concat();
+                let bytes =
+                    ["|||||||"[..before].as_bytes(), name.as_bytes(), b"|and more"].concat();
                 assert_eq!(found(&bytes), [owner], "raw, after {before}");
                 assert_eq!(found(hex::encode(&bytes).as_bytes()), [owner], "hex, after {before}");
                 let upper = hex::encode_upper(&bytes);

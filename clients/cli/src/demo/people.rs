@@ -14,8 +14,9 @@ use super::error::DemoError;
 use super::plan::{CATEGORY, CATEGORY_ALL, CREW, EVERYWHERE, NIGHT, TOMORROW};
 
 const SYLLABLES: [&str; 32] = [
-    "ba", "bre", "cu", "da", "dro", "fe", "fi", "gla", "go", "hu", "jo", "ka", "kle", "lu", "ma", "mi", "na", "no", "pe",
-    "pla", "qui", "ra", "ri", "so", "sta", "te", "tu", "va", "vo", "xe", "yo", "zu",
+    "ba", "bre", "cu", "da", "dro", "fe", "fi", "gla", "go", "hu", "jo", "ka", "kle", "lu", "ma",
+    "mi", "na", "no", "pe", "pla", "qui", "ra", "ri", "so", "sta", "te", "tu", "va", "vo", "xe",
+    "yo", "zu",
 ];
 
 /// The issuer of their documents: ICAO 9303's state of Utopia.
@@ -164,8 +165,8 @@ impl Planted {
     pub(super) fn invented(cast: &Cast, free: &[usize]) -> Self {
         let (documents, names) = free.split_at(HITS - 1);
         Self {
-            by_document: [&[cast.refused], documents].concat(),
-            by_name: [&[cast.pending], &names[..HITS - 1]].concat(),
+            by_document: [&[cast.refused][..], documents].concat(),
+            by_name: [&[cast.pending][..], &names[..HITS - 1]].concat(),
         }
     }
 

@@ -61,10 +61,8 @@ pub(super) fn today(zone: &EventTimeZone, now: Timestamp) -> Date {
 /// The plan for about so many people and entries of lists.
 pub(super) fn event_plan(zone: EventTimeZone, evaluations: u64) -> Result<EventPlan, DemoError> {
     let tier = |fresh_seconds, limit_seconds| StalenessTier { fresh_seconds, limit_seconds };
-    let tiers = [
-        ("normal", tier(60, 3_600)),
-        ("strict", tier(VAULT_FRESH_SECONDS, VAULT_LIMIT_SECONDS)),
-    ];
+    let tiers =
+        [("normal", tier(60, 3_600)), ("strict", tier(VAULT_FRESH_SECONDS, VAULT_LIMIT_SECONDS))];
     let gate = |name: &str, points: &[&str]| -> Result<PlannedGate, DemoError> {
         Ok(PlannedGate {
             name: name.parse()?,

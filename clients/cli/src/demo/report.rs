@@ -8,6 +8,9 @@ use super::holdings::Holding;
 use super::ledger::{Outcome, Stage, seconds};
 use super::stages::{Enrolled, Listed, Screened, Skipped};
 
+/// Columns of a table where there is no terminal.
+const WIDTH: u16 = 160;
+
 /// What became of the planted hits.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Matches {
@@ -86,8 +89,7 @@ impl Report {
         let mut table = table(&["", "party", "holds", "can say about one person", &found]);
         for holding in &self.holdings {
             let Holding { files, bytes, .. } = holding;
-            let holds =
-                format!("{files} files, {}: {}", size(*bytes), holding.largest.join(", "));
+            let holds = format!("{files} files, {}: {}", size(*bytes), holding.largest.join(", "));
             table.add_row([
                 mark(holding.ok),
                 Cell::new(&holding.party),
@@ -124,6 +126,9 @@ impl Report {
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none() {
+        table.set_width(WIDTH);
+    }
     table.set_header(header);
     table
 }

@@ -142,7 +142,9 @@ pub(super) async fn import_list(
         .collect();
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for error in last.errors {
-        *reasons.entry(format!("entry refused: {}: {}", error.column, error.problem)).or_default() += 1;
+        *reasons
+            .entry(format!("entry refused: {}: {}", error.column, error.problem))
+            .or_default() += 1;
     }
     skipped.extend(reasons.into_iter().map(|(reason, count)| Skipped { reason, count }));
     let (entries, keys, without_key) = (last.entries, last.keys, last.without_key);
@@ -246,10 +248,8 @@ pub(super) async fn people(
 ) -> Result<Vec<committee::PersonState>, DemoError> {
     let mut people = Vec::with_capacity(references.len());
     for references in references.chunks(MESSAGE) {
-        let request = committee::ListPeopleRequest {
-            references: references.to_vec(),
-            ..Default::default()
-        };
+        let request =
+            committee::ListPeopleRequest { references: references.to_vec(), ..Default::default() };
         let page = call("list people", world.enrolment.clone().list_people(request).await)?;
         people.extend(page.people);
     }

@@ -129,7 +129,8 @@ impl World {
         liar: LiarHandle,
         passphrase: &str,
     ) -> Result<Self, DemoError> {
-        let act = |member: &Member, role| Connection::open(env, &cluster.folder(member), &[role], None);
+        let act =
+            |member: &Member, role| Connection::open(env, &cluster.folder(member), &[role], None);
         let registrar = act(&Member::Committee, Role::Operator)?;
         let officer = act(&Member::Police, Role::Operator)?;
         let gates = cluster.gates();

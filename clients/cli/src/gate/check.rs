@@ -41,6 +41,15 @@ pub(crate) const fn verdict_name(verdict: Verdict) -> &'static str {
     }
 }
 
+/// Verdict and reason for people; a referral is its own reason.
+fn words(verdict: &str, reason: &str) -> String {
+    if reason.is_empty() || reason == verdict {
+        verdict.to_owned()
+    } else {
+        format!("{verdict} {reason}")
+    }
+}
+
 /// A reason's stable name; empty if nothing stands against the badge.
 pub(crate) const fn reason_name(reason: Reason) -> &'static str {
     match reason {
@@ -105,7 +114,7 @@ impl CheckArgs {
                 (false, age) => format!("knowledge is {age} s old"),
             };
             facts([
-                ("verdict", format!("{verdict} {reason}").trim_end().to_owned()),
+                ("verdict", words(verdict, reason)),
                 ("category", answer.category.clone()),
                 ("as of", age),
                 ("receipt", answer.receipt_id.to_string()),

@@ -31,8 +31,17 @@ pub(super) async fn run(context: &Context, connection: &Connection) -> Result<()
                 authority.problem.clone(),
             ]
         });
-        let header =
-            ["authority", "signed", "quorum", "age", "epoch", "records", "key", "upstream", "problem"];
+        let header = [
+            "authority",
+            "signed",
+            "quorum",
+            "age",
+            "epoch",
+            "records",
+            "key",
+            "upstream",
+            "problem",
+        ];
         let mut text = format!(
             "manifest version {}, {} receipts, serves {}\n{}",
             state.manifest_version,

@@ -171,7 +171,8 @@ impl DecideArgs {
         };
         let answer = call("decide", connection.subjects()?.decide_subject(request).await)?;
         let (outcome, good) = outcome(answer.outcome());
-        context.show(&json!({ "subject": who, "outcome": outcome }), || format!("{who}: {outcome}"))?;
+        context
+            .show(&json!({ "subject": who, "outcome": outcome }), || format!("{who}: {outcome}"))?;
         if good { Ok(()) } else { Err(CliError::Negative) }
     }
 }
@@ -185,7 +186,6 @@ pub(crate) enum Action {
 
 /// A change to subjects.
 #[derive(Args)]
-#[group(id = "whom", required = true, multiple = true, args = ["subjects", "badges"])]
 pub(crate) struct ChangeArgs {
     /// A subject's id; may be given several times.
     #[arg(long = "subject", value_name = "SUBJECT")]
@@ -209,6 +209,9 @@ impl ChangeArgs {
             Action::Suspend => (StatusAction::Suspend, "suspend"),
             Action::Reinstate => (StatusAction::Reinstate, "reinstate"),
         };
+        if self.subjects.is_empty() && self.badges.is_empty() {
+            return Err(CliError::option("--subject", "say whom, with --subject or --badge"));
+        }
         let badges = self.badges.iter().map(|text| Ok(credential(text)?.to_string()));
         let request = ChangeStatusRequest {
             action: action.into(),

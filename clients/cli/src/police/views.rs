@@ -104,7 +104,9 @@ impl DeskArgs {
             };
             let bindings = match (answer.bindings_match, &answer.committee, &answer.police) {
                 (true, ..) => "what was cleared is what the committee vouches for",
-                (false, Some(_), Some(_)) => "DIFFER: the committee vouches for something else than was cleared",
+                (false, Some(_), Some(_)) => {
+                    "DIFFER: the committee vouches for something else than was cleared"
+                }
                 (false, ..) => "cannot be compared",
             };
             facts([

@@ -93,9 +93,8 @@ async fn send(
     rows: Vec<(u64, ListEntry)>,
 ) -> Result<ImportWatchlistResponse, CliError> {
     const WHAT: &str = "import the watchlist";
-    let first = ImportWatchlistRequest {
-        step: Some(Step::Start(ImportStart { list: list.to_owned() })),
-    };
+    let first =
+        ImportWatchlistRequest { step: Some(Step::Start(ImportStart { list: list.to_owned() })) };
     let messages = chunks(rows, MESSAGE).map(|chunk| {
         let entries = chunk.into_iter().map(|(_, entry)| entry).collect();
         ImportWatchlistRequest { step: Some(Step::Entries(ImportEntries { entries })) }

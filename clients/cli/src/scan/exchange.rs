@@ -61,7 +61,10 @@ impl Exchange {
         }
     }
 
-    async fn try_all(&mut self, checks: &[CheckRequest]) -> Result<Vec<CheckResponse>, ClientError> {
+    async fn try_all(
+        &mut self,
+        checks: &[CheckRequest],
+    ) -> Result<Vec<CheckResponse>, ClientError> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -72,7 +75,10 @@ impl Exchange {
         }
     }
 
-    async fn try_once(&mut self, checks: &[CheckRequest]) -> Result<Vec<CheckResponse>, ClientError> {
+    async fn try_once(
+        &mut self,
+        checks: &[CheckRequest],
+    ) -> Result<Vec<CheckResponse>, ClientError> {
         let request = CheckStreamRequest { checks: checks.to_vec() };
         let expected = checks.len();
         // Taken, so that a stream that breaks, or is left in the middle of an answer, is not used again.

@@ -14,6 +14,7 @@ use lanyard_client::Connection;
 use lanyard_transport::{PartyName, Role};
 use lanyard_wire::gate::v1::{CheckRequest, CheckResponse};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -58,6 +59,8 @@ impl ScanArgs {
         if io::stdin().is_terminal() {
             context.note("scan a badge, or type its text and press Enter; Ctrl-C ends");
         }
+        let failed = |source| CliError::Io { action: "listen for Ctrl-C", source };
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut count = 0_u64;
         loop {
             let mut batch = Vec::with_capacity(MESSAGE);
@@ -67,14 +70,14 @@ impl ScanArgs {
                         break;
                     }
                 }
-                _ = tokio::signal::ctrl_c() => break,
+                _ = interrupt.recv() => break,
             }
             let requests = self.requests(context, batch)?;
             let nonces: Vec<Vec<u8>> = requests.iter().map(|check| check.nonce.clone()).collect();
             let started = Instant::now();
             let answers = tokio::select! {
                 answers = exchange.check(requests) => answers,
-                _ = tokio::signal::ctrl_c() => break,
+                _ = interrupt.recv() => break,
             };
             let millis = started.elapsed().as_millis();
             for (answer, nonce) in answers.into_iter().zip(nonces) {
@@ -92,7 +95,8 @@ impl ScanArgs {
             return Ok(());
         }
         let known: Vec<&str> = manifest.access_points.iter().map(|one| one.id.as_str()).collect();
-        let problem = format!("{:?} is not in the manifest; it has {}", self.access_point, known.join(", "));
+        let problem =
+            format!("{:?} is not in the manifest; it has {}", self.access_point, known.join(", "));
         Err(CliError::option("--at", problem))
     }
 
@@ -104,8 +108,8 @@ impl ScanArgs {
         lines
             .into_iter()
             .map(|line| {
-                let line =
-                    line.map_err(|source| CliError::Io { action: "read from the scanner", source })?;
+                let line = line
+                    .map_err(|source| CliError::Io { action: "read from the scanner", source })?;
                 Ok(CheckRequest {
                     credential: line.to_string(),
                     access_point: self.access_point.clone(),

@@ -62,7 +62,9 @@ impl Documents {
                 let pattern = place.pattern(&field, pattern)?;
                 let has = |group| pattern.capture_names().flatten().any(|name| name == group);
                 if !has("number") || !(has("issuer") || mapping.issuer.is_some()) {
-                    return Err(wrong("the pattern needs the groups (?<number>…) and (?<issuer>…)"));
+                    return Err(wrong(
+                        "the pattern needs the groups (?<number>…) and (?<issuer>…)",
+                    ));
                 }
                 let issuer = mapping.issuer.as_ref();
                 let issuer = issuer.map(|source| source.resolve(&field, place)).transpose()?;
@@ -80,7 +82,8 @@ impl Documents {
         let kind = self.kind.value(row);
         match &self.from {
             From::Columns { issuer, number } => {
-                let document = RawDocument { kind, issuer: issuer.value(row), number: number.value(row) };
+                let document =
+                    RawDocument { kind, issuer: issuer.value(row), number: number.value(row) };
                 let there = !document.number.is_empty() || !document.issuer.is_empty();
                 there.then_some(document).into_iter().collect()
             }

@@ -296,9 +296,9 @@ impl Mapping {
     pub(super) fn filters(&self, sheet: &Sheet) -> Result<Filters, MappingError> {
         let place = self.place(sheet);
         let find = |name: &str, filters: &[Filter]| {
-            let found = filters.iter().map(|filter| {
-                Ok((place.find(name, &filter.column)?, filter.is.clone()))
-            });
+            let found = filters
+                .iter()
+                .map(|filter| Ok((place.find(name, &filter.column)?, filter.is.clone())));
             found.collect::<Result<Vec<_>, MappingError>>()
         };
         let (only, skip) = (find("only", &self.only)?, find("skip", &self.skip)?);

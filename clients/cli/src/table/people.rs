@@ -80,7 +80,9 @@ fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
         .map(|[kind, issuer, number]| {
             for name in [&kind, &issuer, &number] {
                 if !has(name) {
-                    return Err(refused(format!("the header has no column {name:?}, which goes with the others")));
+                    return Err(refused(format!(
+                        "the header has no column {name:?}, which goes with the others"
+                    )));
                 }
             }
             Ok(DocumentMapping {
@@ -98,7 +100,8 @@ fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
         let name = name.as_str();
         OWN.contains(&name)
             || name == PORTRAIT
-            || (1..=MAX_DOCUMENTS).any(|number| document_columns(number).iter().any(|one| one == name))
+            || (1..=MAX_DOCUMENTS)
+                .any(|number| document_columns(number).iter().any(|one| one == name))
     };
     if let Some(unknown) = header.iter().find(|name| !known(name)) {
         return Err(refused(format!("unknown column {unknown:?}")));
@@ -179,10 +182,15 @@ impl Columns {
         let optional = |source: &Option<Resolved>| {
             source.as_ref().map(|source| source.value(row)).unwrap_or_default()
         };
-        let bound = |column: &'static str, source: &Option<Resolved>, bound| match optional(source) {
+        let bound = |column: &'static str, source: &Option<Resolved>, bound| match optional(source)
+        {
             value if value.is_empty() => Ok(0),
             value => minute(&value, formats, bound, zone).ok_or_else(|| {
-                (column, "not a day such as 2027-07-01, or a day and time such as 2027-07-01T08:30".to_owned())
+                (
+                    column,
+                    "not a day such as 2027-07-01, or a day and time such as 2027-07-01T08:30"
+                        .to_owned(),
+                )
             }),
         };
         let birth_date = match optional(&self.birth_date) {

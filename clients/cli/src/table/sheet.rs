@@ -79,11 +79,11 @@ impl Sheet {
             rows: Vec::new(),
             ragged: Vec::new(),
         };
+        let mut lines = Lines { bytes: text.as_bytes(), at: 0, line: 1 };
         for record in reader.records() {
             let record =
                 record.map_err(|source| TableError::Csv { path: path.to_owned(), source })?;
-            // The reader counts from the byte after the row before, so blank lines may lie in between.
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = lines.of(record.position().map_or(0, csv::Position::byte));
             if record.iter().any(|field| field.len() > MAX_FIELD_BYTES) {
                 return Err(TableError::LongField { path: path.to_owned(), line });
             }
@@ -108,9 +108,10 @@ impl Sheet {
             }
             self.width = fields.len();
             if has_header {
-                let twice = fields.iter().enumerate().find(|(place, name)| {
-                    !name.is_empty() && fields[..*place].contains(*name)
-                });
+                let twice = fields
+                    .iter()
+                    .enumerate()
+                    .find(|(place, name)| !name.is_empty() && fields[..*place].contains(*name));
                 if let Some((_, name)) = twice {
                     let (path, name) = (self.path.clone(), name.clone());
                     return Err(TableError::HeaderTwice { path, name });
@@ -159,6 +160,32 @@ impl Sheet {
     #[must_use]
     pub fn ragged(&self) -> &[RowProblem] {
         &self.ragged
+    }
+}
+
+/// Counts lines. The reader's own count is one short after CRLF, and stops before blank lines.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the row that the reader found from `byte` on.
+    fn of(&mut self, byte: u64) -> u64 {
+        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
+        while let Some(next) = self.bytes.get(self.at) {
+            let ends_line = match next {
+                b'\n' => true,
+                b'\r' => self.bytes.get(self.at + 1) != Some(&b'\n'),
+                // The row begins behind the ends of the lines before it.
+                _ if self.at >= byte => break,
+                _ => false,
+            };
+            self.line += u64::from(ends_line);
+            self.at += 1;
+        }
+        self.line
     }
 }
 
@@ -213,11 +240,16 @@ mod tests {
 
     #[test]
     fn quotes_lines_and_blanks() {
-        let sheet = parse(b"\xef\xbb\xbfa,b\r\n1, two words \r\n\r\n\"x, \"\"y\"\"\nz\",4\n").unwrap();
+        let sheet =
+            parse(b"\xef\xbb\xbfa,b\r\n1, two words \r\n\r\n\"x, \"\"y\"\"\nz\",4\n5,6\n").unwrap();
         assert_eq!(sheet.header(), Some(["a".to_owned(), "b".to_owned()].as_slice()));
         assert_eq!(sheet.rows()[0], Row { line: 2, fields: vec!["1".into(), "two words".into()] });
-        assert_eq!(sheet.rows()[1].fields, ["x, \"y\"\nz", "4"]);
-        assert_eq!(sheet.rows().len(), 2);
+        assert_eq!(
+            sheet.rows()[1],
+            Row { line: 4, fields: vec!["x, \"y\"\nz".into(), "4".into()] }
+        );
+        assert_eq!(sheet.rows()[2].line, 6);
+        assert_eq!(sheet.rows().len(), 3);
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl<'de> Visitor<'de> for SourceVisitor {
     type Value = Source;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a column's name or number, or a table with column, columns, constant or line_number")
+        f.write_str(
+            "a column's name or number, or a table with column, columns, constant or line_number",
+        )
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Source, E> {
@@ -88,7 +90,8 @@ impl Source {
         let Parts { column, columns, separator, constant, line_number, split, pattern } =
             &self.parts;
         let wrong = |problem: &str| place.wrong(field, problem);
-        let given = [column.is_some(), columns.is_some(), constant.is_some(), line_number.is_some()];
+        let given =
+            [column.is_some(), columns.is_some(), constant.is_some(), line_number.is_some()];
         if given.iter().filter(|given| **given).count() != 1 {
             return Err(wrong("say exactly one of column, columns, constant and line_number"));
         }

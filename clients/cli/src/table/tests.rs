@@ -81,9 +81,11 @@ fn bad_rows_are_told_by_line_and_column_without_the_value() {
 fn headers_that_do_not_fit_are_refused() {
     let error = refused(roster("reference,full_name,category\nA,B,C\n", None));
     assert!(error.contains("no column \"profile\"") && error.contains("FORMATS.md"), "{error}");
-    let error = refused(roster("reference,full_name,category,profile,shoe_size\nA,B,C,D,E\n", None));
+    let error =
+        refused(roster("reference,full_name,category,profile,shoe_size\nA,B,C,D,E\n", None));
     assert!(error.contains("unknown column \"shoe_size\""), "{error}");
-    let error = refused(roster("reference,full_name,category,profile,document_number\nA,B,C,D,E\n", None));
+    let error =
+        refused(roster("reference,full_name,category,profile,document_number\nA,B,C,D,E\n", None));
     assert!(error.contains("document_kind"), "{error}");
     let error = refused(roster("reference;full_name\nA;B\n", None));
     assert!(error.contains("delimiter = \";\""), "{error}");
@@ -123,8 +125,11 @@ fn a_mapping_takes_columns_constants_joins_and_patterns() {
     let (line, ada) = &read.rows[0];
     assert_eq!((*line, ada.reference.as_str(), ada.full_name.as_str()), (1, "P1", "Ada Lovelace"));
     assert_eq!(ada.birth_date, "1915-12-10");
-    let documents: Vec<_> =
-        ada.documents.iter().map(|d| (d.kind.as_str(), d.issuer.as_str(), d.number.as_str())).collect();
+    let documents: Vec<_> = ada
+        .documents
+        .iter()
+        .map(|d| (d.kind.as_str(), d.issuer.as_str(), d.number.as_str()))
+        .collect();
     assert_eq!(documents, [("passport", "GBR", "X1"), ("passport", "FRA", "Y2")]);
     let (_, bob) = &read.rows[1];
     assert_eq!((bob.full_name.as_str(), bob.birth_date.as_str()), ("Bob", ""));
@@ -146,10 +151,15 @@ fn bad_mappings_say_what_is_wrong() {
         (people("birth_date = { constant = \"x\", split = \";\" }"), "split and pattern go with"),
         (people("birth_date = { column = 1, pattern = \"(\" }"), "birth_date: regex parse error"),
         (people("birth_date = { colunm = 1 }"), "unknown field `colunm`"),
-        (people("[[people.documents]]\nkind = \"passport\"\nnumber = 1"), "where the issuer stands"),
+        (
+            people("[[people.documents]]\nkind = \"passport\"\nnumber = 1"),
+            "where the issuer stands",
+        ),
         (people("[[people.documents]]\nnumber = 1\nissuer = 2"), "one of kind and kind_from"),
         (
-            people("[[people.documents]]\nkind = \"other\"\ncolumn = 1\npattern = \"(?<number>.)\""),
+            people(
+                "[[people.documents]]\nkind = \"other\"\ncolumn = 1\npattern = \"(?<number>.)\"",
+            ),
             "needs the groups",
         ),
         (format!("delimiter = \"é\"\n{}", people("")), "one ASCII character"),
@@ -203,8 +213,11 @@ fn the_lists_mapping_reads_remarks_and_joins_aliases() {
     assert_eq!(entry.label, "7 individual");
     assert_eq!(entry.names, ["EXAMPLE, Dr. Viktor", "EXEMPLAR, Victor"]);
     assert_eq!(entry.birth_dates, ["1951-06-19"]);
-    let documents: Vec<_> =
-        entry.documents.iter().map(|d| (d.kind.as_str(), d.issuer.as_str(), d.number.as_str())).collect();
+    let documents: Vec<_> = entry
+        .documents
+        .iter()
+        .map(|d| (d.kind.as_str(), d.issuer.as_str(), d.number.as_str()))
+        .collect();
     assert_eq!(documents, [("passport", "Egypt", "1084010"), ("national-id", "Iraq", "55")]);
     assert_eq!(read.skipped["row: left out by the mapping"], 1);
     assert_eq!(read.skipped["document: no issuer or no number"], 1);

@@ -52,7 +52,10 @@ pub fn watchlist(
     let mut read = Read::default();
     read.problems.extend_from_slice(sheet.ragged());
     for join in &joins {
-        join.sheet.ragged().iter().for_each(|_| read.skip("row of a joined file: wrong number of columns"));
+        join.sheet
+            .ragged()
+            .iter()
+            .for_each(|_| read.skip("row of a joined file: wrong number of columns"));
     }
     for row in sheet.rows() {
         if !filters.take(row) {
@@ -92,7 +95,9 @@ fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
     let list = |name: &str| Source::list(ColumnRef::Name(name.to_owned()), ";");
     let document_columns = OWN[3..].iter().filter(|name| has(name)).count();
     if !matches!(document_columns, 0 | 3) {
-        return Err(refused("document_kind, document_issuer and document_number go together".to_owned()));
+        return Err(refused(
+            "document_kind, document_issuer and document_number go together".to_owned(),
+        ));
     }
     let document = DocumentMapping {
         kind: None,
@@ -153,7 +158,13 @@ impl Columns {
     }
 
     /// Adds the row's values to an entry, each once.
-    fn add(&self, row: &Row, formats: &[String], entry: &mut ListEntry, read: &mut Read<ListEntry>) {
+    fn add(
+        &self,
+        row: &Row,
+        formats: &[String],
+        entry: &mut ListEntry,
+        read: &mut Read<ListEntry>,
+    ) {
         for name in self.names.iter().flat_map(|source| source.values(row)) {
             if !entry.names.contains(&name) {
                 entry.names.push(name);
@@ -163,7 +174,9 @@ impl Columns {
             match birth_date(&text, formats) {
                 Some(date) if entry.birth_dates.contains(&date) => {}
                 Some(date) => entry.birth_dates.push(date),
-                None => read.skip("birth date: not a full date (a year, a month, a range, or circa)"),
+                None => {
+                    read.skip("birth date: not a full date (a year, a month, a range, or circa)")
+                }
             }
         }
         for document in self.documents.iter().flat_map(|documents| documents.read(row)) {

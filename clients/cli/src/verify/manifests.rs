@@ -24,7 +24,7 @@ impl Manifests {
         trust: Option<&Path>,
     ) -> Result<Self, CliError> {
         let chain = path.join("manifests");
-        let is_folder = files.exists(&chain)?;
+        let is_folder = path.is_dir();
         let notes = if is_folder { notes(files, &chain)? } else { vec![path.to_owned()] };
         let beside = if is_folder { path.to_owned() } else { parent(path) }.join("trust.json");
         let trust = read_trust(files, trust.unwrap_or(&beside))?;
@@ -39,7 +39,9 @@ impl Manifests {
         }
         match verified.pop() {
             Some(newest) => Ok(Self { older: verified, newest }),
-            None => Err(CliError::content(chain, "no manifest here; run the ceremony's step: adopt")),
+            None => {
+                Err(CliError::content(chain, "no manifest here; run the ceremony's step: adopt"))
+            }
         }
     }
 
@@ -86,7 +88,8 @@ fn read_note(files: &dyn Files, path: &Path) -> Result<String, CliError> {
     if bytes.len() > MAX_MANIFEST_BYTES {
         return Err(CliError::content(path, format!("{} bytes are no manifest", bytes.len())));
     }
-    String::from_utf8(bytes).map_err(|_| CliError::content(path, "not text; give a signed manifest"))
+    String::from_utf8(bytes)
+        .map_err(|_| CliError::content(path, "not text; give a signed manifest"))
 }
 
 fn read_trust(files: &dyn Files, path: &Path) -> Result<ManifestTrust, CliError> {

@@ -8,7 +8,9 @@ use clap::Args;
 use lanyard_core::attestation::{Attestation, Attested, VerifiedAttestation, verify_attestation};
 use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::manifest::VerifiedManifest;
-use lanyard_core::receipt::{Receipt, ReceiptError, ReceiptOrigin, VerifiedReceipt, verify_receipt};
+use lanyard_core::receipt::{
+    Receipt, ReceiptError, ReceiptOrigin, VerifiedReceipt, verify_receipt,
+};
 use lanyard_core::record::{Record, Status};
 use lanyard_env::Mode;
 use lanyard_party::Folder;
@@ -65,7 +67,7 @@ impl VerifyArgs {
             let text = read_text(context, path)?;
             for document in documents(path, &text)? {
                 findings.push(match document {
-                    Document::Attestation(text) => attestation(&manifests, text)?,
+                    Document::Attestation(text) => attestation(&manifests, text),
                     Document::Receipt(text) => {
                         receipt(&manifests, text, audit.as_ref(), &mut opened)
                     }
@@ -102,7 +104,10 @@ impl VerifyArgs {
 fn read_text(context: &Context, path: &Path) -> Result<Zeroizing<String>, CliError> {
     let bytes = context.env.files.read(path)?;
     if bytes.len() > MAX_FILE_BYTES {
-        return Err(CliError::content(path, format!("{} bytes are too many; split it", bytes.len())));
+        return Err(CliError::content(
+            path,
+            format!("{} bytes are too many; split it", bytes.len()),
+        ));
     }
     String::from_utf8(bytes)
         .map(Zeroizing::new)
@@ -137,8 +142,14 @@ fn documents<'a>(path: &Path, text: &'a str) -> Result<Vec<Document<'a>>, CliErr
         .collect())
 }
 
-fn attestation(manifests: &Manifests, text: &str) -> Result<Finding, CliError> {
-    let attestation = Attestation::parse_text(text)?;
+fn attestation(manifests: &Manifests, text: &str) -> Finding {
+    let attestation = match Attestation::parse_text(text) {
+        Ok(attestation) => attestation,
+        Err(error) => {
+            let says = error.to_string();
+            return Finding { what: "attestation", holds: false, says, json: json!({}) };
+        }
+    };
     let mut value = json!({
         "authority": attestation.authority.name(), "audience": attestation.audience.name(),
         "epoch": attestation.epoch.get(), "manifest": attestation.manifest.to_string(),
@@ -152,7 +163,7 @@ fn attestation(manifests: &Manifests, text: &str) -> Result<Finding, CliError> {
             verify_attestation(&attestation, manifest).map_err(|error| error.to_string())
         }
     };
-    Ok(match verified {
+    match verified {
         Err(says) => Finding { what: "attestation", holds: false, says, json: value },
         Ok(verified) => {
             value["time_millis"] = verified.time().millis().into();
@@ -165,7 +176,7 @@ fn attestation(manifests: &Manifests, text: &str) -> Result<Finding, CliError> {
             let says = attested(&verified);
             Finding { what: "attestation", holds: true, says, json: value }
         }
-    })
+    }
 }
 
 fn attested(verified: &VerifiedAttestation) -> String {
@@ -286,8 +297,8 @@ fn issuer<'a>(
         .and_then(|rest| rest.strip_suffix("/receipts"))
         .ok_or_else(|| format!("signed for {claimed:?}, which is no gate of {}", manifest.event))?;
     let manifest = manifests.newest_with_gate(gate).unwrap_or(manifest);
-    let origin =
-        ReceiptOrigin::new(&manifest.event, gate).map_err(|error: ReceiptError| error.to_string())?;
+    let origin = ReceiptOrigin::new(&manifest.event, gate)
+        .map_err(|error: ReceiptError| error.to_string())?;
     Ok((manifest, gate.to_owned(), origin))
 }
 

@@ -78,7 +78,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Has the second gate hear the truth again: both authorities' newest state.
+    /// Has the second gate hear the truth again, and all of it.
     async fn refresh_second_gate(&mut self) -> Result<(), DemoError> {
         for authority in Authority::ALL {
             self.world.liar.set_mode(authority, Mode::Honest);
@@ -100,7 +100,17 @@ impl Play<'_> {
             })
             .await?;
         }
-        self.world.published().await.map(drop)
+        let world = &*self.world;
+        let published = world.publication().await?;
+        eventually("the second gate has what is published", PATIENCE, async || {
+            for (authority, published) in Authority::ALL.into_iter().zip(&published) {
+                if world.gate_2.state(authority).await?.quorum_size < published.quorum {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+        .await
     }
 }
 

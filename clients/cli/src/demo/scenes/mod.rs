@@ -26,6 +26,8 @@ pub(super) struct Play<'a> {
     pub(super) people: &'a [Person],
     pub(super) inventor: &'a mut Inventor,
     pub(super) badges: HashMap<String, Badge>,
+    /// Who was put in the place of somebody on the roster.
+    pub(super) impostors: Vec<(usize, Person)>,
     /// Answers of `REFER`, each for another cause.
     pub(super) referred: Vec<(&'static str, CheckResponse)>,
 }

@@ -28,7 +28,8 @@ impl Play<'_> {
             let before = world.publication().await?;
             eventually("ticks reach their quorum", PATIENCE, async || {
                 let now = world.publication().await?;
-                let done = before.iter().zip(&now).all(|(old, new)| new.quorum >= old.quorum + TICKS);
+                let done =
+                    before.iter().zip(&now).all(|(old, new)| new.quorum >= old.quorum + TICKS);
                 Ok(done.then_some(()))
             })
             .await?;
@@ -50,7 +51,13 @@ impl Play<'_> {
             let response = aged(world, text).await?;
             Ok(Seen::new(is(&response, ADMIT), with_age(&response)))
         };
-        ledger.expect("sponsor killed: the gate goes on", "ADMIT, with the age of what it knows", attempt).await;
+        ledger
+            .expect(
+                "sponsor killed: the gate goes on",
+                "ADMIT, with the age of what it knows",
+                attempt,
+            )
+            .await;
         let attempt = async {
             let mut answers: Vec<CheckResponse> = Vec::new();
             let last = eventually(&name(STALE), PATIENCE, async || {
@@ -68,9 +75,8 @@ impl Play<'_> {
             let in_time = last.age_seconds >= u64::from(VAULT_LIMIT_SECONDS);
             Ok(Seen::new(marked.is_some() && in_time, found).after(killed.elapsed()))
         };
-        let expected = format!(
-            "ADMIT marked as not fresh, UNDETERMINED STALE after {VAULT_LIMIT_SECONDS} s"
-        );
+        let expected =
+            format!("ADMIT marked as not fresh, UNDETERMINED STALE after {VAULT_LIMIT_SECONDS} s");
         ledger.expect("sponsor killed: at the vault", &expected, attempt).await;
         self.restarted_offline(text).await?;
         self.world.cluster.start(&Member::Sponsor)?;

@@ -86,7 +86,8 @@ impl Play<'_> {
                 eventually(expected, PATIENCE, async || {
                     let request = CheckCodeRequest { code: code.to_string() };
                     let checked = world.sponsor_desk.clone().check_code(request).await;
-                    Ok((call("ask the sponsor's desk", checked)?.verdict() == verdict).then_some(()))
+                    Ok((call("ask the sponsor's desk", checked)?.verdict() == verdict)
+                        .then_some(()))
                 })
                 .await?;
                 Ok(Seen::new(true, expected))

@@ -49,7 +49,9 @@ impl Play<'_> {
             police_change(world, StatusAction::Reinstate, &text).await?;
             Ok(Seen::new(true, show(&wait_for(world, &text, ADMIT).await?)))
         };
-        ledger.expect("reinstated by the police", "ADMIT, once witnesses have cosigned", attempt).await;
+        ledger
+            .expect("reinstated by the police", "ADMIT, once witnesses have cosigned", attempt)
+            .await;
         Ok(())
     }
 
@@ -74,7 +76,9 @@ impl Play<'_> {
             committee_change(world, StatusAction::Reinstate, &reference).await?;
             Ok(Seen::new(true, show(&wait_for(world, &text, ADMIT).await?)))
         };
-        ledger.expect("reinstated by the committee", "ADMIT, once witnesses have cosigned", attempt).await;
+        ledger
+            .expect("reinstated by the committee", "ADMIT, once witnesses have cosigned", attempt)
+            .await;
         let attempt = async {
             let change_id = committee_change(world, StatusAction::Revoke, &reference).await?;
             let revoked = wait_for(world, &text, deny(Reason::Revoked)).await?;
@@ -120,11 +124,13 @@ impl Play<'_> {
     async fn swapped(&mut self) -> Result<(), DemoError> {
         let person = self.cast.swapped;
         let text = self.text(person)?;
+        let reference = self.reference(person);
         let impostor = committee::Person {
             profile: self.people[person].profile.clone(),
             category: self.people[person].category.clone(),
-            ..self.inventor.person(self.reference(person))
+            ..self.inventor.person(reference)
         };
+        self.impostors.push((person, impostor.clone()));
         let (world, ledger) = (&*self.world, &mut *self.ledger);
         let mut referred = None;
         let attempt = async {
@@ -147,7 +153,8 @@ impl Play<'_> {
         let answers: Vec<Vec<u8>> = self.referred.iter().map(|(_, one)| shown_bytes(one)).collect();
         let alike = answers.windows(2).all(|pair| pair[0] == pair[1]);
         let causes: Vec<&str> = self.referred.iter().map(|(cause, _)| *cause).collect();
-        let found = format!("{} ({})", if alike { "equal" } else { "different" }, causes.join(", "));
+        let found =
+            format!("{} ({})", if alike { "equal" } else { "different" }, causes.join(", "));
         let seen = Seen::new(alike && causes.len() == 5, found);
         let expected = "equal bytes for 5 causes";
         self.ledger.expect("why somebody is referred", expected, async { Ok(seen) }).await;

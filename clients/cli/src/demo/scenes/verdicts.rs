@@ -1,7 +1,7 @@
 //! What a gate says of badges that nobody has touched since they were issued.
 
-use lanyard_client::call;
 use lanyard_client::badge::derive_print;
+use lanyard_client::call;
 use lanyard_core::badge::{BadgeText, IssuingKey};
 use lanyard_core::ids::{BadgeNumber, EventId, PrintNumber};
 use lanyard_wire::gate::v1::Reason;
@@ -82,7 +82,9 @@ impl Play<'_> {
             let text = format!("{verdict}: {} ({}, {})", case.reason, found.list, found.label);
             Ok(Seen::new(case.verdict() == Verdict::Refused, text))
         };
-        ledger.expect("not cleared: at the police's desk", "REFUSED, with the list's entry", attempt).await;
+        ledger
+            .expect("not cleared: at the police's desk", "REFUSED, with the list's entry", attempt)
+            .await;
         Ok(())
     }
 
@@ -115,8 +117,7 @@ async fn decide(
     verdict: Verdict,
     reason: &str,
 ) -> Result<(), DemoError> {
-    let request =
-        CheckBadgeRequest { badge_text: badge_text.to_owned(), with_attestations: false };
+    let request = CheckBadgeRequest { badge_text: badge_text.to_owned(), with_attestations: false };
     let case = call("ask the police's desk", world.police_desk.clone().check_badge(request).await)?;
     let request = DecideSubjectRequest {
         subject_id: case.subject.unwrap_or_default().subject_id,
