@@ -10,6 +10,7 @@
 //! - What an officer decided stands, until more documents match than when it was decided. New keys are a new case.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use lanyard_core::identity::KeyKind;
 use lanyard_core::ids::Timestamp;
@@ -205,9 +206,9 @@ pub(crate) async fn rematch(
     .fetch_all(&mut **transaction)
     .await?;
     for (id,) in before {
-        if !matches.contains_key(&id) {
-            let none = of_subject(transaction, &id).await?;
-            matches.insert(id, none);
+        if let Entry::Vacant(place) = matches.entry(id) {
+            let none = of_subject(transaction, place.key()).await?;
+            place.insert(none);
         }
     }
     for (id, matches) in matches {

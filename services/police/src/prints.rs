@@ -116,7 +116,8 @@ async fn put(
 ) -> Result<(), PrintError> {
     let tag = gate_tag(store_key, &print.seeds.police_gate());
     let number = i64::from(print.number);
-    let known: Option<(i64, Vec<u8>, i64, i64, Vec<u8>)> = sqlx::query_as(
+    type Columns = (i64, Vec<u8>, i64, i64, Vec<u8>);
+    let known: Option<Columns> = sqlx::query_as(
         "SELECT id, subject_id, print_number, replaced, seeds FROM prints WHERE gate_tag = $1",
     )
     .bind(tag.as_slice())

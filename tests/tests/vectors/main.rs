@@ -3,6 +3,8 @@
 //! Each file is what the generator beside it writes from fixed seeds: a change of the protocol shows here first. If it is meant,
 //! `LANYARD_WRITE_VECTORS=1 cargo test -p lanyard-tests --test vectors` writes the files anew.
 
+#![expect(clippy::disallowed_methods, reason = "the generator writes the files")]
+
 mod format;
 mod world;
 

@@ -21,7 +21,7 @@ use crate::error::CliError;
 /// Why a step of the demo failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum DemoError {
+pub(super) enum DemoError {
     /// The plan.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -234,7 +234,7 @@ mod tests {
         for (owner, name) in NAMES.iter().enumerate() {
             for before in 0..7 {
                 let bytes =
-                    ["|||||||"[..before].as_bytes(), name.as_bytes(), b"|and more"].concat();
+                    [&b"|||||||"[..before], name.as_bytes(), b"|and more"].concat();
                 assert_eq!(found(&bytes), [owner], "raw, after {before}");
                 assert_eq!(found(hex::encode(&bytes).as_bytes()), [owner], "hex, after {before}");
                 let upper = hex::encode_upper(&bytes);
