@@ -150,12 +150,46 @@ impl Drop for Staged {
     }
 }
 
+/// Parts of a delta, each spread over the whole range of handles: neighbours in bulk would crowd one place of a table that
+/// has not grown yet.
 fn slices(delta: &Delta) -> Vec<Cow<'_, Delta>> {
     if delta.len() <= SLICE {
         return vec![Cow::Borrowed(delta)];
     }
-    let removed = delta.removed().chunks(SLICE).map(|chunk| Delta::new(chunk.to_vec(), Vec::new()));
-    let upserts = delta.upserts().chunks(SLICE).map(|chunk| Delta::new(Vec::new(), chunk.to_vec()));
+    let removed = strided(delta.removed()).map(|part| Delta::new(part, Vec::new()));
+    let upserts = strided(delta.upserts()).map(|part| Delta::new(Vec::new(), part));
     // Parts of a delta have distinct handles, as it has.
     removed.chain(upserts).filter_map(Result::ok).map(Cow::Owned).collect()
+}
+
+fn strided<T: Clone>(all: &[T]) -> impl Iterator<Item = Vec<T>> {
+    let parts = all.len().div_ceil(SLICE);
+    (0..parts).map(move |first| all.iter().skip(first).step_by(parts).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use lanyard_core::ids::Handle;
+    use lanyard_core::map::Row;
+    use lanyard_core::record::SealedRecord;
+
+    use super::*;
+
+    #[test]
+    fn a_bulk_of_new_rows_fits_into_a_small_map() {
+        let rows: Vec<Row> = (0..50_000_u32)
+            .map(|number| {
+                let hash = blake3::hash(&number.to_be_bytes());
+                let (handle, _) = hash.as_bytes().split_first_chunk().unwrap();
+                Row { handle: Handle::new(*handle), record: SealedRecord::new(1, [7; 48]).unwrap() }
+            })
+            .collect();
+        let mut map = Map::build(6, rows[..64].iter().copied()).unwrap();
+        let delta = Delta::new(Vec::new(), rows[64..].to_vec()).unwrap();
+        for slice in slices(&delta) {
+            let _undo = map.apply(&slice).unwrap();
+        }
+        let whole = Map::build(6, rows).unwrap();
+        assert_eq!(map.commitment(), whole.commitment());
+    }
 }

@@ -6,6 +6,7 @@ use lanyard_wire::screening::v1::Verdict as WireVerdict;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use crate::ids::SubjectId;
 use crate::states::{Verdict, wire_kind};
 
 const COLUMNS: &str = "SELECT s.subject_id, s.verdict, s.reason, s.suspended, s.suspension_reason, s.withdrawn \
@@ -14,11 +15,13 @@ const COLUMNS: &str = "SELECT s.subject_id, s.verdict, s.reason, s.suspended, s.
 /// One subject, if it is known.
 pub(crate) async fn by_id(
     store: &Store,
-    subject_id: &[u8],
+    subject_id: &SubjectId,
 ) -> Result<Option<wire::SubjectState>, StoreError> {
     let sql = format!("{COLUMNS} WHERE s.subject_id = $1");
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(subject_id).fetch_optional(store.pool()).await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(subject_id.as_slice())
+        .fetch_optional(store.pool())
+        .await?;
     match row {
         Some(row) => Ok(Some(read(store, &row).await?)),
         None => Ok(None),

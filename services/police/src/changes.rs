@@ -6,10 +6,10 @@ use lanyard_wire::police::v1 as wire;
 use sqlx::{Any, Transaction};
 
 use crate::act::Act;
+use crate::ids::SubjectId;
 use crate::matching::{Ruling, Standing, decide, of_subject};
 use crate::prints;
 use crate::states::{DecidedBy, Verdict};
-use crate::subjects::SubjectId;
 
 /// Clears or refuses a subject. An earlier decision, a rule's too, gives way: people and lists err.
 pub(crate) async fn decide_subject(
@@ -20,7 +20,7 @@ pub(crate) async fn decide_subject(
     act: Act<'_>,
 ) -> Result<wire::Outcome, StoreError> {
     let mut transaction = store.begin().await?;
-    let Some(standing) = Standing::load(&mut transaction, subject_id).await? else {
+    let Some(standing) = Standing::load(&mut transaction, subject_id.as_slice()).await? else {
         return Ok(wire::Outcome::NotFound);
     };
     if standing.withdrawn {
@@ -29,14 +29,15 @@ pub(crate) async fn decide_subject(
     if (standing.verdict, standing.by) == (verdict, DecidedBy::Officer) {
         return Ok(wire::Outcome::Unchanged);
     }
-    let matches = of_subject(&mut transaction, subject_id).await?;
+    let matches = of_subject(&mut transaction, subject_id.as_slice()).await?;
     let by = DecidedBy::Officer;
     let ruling = Ruling { verdict, by, reason, documents: matches.documents };
-    decide(&mut transaction, subject_id, &standing, &ruling, act.now, act.delay_millis).await?;
+    decide(&mut transaction, subject_id.as_slice(), &standing, &ruling, act.now, act.delay_millis)
+        .await?;
     let action = if verdict == Verdict::Cleared { "clear" } else { "refuse" };
     let change = AuditTrail::new_change(&mut transaction).await?;
     let entry =
-        NewAuditEntry { operator: act.operator, action, subject: &hex::encode(subject_id), reason };
+        NewAuditEntry { operator: act.operator, action, subject: &subject_id.to_string(), reason };
     AuditTrail::append(&mut transaction, act.now, change, &[entry]).await?;
     transaction.commit().await?;
     Ok(wire::Outcome::Done)
@@ -121,23 +122,23 @@ pub(crate) async fn change_status(
     for subject in subjects {
         let outcome = match subject {
             None => wire::Outcome::NotFound,
-            Some(id) => match Stop::load(&mut transaction, id).await? {
+            Some(id) => match Stop::load(&mut transaction, id.as_slice()).await? {
                 None => wire::Outcome::NotFound,
                 Some(before) if before.suspended == suspend => wire::Outcome::Unchanged,
                 Some(before) => {
-                    before.remember(&mut transaction, change_id, id).await?;
+                    before.remember(&mut transaction, change_id, id.as_slice()).await?;
                     let after = Stop {
                         suspended: suspend,
                         reason: if suspend { reason.to_owned() } else { String::new() },
                         last_change: change_id,
                     };
-                    after.store(&mut transaction, id).await?;
-                    changed.push(hex::encode(id));
+                    after.store(&mut transaction, id.as_slice()).await?;
+                    changed.push(id.to_string());
                     wire::Outcome::Done
                 }
             },
         };
-        let subject_id = subject.map(Vec::from).unwrap_or_default();
+        let subject_id = subject.map(|id| id.as_slice().to_vec()).unwrap_or_default();
         outcomes.push(wire::SubjectOutcome { subject_id, outcome: outcome.into() });
     }
     let action = if suspend { "suspend" } else { "reinstate" };
@@ -199,7 +200,7 @@ pub(crate) async fn undo(
             last_change: previous_change,
         };
         before.store(&mut transaction, &id).await?;
-        restored.push(hex::encode(&id));
+        restored.push(SubjectId::from_column("status_changes", &id)?.to_string());
         response.restored += 1;
     }
     append(&mut transaction, "undo", &restored, reason, change_id, act).await?;

@@ -17,6 +17,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::handles::HandleIndex;
+use crate::ids::SubjectId;
 use crate::prints::{self, Held, PrintError};
 
 /// Why a badge cannot be checked.
@@ -95,8 +96,8 @@ struct Place {
 pub(crate) struct Checked {
     pub(crate) committee: Side,
     pub(crate) police: Side,
-    /// The subject's id, if the badge is one that was handed over.
-    pub(crate) subject_id: Option<Vec<u8>>,
+    /// The subject, if the badge is one that was handed over.
+    pub(crate) subject_id: Option<SubjectId>,
 }
 
 /// The desk.
@@ -144,7 +145,7 @@ impl Desk {
             Some(key) => self.police_side(police_epoch, key)?,
             None => Side { record: None, age_seconds: age_seconds(&self.own), place: None },
         };
-        Ok(Checked { committee, police, subject_id: held.map(|held| held.subject_id.to_vec()) })
+        Ok(Checked { committee, police, subject_id: held.map(|held| held.subject_id) })
     }
 
     /// The print in the own store.

@@ -8,6 +8,7 @@ mod case;
 mod changes;
 mod desk;
 mod handles;
+mod ids;
 mod matching;
 mod prints;
 mod registry;

@@ -8,7 +8,7 @@ use sqlx::{Any, Transaction};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::subjects::SubjectId;
+use crate::ids::SubjectId;
 
 /// Bytes of the two seeds of one print: the police's for the gates, then the committee's for the police.
 const SEEDS: usize = 64;
@@ -125,7 +125,7 @@ async fn put(
     .await?;
     let id = match known {
         Some((_, subject_id, known_number, ..))
-            if subject_id != print.subject_id || known_number != number =>
+            if subject_id != print.subject_id.as_slice() || known_number != number =>
         {
             return Err(PrintError::SeedTaken { index });
         }
@@ -206,7 +206,7 @@ impl Held {
     fn read(store_key: &StoreKey, columns: &HeldColumns) -> Result<Self, PrintError> {
         let (id, subject, sealed) = columns;
         let seeds = PrintSeeds::open(store_key, *id, sealed)?;
-        Ok(Self { subject_id: subject_id("prints", subject)?, seeds })
+        Ok(Self { subject_id: SubjectId::from_column("prints", subject)?, seeds })
     }
 }
 
@@ -236,9 +236,4 @@ pub(crate) async fn by_id(
             .fetch_optional(store.pool())
             .await?;
     row.map(|row| Held::read(store_key, &row)).transpose()
-}
-
-/// Reads the column `subject_id`.
-pub(crate) fn subject_id(table: &'static str, bytes: &[u8]) -> Result<SubjectId, StoreError> {
-    bytes.try_into().map_err(|_| StoreError::Corrupt { table, column: "subject_id" })
 }

@@ -8,9 +8,8 @@ use lanyard_env::Env;
 use lanyard_store::{Store, StoreError, next_numbers};
 use tokio_util::sync::CancellationToken;
 
-use crate::prints::subject_id;
+use crate::ids::SubjectId;
 use crate::states::Verdict;
-use crate::subjects::SubjectId;
 
 /// How often verdicts are released.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -89,7 +88,7 @@ pub(crate) async fn released_after(
     rows.into_iter()
         .map(|(id, released, sequence)| {
             Ok(Released {
-                subject_id: subject_id("subjects", &id)?,
+                subject_id: SubjectId::from_column("subjects", &id)?,
                 verdict: Verdict::from_number("released", released)?,
                 sequence: sequence as u64,
             })

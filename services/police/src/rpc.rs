@@ -17,7 +17,7 @@ use lanyard_transport::status;
 use lanyard_wire::convert::array;
 use tonic::Status;
 
-use crate::subjects::{SUBJECT_ID, SubjectId};
+use crate::ids::SubjectId;
 
 /// Rows in a page when the caller does not say, and at most.
 const PAGE: u32 = 1_000;
@@ -47,5 +47,5 @@ fn reason(text: &str) -> Result<&str, Status> {
 }
 
 fn subject_id(bytes: &[u8]) -> Result<SubjectId, Status> {
-    array::<SUBJECT_ID>("subject_id", bytes).map_err(malformed)
+    array("subject_id", bytes).map(SubjectId::new).map_err(malformed)
 }

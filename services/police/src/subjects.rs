@@ -5,17 +5,9 @@ use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
 use sqlx::{Any, Transaction};
 
 use crate::act::Act;
+use crate::ids::{LocalHash, SubjectId};
 use crate::matching::{Matches, Standing, due_column, of_subject};
 use crate::prints;
-
-/// Bytes of a subject's id.
-pub(crate) const SUBJECT_ID: usize = 16;
-
-/// A subject's id: random, the committee's.
-pub(crate) type SubjectId = [u8; SUBJECT_ID];
-
-/// A pseudonym as the police keep it: a keyed hash.
-pub(crate) type LocalHash = [u8; 32];
 
 /// A person as submitted, without padding.
 pub(crate) struct Submission {
@@ -35,18 +27,18 @@ pub(crate) async fn submit(
     let mut transaction = store.begin().await?;
     let mut replaced = Vec::new();
     for submission in submissions {
-        let before = Standing::load(&mut transaction, &submission.id).await?;
+        let before = Standing::load(&mut transaction, submission.id.as_slice()).await?;
         if let Some(standing) = before {
             if !standing.withdrawn && is_known(&mut transaction, submission).await? {
                 continue;
             }
-            replaced.push((hex::encode(submission.id), format!("was {}", standing.verdict.name())));
+            replaced.push((submission.id.to_string(), format!("was {}", standing.verdict.name())));
         }
         store_keys(&mut transaction, submission).await?;
-        let matches = of_subject(&mut transaction, &submission.id).await?;
+        let matches = of_subject(&mut transaction, submission.id.as_slice()).await?;
         put(&mut transaction, submission, matches, act).await?;
         // Prints may have come first.
-        prints::mark_changed(&mut transaction, &submission.id).await?;
+        prints::mark_changed(&mut transaction, submission.id.as_slice()).await?;
     }
     let entries: Vec<_> = replaced
         .iter()
@@ -79,7 +71,10 @@ async fn is_known(
             .bind(submission.id.as_slice())
             .fetch_all(&mut **transaction)
             .await?;
-    let same_keys = keys.iter().map(|(hash,)| hash.as_slice()).eq(&submission.keys);
+    let same_keys = keys
+        .iter()
+        .map(|(hash,)| hash.as_slice())
+        .eq(submission.keys.iter().map(LocalHash::as_slice));
     Ok(binding == submission.binding && same_keys)
 }
 
@@ -148,7 +143,9 @@ pub(crate) async fn withdraw(
     let mut transaction = store.begin().await?;
     let mut withdrawn = Vec::new();
     for id in subjects {
-        let Some(standing) = Standing::load(&mut transaction, id).await? else { continue };
+        let Some(standing) = Standing::load(&mut transaction, id.as_slice()).await? else {
+            continue;
+        };
         if standing.withdrawn {
             continue;
         }
@@ -156,8 +153,8 @@ pub(crate) async fn withdraw(
             .bind(id.as_slice())
             .execute(&mut *transaction)
             .await?;
-        prints::mark_changed(&mut transaction, id).await?;
-        withdrawn.push((hex::encode(id), format!("was {}", standing.verdict.name())));
+        prints::mark_changed(&mut transaction, id.as_slice()).await?;
+        withdrawn.push((id.to_string(), format!("was {}", standing.verdict.name())));
     }
     let entries: Vec<_> = withdrawn
         .iter()

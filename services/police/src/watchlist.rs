@@ -13,9 +13,9 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::act::{Act, Acting};
+use crate::ids::LocalHash;
 use crate::matching::rematch;
 use crate::states::kind_number;
-use crate::subjects::LocalHash;
 
 pub(crate) use self::entries::{Entries, Keys};
 
@@ -28,11 +28,6 @@ pub(crate) enum ImportError {
     /// Pseudonyms cannot be computed.
     #[error(transparent)]
     Pseudonym(#[from] PseudonymError),
-}
-
-/// The hash under which the police keep a pseudonym, on lists and of subjects alike.
-pub(crate) fn local_hash(store_key: &StoreKey, pseudonym: &[u8; Pseudonym::SIZE]) -> LocalHash {
-    store_key.local_hash("pseudonym", pseudonym)
 }
 
 /// An import whose entries have all arrived.
@@ -55,17 +50,20 @@ impl Import<'_> {
     ) -> Result<wire::ImportWatchlistResponse, ImportError> {
         let mut progress = entries.progress();
         let keys = entries.into_keys(self.event);
-        let mut hashes = vec![[0; 32]; keys.identity.len()];
+        let mut hashes: Vec<Option<LocalHash>> = vec![None; keys.identity.len()];
         self.pseudonymiser
             .for_each_batch(Purpose::Watchlist, &keys.identity, |finished| {
                 for (place, pseudonym) in (finished.first..).zip(&finished.pseudonyms) {
                     let bytes: Zeroizing<[u8; Pseudonym::SIZE]> = pseudonym.to_bytes();
-                    hashes[place] = local_hash(self.store_key, &bytes);
+                    hashes[place] = Some(LocalHash::of(self.store_key, &bytes));
                 }
                 progress.keys += finished.pseudonyms.len() as u64;
                 report(progress.clone());
             })
             .await?;
+        // Every batch was handed over, or there was an error; a list with a gap must not take the place of a whole one.
+        let hashes: Option<Vec<LocalHash>> = hashes.into_iter().collect();
+        let hashes = hashes.ok_or(PseudonymError::Stopped)?;
         progress.matches =
             put(self.store, list, &keys, &hashes, self.acting.by(self.operator)).await?;
         progress.finished = true;

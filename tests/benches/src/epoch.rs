@@ -5,12 +5,12 @@ use std::hint::black_box;
 use ed25519_dalek::Signer as _;
 use lanyard_core::badge::Seed;
 use lanyard_core::ids::Authority;
-use lanyard_core::map::{Row, depth_for};
+use lanyard_core::map::{Map, Row, depth_for};
 use lanyard_core::record::Record;
 
 use crate::event::{EPOCH, Publisher, record, seed, sorted_map};
-use crate::measure::{Rounds, cpu};
-use crate::primitives::{Deriver, Sealed, TreeHashes};
+use crate::measure::Rounds;
+use crate::primitives::{BucketHashes, Deriver, ManyHashes, Sealed};
 use crate::report::{Report, time};
 use crate::signer::Signer;
 
@@ -23,6 +23,7 @@ const BAR: f64 = 2.0;
 struct Figures {
     rows: Rounds,
     build: Rounds,
+    unsorted: Rounds,
     sign: Rounds,
     derive: Rounds,
     aws_lc: Rounds,
@@ -43,6 +44,10 @@ pub(crate) fn measure(report: &mut Report, people: u32) {
             entries.iter().map(|(seed, record)| publisher.row(seed, record)).collect::<Vec<_>>()
         });
         primitives(&publisher, &entries, &rows, &mut figures);
+        let unsorted = rows.clone();
+        figures.unsorted.time(count, || {
+            Map::build(depth_for(people), unsorted).expect("handles are distinct and uniform")
+        });
         let map = figures.build.time(count, || sorted_map(rows));
         let mut signer = Signer::new(publisher.authority);
         figures.sign.time(1, || signer.tick(&[(EPOCH, map.commitment())]));
@@ -51,7 +56,8 @@ pub(crate) fn measure(report: &mut Report, people: u32) {
             .time(1, || black_box(ed25519_dalek::SigningKey::from_bytes(&[3; 32]).sign(&[1; 120])));
     }
 
-    let Figures { rows, build, sign, derive, aws_lc, rust_crypto, tree, bare_sign } = figures;
+    let Figures { rows, build, unsorted, sign, derive, aws_lc, rust_crypto, tree, bare_sign } =
+        figures;
     let per_person = 1.0 / f64::from(people);
     let whole = Rounds::sum(&[(&rows, 1.0), (&build, 1.0), (&sign, per_person)]);
     let seal = aws_lc.fastest(rust_crypto);
@@ -66,6 +72,7 @@ pub(crate) fn measure(report: &mut Report, people: u32) {
     report.note("4", "  of it: derive and seal", rows_beside);
     let build_beside = format!("{}, bare hashes {}", total(&build), total(&tree));
     report.note("4", "  of it: sort and build", build_beside);
+    report.note("4", "  (build without sorting first)", total(&unsorted));
 }
 
 /// The primitives of the same rows.
@@ -106,7 +113,10 @@ fn primitives(
     figures.aws_lc.time(sample, || seal_all(Sealed::seal_aws_lc));
     figures.rust_crypto.time(sample, || seal_all(Sealed::seal_rust_crypto));
     let buckets = 1_usize << depth_for(u32::try_from(entries.len()).unwrap_or(u32::MAX));
-    let mut hashes = TreeHashes::new(entries.len(), buckets, buckets - 1);
-    let (taken, ()) = cpu(entries.len(), || hashes.run());
-    figures.tree.push(taken);
+    let mut hashes = BucketHashes::new(entries.len(), buckets);
+    let mut nodes = ManyHashes::<64>::new(buckets - 1);
+    figures.tree.time(entries.len(), || {
+        hashes.run();
+        nodes.run();
+    });
 }

@@ -12,10 +12,12 @@ mod measure;
 mod primitives;
 mod pseudonyms;
 mod report;
+mod rpc;
 mod signer;
 mod sizes;
 mod tick;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use report::Report;
@@ -29,7 +31,15 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Some(options) = parse(std::env::args().skip(1)) else {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Servers are processes of this program.
+    if let [serve, kind, dir] = arguments.as_slice()
+        && serve == "--serve"
+        && let Some(kind) = rpc::Kind::parse(kind)
+    {
+        return done(rpc::serve(kind, Path::new(dir)));
+    }
+    let Some(options) = parse(arguments.into_iter()) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -37,6 +47,11 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     if wanted(1) {
         gate_decision::measure(&mut report, options.people);
+    }
+    if wanted(2)
+        && let Err(failure) = rpc::measure(&mut report)
+    {
+        return done(Err(failure));
     }
     if wanted(3) {
         pseudonyms::measure(&mut report);
@@ -54,6 +69,16 @@ fn main() -> ExitCode {
         sizes::texts(&mut report);
     }
     if report.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn done(result: Result<(), rpc::Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("row 2: {failure}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Options> {

@@ -21,7 +21,7 @@ fn time_of(clock: ClockId) -> Duration {
 }
 
 /// Nanoseconds of CPU that `work` takes, for each of its `units`, and what it returns.
-pub(crate) fn cpu<T>(units: usize, work: impl FnOnce() -> T) -> (f64, T) {
+fn cpu<T>(units: usize, work: impl FnOnce() -> T) -> (f64, T) {
     let before = thread_time();
     let result = work();
     let taken = thread_time() - before;

@@ -220,26 +220,52 @@ impl<const N: usize> ManyHashes<N> {
     }
 }
 
-/// The hashes of a whole or a part of a Merkle map.
-pub(crate) struct TreeHashes {
-    records: ManyHashes<64>,
-    buckets: ManyHashes<256>,
-    nodes: ManyHashes<64>,
+/// A Merkle tree in one array, hashed as [`ManyHashes`] are, from the buckets up.
+pub(crate) struct BareTree {
+    /// Node 1 is the root, the children of node `i` are `2i` and `2i + 1`.
+    nodes: Vec<[u8; 32]>,
 }
 
-impl TreeHashes {
-    /// Buckets are taken to have four blocks: what a bucket of four or five records has.
-    pub(crate) fn new(records: usize, buckets: usize, nodes: usize) -> Self {
-        Self {
-            records: ManyHashes::new(records),
-            buckets: ManyHashes::new(buckets),
-            nodes: ManyHashes::new(nodes),
+impl BareTree {
+    pub(crate) fn new(depth: u8) -> Self {
+        Self { nodes: vec![[5; 32]; 2 << depth] }
+    }
+
+    /// Recomputes the nodes above these leaves, which are ascending.
+    pub(crate) fn update(&mut self, leaves: &[usize]) {
+        let first = self.nodes.len() / 2;
+        let mut changed: Vec<usize> = leaves.iter().map(|leaf| first + leaf).collect();
+        let mut hashes = ManyHashes::<64>::new(changed.len());
+        while changed.first() != Some(&1) && !changed.is_empty() {
+            changed.iter_mut().for_each(|node| *node /= 2);
+            changed.dedup();
+            hashes.messages.truncate(changed.len());
+            hashes.hashes.truncate(changed.len());
+            for (message, &node) in hashes.messages.iter_mut().zip(&changed) {
+                message.copy_from_slice(self.nodes[2 * node..2 * node + 2].as_flattened());
+            }
+            hashes.run();
+            for (hash, &node) in hashes.hashes.iter().zip(&changed) {
+                self.nodes[node] = *hash;
+            }
         }
+    }
+}
+
+/// The hashes of records and buckets.
+pub(crate) struct BucketHashes {
+    records: ManyHashes<64>,
+    buckets: ManyHashes<256>,
+}
+
+impl BucketHashes {
+    /// Buckets are taken to have four blocks: what a bucket of four or five records has.
+    pub(crate) fn new(records: usize, buckets: usize) -> Self {
+        Self { records: ManyHashes::new(records), buckets: ManyHashes::new(buckets) }
     }
 
     pub(crate) fn run(&mut self) {
         self.records.run();
         self.buckets.run();
-        self.nodes.run();
     }
 }

@@ -12,7 +12,7 @@ use lanyard_wire::pseudonym::v1::GetUsageRequest;
 use serde::Serialize;
 
 use super::error::DemoError;
-use super::needles::{Found, NeedleSet, Searcher};
+use super::needles::{Found, NeedleSet, Searcher, WINDOW};
 use super::plan::MAIN;
 use super::scenes::show;
 use super::stages;
@@ -109,8 +109,8 @@ pub(super) struct Search<'a> {
     listed: Found,
     /// Who matched it.
     matched: &'a HashSet<usize>,
-    /// How many were enrolled.
-    enrolled: usize,
+    /// How many were enrolled and have a name or document that is long enough to be looked for.
+    findable: usize,
 }
 
 impl<'a> Search<'a> {
@@ -133,12 +133,17 @@ impl<'a> Search<'a> {
             }
         }
         let searcher = set.ready();
+        let is_short = |person: &&Person| {
+            let documents = person.documents.iter().map(|document| &document.number);
+            documents.chain([&person.full_name]).all(|value| value.len() < WINDOW)
+        };
+        let findable = enrolled.saturating_sub(people.iter().filter(is_short).count());
         let mut listed = Found::none(people.len());
         for entry in entries {
             // The label is all that the police keep of an entry in clear.
             searcher.search(entry.label.as_bytes(), &mut listed);
         }
-        Self { people, searcher, listed, matched, enrolled }
+        Self { people, searcher, listed, matched, findable }
     }
 
     /// Searches everybody's folder.
@@ -191,7 +196,7 @@ impl<'a> Search<'a> {
     fn judge(&self, party: &str, found: &Found) -> (String, bool) {
         match party {
             "committee" => {
-                let all = self.enrolled;
+                let all = self.findable;
                 (format!("all {all}"), found.count() >= all)
             }
             "police" => {

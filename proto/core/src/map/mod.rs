@@ -204,8 +204,17 @@ impl Map {
         if depth > MAX_DEPTH {
             return Err(MapError::Depth { depth });
         }
-        let rows = rows.into_iter();
-        let mut table = Table::for_count(rows.size_hint().0);
+        let mut rows = rows.into_iter().peekable();
+        let mut filler = Filler::new(Table::for_count(rows.size_hint().0));
+        let mut previous = None;
+        // As long as rows ascend, none has to search its place.
+        while let Some(row) = rows.next_if(|row| previous < Some(row.handle) && filler.has_room()) {
+            previous = Some(row.handle);
+            if filler.push(&Slot::new(row.to_bytes())) {
+                return Err(MapError::Crowded { handle: row.handle });
+            }
+        }
+        let mut table = filler.finish();
         for Row { handle, record } in rows {
             table.reserve(table.count() + 1);
             let put = table.put(&Slot::new(Row { handle, record }.to_bytes()));

@@ -20,6 +20,9 @@ const MIN_CAPACITY: usize = 16;
 /// Slots by which the tail grows.
 const TAIL: usize = 32;
 
+/// Slots that a search reads at once: nine rows of ten stand that near to their homes.
+const WINDOW: usize = 4;
+
 /// A row as it stands in the table and on the wire; version 0 marks a gap.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot([u8; Row::SIZE]);
@@ -99,17 +102,27 @@ impl Table {
     fn find(&self, handle: &Handle) -> Result<usize, usize> {
         let wanted = u128::from_be_bytes(*handle.as_bytes());
         let home = self.home(handle.top());
-        for (offset, slot) in self.slots[home..].iter().enumerate() {
+        let start = home + self.passed(home, handle.top());
+        for (offset, slot) in self.slots[start..].iter().enumerate() {
             if slot.is_gap() {
-                return Err(home + offset);
+                return Err(start + offset);
             }
             match u128::from_be_bytes(*slot.split().0).cmp(&wanted) {
                 Ordering::Less => {}
-                Ordering::Equal => return Ok(home + offset),
-                Ordering::Greater => return Err(home + offset),
+                Ordering::Equal => return Ok(start + offset),
+                Ordering::Greater => return Err(start + offset),
             }
         }
         Err(self.slots.len())
+    }
+
+    /// How many of the first slots from a home hold rows with a lesser top; they stand before all others.
+    ///
+    /// They are read side by side: no branch waits for one of them before the next is fetched.
+    fn passed(&self, home: usize, top: u64) -> usize {
+        let window = self.slots[home..].first_chunk::<WINDOW>();
+        let passed = |slot: &Slot| usize::from(!slot.is_gap() & (slot.top() < top));
+        window.map_or(0, |window| window.iter().map(passed).sum())
     }
 
     pub(super) fn get(&self, handle: &Handle) -> Option<&Slot> {
@@ -207,6 +220,11 @@ pub(super) struct Filler {
 impl Filler {
     pub(super) const fn new(empty: Table) -> Self {
         Self { table: empty, next: 0 }
+    }
+
+    /// Whether a table of this capacity takes one row more.
+    pub(super) const fn has_room(&self) -> bool {
+        (self.table.count + 1) * 5 <= self.table.capacity * 4
     }
 
     /// Adds a row whose handle is greater than all before it. Returns whether the table is now crowded.

@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 
 use super::{malformed, page_size, store_error, subject_id};
 use crate::act::Acting;
+use crate::ids::LocalHash;
 use crate::prints::{self, Print, PrintError, PrintSeeds};
 use crate::release;
 use crate::subjects::{self, Submission};
-use crate::watchlist::local_hash;
 
 /// Subjects or prints in one call at most: all of a call is stored together.
 const MAX_PER_CALL: usize = 100_000;
@@ -101,7 +101,7 @@ impl ScreeningService for ScreeningRpc {
         let verdicts = released
             .into_iter()
             .map(|one| wire::SubjectVerdict {
-                subject_id: one.subject_id.to_vec(),
+                subject_id: one.subject_id.as_slice().to_vec(),
                 verdict: wire::Verdict::from(one.verdict).into(),
             })
             .collect();
@@ -128,7 +128,7 @@ impl ScreeningRpc {
                 }
                 wire::KeyKind::Padding => {}
                 wire::KeyKind::Document | wire::KeyKind::NameBirthDate => {
-                    hashes.push(local_hash(&self.store_key, &pseudonym));
+                    hashes.push(LocalHash::of(&self.store_key, &pseudonym));
                 }
             }
         }

@@ -17,8 +17,8 @@ use tonic::{Request, Response, Status};
 
 use super::{malformed, page_size, reason, store_error, subject_id};
 use crate::act::Acting;
+use crate::ids::SubjectId;
 use crate::states::Verdict;
-use crate::subjects::SubjectId;
 use crate::{case, changes, prints};
 
 /// Subjects in one request at most.
@@ -165,7 +165,9 @@ impl SubjectRpc {
         match request.subject_ids.len() + request.badge_texts.len() {
             0 => return Err(malformed("subject_ids, badge_texts: give at least one")),
             1..=MAX_SUBJECTS => {}
-            _ => return Err(malformed(format_args!("at most {MAX_SUBJECTS} subjects at once"))),
+            _ => {
+                return Err(malformed(format_args!("at most {MAX_SUBJECTS} subjects at once")));
+            }
         }
         let mut subjects =
             Vec::with_capacity(request.subject_ids.len() + request.badge_texts.len());

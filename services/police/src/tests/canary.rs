@@ -84,7 +84,7 @@ async fn neither_store_nor_log_shows_pseudonyms_seeds_or_identities() {
     }
     let log = log.0.lock().unwrap().clone();
     assert!(finds(&log, b"the log is read"));
-    assert!(finds(&files, &id(1)), "the search finds what is there");
+    assert!(finds(&files, id(1).as_slice()), "the search finds what is there");
 
     let (gate, police) = seeds(0x51);
     let [document, name] = keys();

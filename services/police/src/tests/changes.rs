@@ -48,7 +48,7 @@ async fn an_officer_decides_what_waits_and_the_committee_reads_it_later() {
     let audit = world.audit().await;
     let last = audit.last().unwrap();
     assert_eq!((last.operator.as_str(), last.action.as_str()), (OFFICER, "clear"));
-    assert_eq!(last.subject, hex::encode(id(1)));
+    assert_eq!(last.subject, id(1).to_string());
 }
 
 #[tokio::test]

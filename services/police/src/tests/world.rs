@@ -11,12 +11,13 @@ use lanyard_wire::police::v1 as wire;
 
 use crate::act::Act;
 use crate::case;
+use crate::ids::{LocalHash, SubjectId};
 use crate::prints::{self, Print, PrintError, PrintSeeds};
 use crate::registry::PrintRegistry;
 use crate::release::{self, Released};
 use crate::schema::SCHEMA;
 use crate::states::Verdict;
-use crate::subjects::{self, LocalHash, SubjectId, Submission};
+use crate::subjects::{self, Submission};
 use crate::watchlist::{self, Entries};
 
 pub(super) const OFFICER: &str = "spiffe://police/operator/o-1";
@@ -56,11 +57,11 @@ pub(super) fn pseudonym(key: &IdentityKey) -> [u8; 64] {
 }
 
 fn hash(key: &IdentityKey) -> LocalHash {
-    watchlist::local_hash(&store_key(), &pseudonym(key))
+    LocalHash::of(&store_key(), &pseudonym(key))
 }
 
 pub(super) fn id(number: u8) -> SubjectId {
-    [number; 16]
+    SubjectId::new([number; 16])
 }
 
 /// Both seeds of the only print of a subject.

@@ -9,9 +9,7 @@ use lanyard_transport::{Expected, PartyName, Role, connect};
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 use lanyard_wire::feed::v1::{DirectoryId, LookupRequest, LookupResponse};
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
-use lanyard_wire::gate::v1::{
-    CheckRequest, CheckResponse, CheckStreamRequest, Direction, Verdict,
-};
+use lanyard_wire::gate::v1::{CheckRequest, CheckResponse, CheckStreamRequest, Direction, Verdict};
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
@@ -44,10 +42,7 @@ async fn channels(
 }
 
 /// Runs `work` for all channels at once.
-async fn on_all<F>(
-    channels: &[Channel],
-    work: impl Fn(Channel, StdRng) -> F,
-) -> Result<(), Failure>
+async fn on_all<F>(channels: &[Channel], work: impl Fn(Channel, StdRng) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>> + Send + 'static,
 {

@@ -31,7 +31,7 @@ pub(crate) const PEOPLE: u32 = 100_000;
 /// Checks in one message of a stream.
 const STREAM_MESSAGE: usize = 64;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the real server's response is kept for the echo to repeat.
 fn response_file(dir: &Path, kind: Kind) -> std::path::PathBuf {
@@ -100,7 +100,8 @@ async fn lookups(report: &mut Report, pki: &pki::Pki, dir: &Path) -> Result<(), 
         echoed.unary(REQUESTS).await?;
         bare.push(echo.cpu()? / requests);
     }
-    let what = format!("Lookup of a prefix with proof, {} bytes, server CPU a request", bytes.len());
+    let what =
+        format!("Lookup of a prefix with proof, {} bytes, server CPU a request", bytes.len());
     line(report, &what, &ours, &bare);
     Ok(())
 }
