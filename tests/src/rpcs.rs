@@ -33,6 +33,8 @@ pub struct Rpc {
     pub input: String,
     /// Whether its answers are a stream, which may stay open.
     pub server_streaming: bool,
+    /// Whether its requests are a stream, which may be empty.
+    pub client_streaming: bool,
 }
 
 /// The descriptors of all protos.
@@ -55,6 +57,7 @@ pub fn rpcs() -> Vec<Rpc> {
                 service: name.clone(),
                 input: method.input_type().to_owned(),
                 server_streaming: method.server_streaming(),
+                client_streaming: method.client_streaming(),
             }));
         }
     }

@@ -56,9 +56,11 @@ pub(super) struct Report {
 impl Report {
     /// As text, with colours if stdout is a terminal.
     pub(super) fn text(&self) -> String {
+        let unscreened = self.unscreened();
         let skipped = [
             ("roster, left out", &self.roster_skipped),
             ("roster, refused", &self.enrolled.refused),
+            ("roster, not screened", &unscreened),
             ("watchlist, left out", &self.watchlist_skipped),
             ("watchlist, without a key", &self.watchlist.skipped),
         ];
@@ -68,6 +70,12 @@ impl Report {
         }
         parts.push(self.last_line());
         parts.join("\n\n")
+    }
+
+    fn unscreened(&self) -> Vec<Skipped> {
+        let count = self.screened.without_key;
+        let reason = "no document, and no Latin name with a full birth date".to_owned();
+        if count > 0 { vec![Skipped { reason, count }] } else { vec![] }
     }
 
     fn scenarios(&self) -> String {
@@ -178,7 +186,7 @@ mod tests {
             enrolled: Enrolled::default(),
             watchlist: Listed::default(),
             watchlist_skipped: vec![],
-            screened: Screened::default(),
+            screened: Screened { without_key: 7, ..Screened::default() },
             matches: Matches::default(),
             stages: vec![],
             scenarios: vec![outcome],
@@ -186,6 +194,7 @@ mod tests {
         };
         let text = report.text();
         assert!(text.contains("FAIL") && text.contains("row: too short"), "{text}");
+        assert!(text.contains("no Latin name"), "{text}");
         assert!(text.ends_with("1 of 1 expectations did NOT hold, in 61.0 s."), "{text}");
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["scenarios"][0]["expected"], "DENY WRONG_ZONE");
