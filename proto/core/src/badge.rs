@@ -1,5 +1,7 @@
 //! Badges: the secret of a printed badge, what is derived from it, and the texts that carry it.
 
+use zeroize::Zeroizing;
+
 use crate::audience_key::AudienceKey;
 use crate::ids::{Audience, Authority, BadgeNumber, Epoch, EventId, Handle, PrintNumber};
 use crate::secret::{Context, Fields, generate, secret};
@@ -27,7 +29,7 @@ impl IssuingKey {
         number: BadgeNumber,
         print: PrintNumber,
     ) -> BadgeSecret {
-        let mut fields = Fields::<128>::new();
+        let mut fields = Zeroizing::new(Fields::<128>::new());
         fields
             .field(&self.0)
             .field(event.as_bytes())
@@ -46,7 +48,7 @@ impl BadgeSecret {
     /// `S(a,u)`, from which the authority publishes for this audience in every epoch.
     #[must_use]
     pub fn seed(&self, authority: Authority, audience: Audience) -> Seed {
-        let mut fields = Fields::<64>::new();
+        let mut fields = Zeroizing::new(Fields::<64>::new());
         fields.field(&self.0).field(authority.name().as_bytes()).field(audience.name().as_bytes());
         Seed(SEED.derive(fields.as_slice()))
     }
@@ -85,7 +87,7 @@ impl EpochKey {
     /// `rk`, which opens the badge's record: needs the badge and the audience key.
     #[must_use]
     pub fn record_key(&self, audience_key: &AudienceKey) -> RecordKey {
-        let mut fields = Fields::<64>::new();
+        let mut fields = Zeroizing::new(Fields::<64>::new());
         fields.field(b"record").field(audience_key.expose_bytes());
         RecordKey(*blake3::keyed_hash(&self.0, fields.as_slice()).as_bytes())
     }

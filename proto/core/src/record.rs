@@ -286,16 +286,13 @@ impl SealedRecord {
     ) -> Result<Record, RecordError> {
         let version = self.version();
         let aad = additional_data(origin, epoch, handle, version);
-        let (ciphertext, tag) = self.bytes.split_at(Record::SIZE);
-        let mut buffer = [0; Record::SIZE];
-        buffer.copy_from_slice(ciphertext);
-        let tag = tag.try_into().expect("48 bytes are 32 and the 16 of a tag");
-        Cipher::new(key.expose_bytes())
-            .open(&nonce(version), aad.as_slice(), &mut buffer, tag)
+        let mut buffer = self.bytes;
+        let contents = Cipher::new(key.expose_bytes())
+            .open(&nonce(version), aad.as_slice(), &mut buffer)
             .ok_or(RecordError::Sealed { version })?;
-        let record =
-            Record::from_bytes(&buffer).map_err(|source| RecordError::Contents { version, source });
-        buffer.zeroize();
+        let record = Record::from_bytes(contents)
+            .map_err(|source| RecordError::Contents { version, source });
+        contents.zeroize();
         record
     }
 

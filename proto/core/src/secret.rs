@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use blake3::Hasher;
 use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
-use zeroize::Zeroize as _;
+use zeroize::Zeroize;
 
 /// A `derive_key` context whose own hash is computed once: half the work of [`blake3::derive_key`].
 pub(crate) struct Context {
@@ -28,7 +28,8 @@ impl Context {
     }
 }
 
-/// The design's `‖` as in [`crate::codec::join`], in a buffer of `N` bytes that is wiped on drop and never on the heap.
+/// The design's `‖` as in [`crate::codec::join`], in a buffer of `N` bytes on the stack. Secret fields go into a
+/// [`zeroize::Zeroizing`] one.
 pub(crate) struct Fields<const N: usize> {
     buffer: [u8; N],
     length: usize,
@@ -63,8 +64,8 @@ impl<const N: usize> Fields<N> {
     }
 }
 
-impl<const N: usize> Drop for Fields<N> {
-    fn drop(&mut self) {
+impl<const N: usize> Zeroize for Fields<N> {
+    fn zeroize(&mut self) {
         self.buffer[..self.length].zeroize();
     }
 }

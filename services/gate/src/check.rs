@@ -194,13 +194,16 @@ impl Checker {
 }
 
 impl Scene<'_> {
-    /// Looks into the committee's and the police's directories of these epochs.
-    fn look(&self, [committee, police]: [Epoch; 2]) -> Pair<'_> {
+    /// Looks into the committee's and the police's directories of these epochs: step by step in both, so that both lookups
+    /// wait for memory together.
+    fn look(&self, epochs: [Epoch; 2]) -> Pair<'_> {
         let event = &self.rules.manifest().event;
-        Pair {
-            committee: self.committee.look(event, self.presented, committee),
-            police: self.police.look(event, self.presented, police),
-        }
+        let [in_committee, in_police] = epochs;
+        let committee_key = self.committee.key(event, self.presented, in_committee);
+        let police_key = self.police.key(event, self.presented, in_police);
+        let committee = self.committee.find(committee_key, in_committee);
+        let police = self.police.find(police_key, in_police);
+        Pair { committee: self.committee.open(committee), police: self.police.open(police) }
     }
 
     /// The committee's and the police's epochs to look into too, if a state lacks the first tick of `epoch`.

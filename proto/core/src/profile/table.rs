@@ -10,7 +10,7 @@ use crate::audience_key::AudienceKey;
 use crate::codec::{CodecError, Reader, Writer, join};
 use crate::ids::{Epoch, Hash, Origin};
 use crate::record::ProfileId;
-use crate::record::cipher::{Cipher, TAG};
+use crate::record::cipher::Cipher;
 use crate::secret::Context;
 
 static TABLE: Context = Context::new("lanyard v1 profile table");
@@ -148,12 +148,11 @@ impl SealedProfiles {
         epoch: Epoch,
     ) -> Result<ProfileTable, ProfileError> {
         let sealed = || ProfileError::Sealed { epoch };
-        let (ciphertext, tag) = self.bytes.split_last_chunk::<TAG>().ok_or_else(sealed)?;
-        let mut table = ciphertext.to_vec();
-        cipher(key)
-            .open(&[0; 12], &additional_data(origin, epoch), &mut table, tag)
+        let mut table = self.bytes.clone();
+        let table = cipher(key)
+            .open(&[0; 12], &additional_data(origin, epoch), &mut table)
             .ok_or_else(sealed)?;
-        ProfileTable::from_bytes(&table)
+        ProfileTable::from_bytes(table)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{ReceiptBody, ReceiptError, ReceiptOrigin};
 use crate::codec::{Reader, Writer};
 use crate::hpke_box::{self, BoxError, HpkePublicKey, HpkeSecretKey};
 use crate::ids::Hash;
-use crate::record::cipher::{Cipher, TAG};
+use crate::record::cipher::Cipher;
 use crate::secret::{Context, Fields};
 
 static SESSION: Context = Context::new("lanyard v1 receipt session");
@@ -111,12 +111,11 @@ impl AuditSession {
             return Err(ReceiptError::Session { sequence });
         }
         let refused = || ReceiptError::Sealed { sequence };
-        let (ciphertext, tag) = sealed.bytes.split_last_chunk::<TAG>().ok_or_else(refused)?;
-        let mut bytes = ciphertext.to_vec();
-        Cipher::new(&self.derive(b"body", sequence))
-            .open(&[0; 12], self.origin.as_str().as_bytes(), &mut bytes, tag)
+        let mut bytes = sealed.bytes.clone();
+        let body = Cipher::new(&self.derive(b"body", sequence))
+            .open(&[0; 12], self.origin.as_str().as_bytes(), &mut bytes)
             .ok_or_else(refused)?;
-        let body = ReceiptBody::from_bytes(&bytes)?;
+        let body = ReceiptBody::from_bytes(body)?;
         Ok(OpenedBody { blind: *self.derive(b"blind", sequence), body })
     }
 

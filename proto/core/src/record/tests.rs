@@ -162,10 +162,10 @@ fn wycheproof_aes_gcm_siv() {
             let tag: [u8; 16] = field("tag").try_into().unwrap();
             let nonce: [u8; 12] = field("iv").try_into().unwrap();
 
-            let mut opened = ciphertext.clone();
-            let open = cipher.open(&nonce, &aad, &mut opened, &tag);
+            let mut opened = [ciphertext.as_slice(), &tag].concat();
+            let open = cipher.open(&nonce, &aad, &mut opened);
             if case["result"] == "valid" {
-                assert_eq!((open, &opened), (Some(()), &message), "case {id}");
+                assert_eq!(open, Some(message.clone().as_mut_slice()), "case {id}");
                 let mut sealed = message.clone();
                 assert_eq!(cipher.seal(&nonce, &aad, &mut sealed), tag, "case {id}");
                 assert_eq!(sealed, ciphertext, "case {id}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lanyard_core::badge::Presented;
+use lanyard_core::badge::{EpochKey, Presented};
 use lanyard_core::decision::Finding;
 use lanyard_core::ids::{Audience, Authority, Epoch, EventId, Handle, Origin, Timestamp};
 use lanyard_core::profile::ProfileTable;
@@ -23,6 +23,25 @@ pub(super) struct Source<'a> {
     authority: Authority,
     origin: &'a Origin,
     view: View<'a>,
+}
+
+/// What opens a badge's record, and where that lies.
+pub(super) struct BadgeKey {
+    key: EpochKey,
+    handle: Handle,
+}
+
+/// What a directory holds of one badge, not opened yet.
+pub(super) struct Found<'a> {
+    epoch: Epoch,
+    key: Option<BadgeKey>,
+    sealed: Option<Sealed<'a>>,
+}
+
+struct Sealed<'a> {
+    directory: DirectoryView<'a>,
+    signed: Lookup,
+    quorum: Lookup,
 }
 
 /// What one directory says of one badge.
@@ -56,43 +75,52 @@ impl<'a> Source<'a> {
         Some(signed.head().live_epoch)
     }
 
-    /// Looks a badge up in the gates' directory of an epoch: derives once, opens once if both states are the same.
-    pub(super) fn look(
+    /// The badge's key in an epoch; `None` if what was presented has none there.
+    pub(super) fn key(
         &self,
         event: &EventId,
         presented: &Presented,
         epoch: Epoch,
-    ) -> Sighting<'_> {
-        let missing = |handle| Sighting {
-            epoch,
-            handle,
-            signed: Finding::Missing,
-            quorum: Finding::Missing,
-            directory: None,
-        };
-        let key = presented.epoch_key(event, self.authority, Audience::Gate, epoch);
-        let Some(key) = key else { return missing(None) };
-        let handle = key.handle();
+    ) -> Option<BadgeKey> {
+        let key = presented.epoch_key(event, self.authority, Audience::Gate, epoch)?;
+        Some(BadgeKey { handle: key.handle(), key })
+    }
+
+    /// Looks a badge up in the gates' directory of an epoch.
+    pub(super) fn find(&self, key: Option<BadgeKey>, epoch: Epoch) -> Found<'_> {
         let directory = self.view.directory(epoch, Audience::Gate);
-        let Some((directory, audience_key)) =
-            directory.and_then(|one| Some((one, one.audience_key()?)))
+        let sealed =
+            key.as_ref().zip(directory).map(|(BadgeKey { handle, .. }, directory)| Sealed {
+                directory,
+                signed: directory.lookup_signed(handle),
+                quorum: directory.lookup_quorum(handle),
+            });
+        Found { epoch, key, sealed }
+    }
+
+    /// Opens what was found: once, if both states are the same.
+    pub(super) fn open<'s>(&'s self, found: Found<'s>) -> Sighting<'s> {
+        let Found { epoch, key, sealed } = found;
+        let handle = key.as_ref().map(|key| key.handle);
+        let audience_key = sealed.as_ref().and_then(|sealed| sealed.directory.audience_key());
+        let (Some(BadgeKey { key, handle: of }), Some(sealed), Some(audience_key)) =
+            (key, sealed, audience_key)
         else {
-            return missing(Some(handle));
+            let missing = Finding::Missing;
+            return Sighting { epoch, handle, signed: missing, quorum: missing, directory: None };
         };
         let open = |lookup| match lookup {
             Lookup::Missing => Finding::Missing,
             Lookup::Absent => Finding::Absent,
-            Lookup::Found(sealed) => {
-                let record_key = key.record_key(audience_key);
-                let opened = sealed.open(&record_key, self.origin, epoch, &handle);
+            Lookup::Found(record) => {
+                let opened = record.open(&key.record_key(audience_key), self.origin, epoch, &of);
                 opened.map_or(Finding::Unreadable, Finding::Found)
             }
         };
-        let in_signed = directory.lookup_signed(&handle);
-        let in_quorum = directory.lookup_quorum(&handle);
-        let signed = open(in_signed);
-        let quorum = if in_quorum == in_signed { signed } else { open(in_quorum) };
-        Sighting { epoch, handle: Some(handle), signed, quorum, directory: Some(directory) }
+        let Sealed { directory, signed, quorum } = sealed;
+        let opened = open(signed);
+        let quorum = if quorum == signed { opened } else { open(quorum) };
+        Sighting { epoch, handle, signed: opened, quorum, directory: Some(directory) }
     }
 
     /// For the receipt: where the badge was looked for, and the checkpoint that the answer stands on.
