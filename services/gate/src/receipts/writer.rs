@@ -22,6 +22,10 @@ use crate::check::Checked;
 pub(super) const MAX_GROUP: usize = 256;
 /// Calls that may wait for the disk.
 const QUEUE: usize = 1_024;
+/// After a group of this many calls, the next one is given [`GATHERING`] to fill: a sync costs more than a check.
+const BUSY: usize = 8;
+/// How long the next group gathers; a fraction of what a gate's answer may take.
+const GATHERING: Duration = Duration::from_millis(1);
 
 /// Why a check or an override was not recorded, and so was not answered.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -202,8 +206,11 @@ enum Slot {
 
 impl Recorder {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut waiting = None;
+        let (mut waiting, mut calls_before) = (None, 0);
         while let Some(job) = waiting.take().or_else(|| queue.blocking_recv()) {
+            if calls_before >= BUSY {
+                std::thread::sleep(GATHERING);
+            }
             let (checks, reply) = match job {
                 Job::Checks(checks, reply) => (checks, reply),
                 Job::Override(new, reply) => {
@@ -232,6 +239,7 @@ impl Recorder {
                     }
                 }
             }
+            calls_before = calls.len();
             self.record(calls);
         }
     }
