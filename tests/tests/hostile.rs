@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,9 @@ use lanyard_tests::{
 };
 use lanyard_transport::policy::RULES;
 use lanyard_transport::{PartyName, PeerId, Role};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
 
 /// Well-formed and damaged messages for each RPC and service.
@@ -25,6 +27,10 @@ const DAMAGED: usize = 12;
 const OVERSIZED: usize = 6 * 1024 * 1024;
 /// Connections that say nothing, at each service.
 const SILENT: usize = 48;
+/// And of a crowd to one gate, as far as the system lets one process open them.
+const CROWD: usize = 10_000;
+/// Files that are open besides.
+const RESERVED: usize = 800;
 
 const MEMBERS: [(&str, PartyName); 5] = [
     ("committee", PartyName::Committee),
@@ -182,6 +188,23 @@ async fn everyone_is_served(desk: &Desk) {
     assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
+/// As many open files as the system gives this process.
+fn open_files() -> usize {
+    let mut limits = getrlimit(Resource::Nofile);
+    limits.current = limits.maximum;
+    setrlimit(Resource::Nofile, limits).unwrap();
+    usize::try_from(limits.current.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
+}
+
+/// Connects from one of two hundred loopback addresses, where the system has them.
+async fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    let from = Ipv4Addr::new(127, 0, u8::try_from(number % 200).unwrap(), 7);
+    // Elsewhere there is but one: then the limit of an address is what holds.
+    let _ = socket.bind((from, 0).into());
+    socket.connect(to).await.unwrap()
+}
+
 #[test]
 fn silent_connections_keep_nobody_out() {
     let event = TestEvent::started();
@@ -191,6 +214,11 @@ fn silent_connections_keep_nobody_out() {
             for _ in 0..SILENT {
                 silent.push(TcpStream::connect(event.address(member)).await.unwrap());
             }
+        }
+        let crowd = (open_files() - RESERVED).min(CROWD);
+        println!("{crowd} silent connections from many addresses to one gate");
+        for number in 0..crowd {
+            silent.push(connect_from(number, event.address("gate-1")).await);
         }
         let begun = Instant::now();
         let desk = Desk::of(&event);

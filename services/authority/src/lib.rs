@@ -15,6 +15,6 @@ mod sealer;
 mod station;
 
 pub use error::PublishError;
-pub use publisher::{PublicationStatus, Publisher};
+pub use publisher::{Ended, PublicationStatus, Publisher};
 pub use registry::{Changes, Entry, Registry};
 pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};

@@ -34,7 +34,7 @@ pub(crate) struct TickInput {
 pub(crate) struct Press {
     pub(crate) event: EventId,
     pub(crate) authority: Authority,
-    pub(crate) log_key: SigningKey,
+    pub(crate) log_key: Arc<SigningKey>,
     pub(crate) keys: KeyFolder,
     pub(crate) mirror: Arc<Mirror>,
 }

@@ -45,6 +45,19 @@ impl Default for PublicationStatus {
     }
 }
 
+/// Why publishing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// A witness knows a greater size of this log than this machine holds, and no quorum says otherwise: whoever signs on
+    /// would fork it. A mirror has the rest.
+    Behind {
+        /// The size that they know.
+        known: u64,
+    },
+}
+
 /// What an authority publishes with.
 pub struct Publisher<R> {
     /// Clock, randomness and files.
@@ -56,7 +69,7 @@ pub struct Publisher<R> {
     /// Seals them.
     pub store_key: Arc<StoreKey>,
     /// Signs checkpoints.
-    pub log_key: SigningKey,
+    pub log_key: Arc<SigningKey>,
     /// Says when to tick and how to pad.
     pub manifests: Arc<ManifestStore>,
     /// The own feed.
@@ -68,30 +81,28 @@ pub struct Publisher<R> {
 }
 
 impl<R: Registry> Publisher<R> {
-    /// Ticks until `shutdown`; a tick that has begun is finished.
+    /// Ticks until `shutdown`, or until a witness says that this machine is behind; a tick that has begun is finished.
     ///
     /// # Errors
     /// [`PublishError`] if what was published cannot be taken up. Later failures are logged and tried again at the next tick.
     pub async fn run(
-        self,
-        status: watch::Sender<PublicationStatus>,
-        shutdown: CancellationToken,
-    ) -> Result<(), PublishError> {
-        let Self {
-            env,
-            authority,
-            keys_folder,
-            store_key,
-            log_key,
-            manifests,
-            mirror,
-            witnesses,
-            registry,
-        } = self;
-        let (desired, mut cursor) = load(&registry).await?;
-        let event = manifests.current().event.clone();
-        let keys = KeyFolder::open(env.clone(), keys_folder, store_key)?;
-        let press = Press { event, authority, log_key, keys, mirror: Arc::clone(&mirror) };
+        &self,
+        status: &watch::Sender<PublicationStatus>,
+        shutdown: &CancellationToken,
+    ) -> Result<Ended, PublishError> {
+        let Self { env, manifests, mirror, registry, .. } = self;
+        let (desired, mut cursor) = load(registry).await?;
+        let press = Press {
+            event: manifests.current().event.clone(),
+            authority: self.authority,
+            log_key: Arc::clone(&self.log_key),
+            keys: KeyFolder::open(
+                env.clone(),
+                self.keys_folder.clone(),
+                Arc::clone(&self.store_key),
+            )?,
+            mirror: Arc::clone(mirror),
+        };
         let now = env.now();
         let mut publication = blocking(move || {
             press.resume()?;
@@ -99,56 +110,61 @@ impl<R: Registry> Publisher<R> {
         })
         .await?;
 
-        let halted = watch::Sender::new(None);
-        let cosigning =
-            tokio::spawn(cosign(Arc::clone(&mirror), witnesses, halted.clone(), shutdown.clone()));
+        let witnessing = Witnessing {
+            mirror: Arc::clone(mirror),
+            witnesses: self.witnesses.clone(),
+            manifests: Arc::clone(manifests),
+        };
+        // Witnesses remember what a restored backup forgot, also while no mirror answers.
+        let newest = mirror.read().signed().map(|signed| signed.checkpoint().clone());
+        if let Some(newest) = newest {
+            let asked = shutdown.run_until_cancelled(witnessing.ask(newest)).await;
+            if let Some(known) = asked.flatten() {
+                return Ok(Ended::Behind { known });
+            }
+        }
+        let ahead = watch::Sender::new(None);
+        let stop_cosigning = shutdown.child_token();
+        let cosigning = tokio::spawn(witnessing.cosign(ahead.clone(), stop_cosigning.clone()));
+        let mut ended = Ended::Stopped;
         while !shutdown.is_cancelled() {
             let manifest = manifests.current();
             let started = tokio::time::Instant::now();
-            let ahead = *halted.borrow();
-            let size = mirror.read().size();
-            if let Some(known) = ahead.filter(|known| *known > size) {
-                tracing::error!(
-                    known,
-                    held = size,
-                    "witnesses know more of this log than this machine: nothing is signed until a mirror has brought the rest"
-                );
-            } else {
-                let input = match changes(&registry, &mut cursor).await {
-                    Ok((changed, profiles)) => TickInput {
-                        now: env.now(),
-                        changed,
-                        profiles,
-                        manifest: Arc::clone(&manifest),
-                    },
-                    Err(error) => {
-                        tracing::error!(%error, "no tick: the store does not answer");
-                        pause(&manifest.tick_millis, started, &shutdown).await;
-                        continue;
-                    }
-                };
-                let mut rng = env.rng();
-                let (returned, ticked) = blocking(move || {
-                    let ticked = publication.tick(input, &mut rng);
-                    Ok((publication, ticked))
-                })
-                .await?;
-                publication = returned;
-                if let Err(error) = ticked {
-                    tracing::error!(%error, "no tick: changes wait for the next");
+            if let Some(known) = *ahead.borrow() {
+                ended = Ended::Behind { known };
+                break;
+            }
+            let input = match changes(registry, &mut cursor).await {
+                Ok((changed, profiles)) => {
+                    TickInput { now: env.now(), changed, profiles, manifest: Arc::clone(&manifest) }
                 }
+                Err(error) => {
+                    tracing::error!(%error, "no tick: the store does not answer");
+                    pause(manifest.tick_millis, started, shutdown).await;
+                    continue;
+                }
+            };
+            let mut rng = env.rng();
+            let (returned, ticked) = blocking(move || {
+                let ticked = publication.tick(input, &mut rng);
+                Ok((publication, ticked))
+            })
+            .await?;
+            publication = returned;
+            if let Err(error) = ticked {
+                tracing::error!(%error, "no tick: changes wait for the next");
             }
             status.send_replace(status_of(&publication));
-            pause(&manifest.tick_millis, started, &shutdown).await;
+            pause(manifest.tick_millis, started, shutdown).await;
         }
-        // Cosigning ends by the same token.
+        stop_cosigning.cancel();
         let _ = cosigning.await;
-        Ok(())
+        Ok(ended)
     }
 }
 
-async fn pause(tick_millis: &u32, started: tokio::time::Instant, shutdown: &CancellationToken) {
-    let next = started + Duration::from_millis(u64::from(*tick_millis));
+async fn pause(tick_millis: u32, started: tokio::time::Instant, shutdown: &CancellationToken) {
+    let next = started + Duration::from_millis(u64::from(tick_millis));
     let _ = shutdown.run_until_cancelled(tokio::time::sleep_until(next)).await;
 }
 
@@ -206,58 +222,68 @@ async fn page<R: Registry>(registry: &R, after: u64) -> Result<(Vec<Entry>, u64)
     Ok((page.entries, page.cursor))
 }
 
-/// Has every new checkpoint cosigned. What arrives is verified by the feed and sent on at once.
-async fn cosign(
+/// The own log before its witnesses.
+struct Witnessing {
     mirror: Arc<Mirror>,
     witnesses: WitnessSet,
-    halted: watch::Sender<Option<u64>>,
-    shutdown: CancellationToken,
-) {
-    let mut visible = mirror.subscribe();
-    let mut asked = 0;
-    while !shutdown.is_cancelled() {
-        let newest = mirror.read().signed().map(|signed| signed.checkpoint().clone());
-        if let Some(checkpoint) = newest.filter(|checkpoint| checkpoint.size() > asked) {
-            asked = checkpoint.size();
-            let asking = ask(&mirror, &witnesses, checkpoint, &halted);
-            if shutdown.run_until_cancelled(asking).await.is_none() {
+    manifests: Arc<ManifestStore>,
+}
+
+impl Witnessing {
+    /// Has every new checkpoint cosigned until `shutdown`, or until one knows more: then `ahead` hears how much.
+    async fn cosign(self, ahead: watch::Sender<Option<u64>>, shutdown: CancellationToken) {
+        let mut visible = self.mirror.subscribe();
+        let mut asked = 0;
+        while !shutdown.is_cancelled() {
+            let newest = self.mirror.read().signed().map(|signed| signed.checkpoint().clone());
+            if let Some(checkpoint) = newest.filter(|checkpoint| checkpoint.size() > asked) {
+                asked = checkpoint.size();
+                match shutdown.run_until_cancelled(self.ask(checkpoint)).await {
+                    None => return,
+                    Some(None) => {}
+                    Some(known) => {
+                        ahead.send_replace(known);
+                        return;
+                    }
+                }
+            }
+            if !matches!(shutdown.run_until_cancelled(visible.changed()).await, Some(Ok(()))) {
                 return;
             }
         }
-        if !matches!(shutdown.run_until_cancelled(visible.changed()).await, Some(Ok(()))) {
-            return;
-        }
     }
-}
 
-async fn ask(
-    mirror: &Arc<Mirror>,
-    witnesses: &WitnessSet,
-    mut checkpoint: VerifiedCheckpoint,
-    halted: &watch::Sender<Option<u64>>,
-) {
-    let log = Arc::clone(mirror);
-    let size = checkpoint.size();
-    let prove: ProofSource =
-        Arc::new(move |old| log.read().log().consistency_proof(old, size).ok());
-    let mut answers = Box::pin(witnesses.cosign(&checkpoint, &prove));
-    while let Some(answer) = answers.next().await {
-        match answer.result {
-            Ok(cosignature) => {
-                if checkpoint.attach(&cosignature).is_err() {
-                    continue;
+    /// Has one checkpoint cosigned: what arrives is verified by the feed and sent on at once. Returns a greater size that a
+    /// witness knows.
+    ///
+    /// Anybody can claim to know more. But quorums intersect: when one cosigns this size now, none has cosigned a greater one.
+    /// So a claim then counts for nothing, or a lying witness could keep an authority from publishing.
+    async fn ask(&self, mut checkpoint: VerifiedCheckpoint) -> Option<u64> {
+        let Self { mirror, witnesses, manifests } = self;
+        let (log, size) = (Arc::clone(mirror), checkpoint.size());
+        let prove: ProofSource =
+            Arc::new(move |old| log.read().log().consistency_proof(old, size).ok());
+        let (mut known, mut cosigned) = (None, 0);
+        let mut answers = Box::pin(witnesses.cosign(&checkpoint, &prove));
+        while let Some(answer) = answers.next().await {
+            match answer.result {
+                Ok(cosignature) => {
+                    cosigned += 1;
+                    if checkpoint.attach(&cosignature).is_err() {
+                        continue;
+                    }
+                    let (mirror, note) = (Arc::clone(mirror), checkpoint.note().to_string());
+                    let taken = tokio::task::spawn_blocking(move || {
+                        mirror.cosigned(&note, "own witnesses")
+                    });
+                    if let Ok(Err(error)) = taken.await {
+                        tracing::warn!(%error, "a cosignature cannot be kept");
+                    }
                 }
-                let (mirror, note) = (Arc::clone(mirror), checkpoint.note().to_string());
-                let taken =
-                    tokio::task::spawn_blocking(move || mirror.cosigned(&note, "own witnesses"));
-                if let Ok(Err(error)) = taken.await {
-                    tracing::warn!(%error, "a cosignature cannot be kept");
-                }
+                Err(WitnessFault::Ahead { size }) => known = known.max(Some(size)),
+                Err(_) => {}
             }
-            Err(WitnessFault::Ahead { size } | WitnessFault::Forked { size }) => {
-                halted.send_modify(|known| *known = (*known).max(Some(size)));
-            }
-            Err(_) => {}
         }
+        known.filter(|_| cosigned < manifests.current().quorum)
     }
 }

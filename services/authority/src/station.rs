@@ -32,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
-use crate::publisher::{PublicationStatus, Publisher};
+use crate::error::PublishError;
+use crate::publisher::{Ended, PublicationStatus, Publisher};
 use crate::registry::Registry;
 
 pub use config::StationConfig;
@@ -69,8 +70,8 @@ pub struct Station {
 impl Station {
     /// Takes the data folder, and reads and verifies all that is in it. Blocks on the disk, within a tokio runtime.
     ///
-    /// Of the other authority, what gates need is mirrored as well as what it publishes for the police, sealed to whoever is
-    /// no verifier of it: gates may follow from here when the sponsor is cut off.
+    /// All that the other authority publishes is mirrored, sealed to whoever is no verifier of it: when the sponsor is cut
+    /// off, gates may follow from here, and the other authority finds its own newest head here.
     ///
     /// # Errors
     /// [`StationError`]: what is missing or does not hold.
@@ -98,8 +99,7 @@ impl Station {
             false => None,
         };
         let other = other(authority);
-        let audiences = Audience::published_by(other).iter().copied();
-        let audiences = audiences.filter(|audience| *audience != Audience::Sponsor).collect();
+        let audiences = Audience::published_by(other).to_vec();
         let other = MirrorConfig { authority: other, audiences, recipient, publisher: false };
         let witness = match manifest.witness(name) {
             Some(_) => Some(open_witness(&env, &folder, authority, &manifests)?),
@@ -218,10 +218,7 @@ impl Station {
         let routes = self.routes(services, &shutdown);
         tasks.spawn(lanyard_transport::serve(routes, acceptor, shutdown.clone()));
 
-        let published = match shutdown.run_until_cancelled(self.fetch_own_head(&upstreams)).await {
-            Some(()) => publisher.run(self.status.clone(), shutdown.clone()).await,
-            None => Ok(()),
-        };
+        let published = self.publish(&publisher, &upstreams, &shutdown).await;
         shutdown.cancel();
         tasks.close();
         tasks.wait().await;
@@ -248,7 +245,7 @@ impl Station {
             authority: self.authority,
             keys_folder: self.folder.data_dir().join(KEYS),
             store_key: Arc::clone(&self.store_key),
-            log_key: self.folder.log_key()?,
+            log_key: Arc::new(self.folder.log_key()?),
             manifests: Arc::clone(&self.manifests),
             mirror: Arc::clone(&self.own),
             witnesses: WitnessSet::new(self.env.clone(), witnesses, Timing::default()),
@@ -261,6 +258,28 @@ impl Station {
         names
             .map(|name| Ok(Upstream { name: name.clone(), channel: self.peers.channel(name)? }))
             .collect()
+    }
+
+    /// Publishes until `shutdown`; begins again with what mirrors bring when witnesses know more of the log than this machine.
+    async fn publish<R: Registry>(
+        &self,
+        publisher: &Publisher<R>,
+        upstreams: &[Upstream],
+        shutdown: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        loop {
+            let fetched = shutdown.run_until_cancelled(self.fetch_own_head(upstreams)).await;
+            let Some(()) = fetched else { return Ok(()) };
+            match publisher.run(&self.status, shutdown).await? {
+                Ended::Stopped => return Ok(()),
+                Ended::Behind { known } => tracing::error!(
+                    known,
+                    held = self.own.read().size(),
+                    "a witness knows more of this log than this machine: nothing is signed until a mirror brings the rest or a quorum disagrees"
+                ),
+            }
+            let _ = shutdown.run_until_cancelled(tokio::time::sleep(OWN_HEAD_PATIENCE)).await;
+        }
     }
 
     /// Before anything is signed: what mirrors know of the own log beyond this machine's disk is taken up. A mirror that

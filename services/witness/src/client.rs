@@ -187,8 +187,8 @@ impl WitnessSet {
         prove: &ProofSource,
     ) -> Answer {
         let witness = member.peer.key.name().clone();
-        if member.state().paused_until.is_some_and(|until| Instant::now() < until) {
-            return Answer { witness, result: Err(WitnessFault::Paused) };
+        if let Some(fault) = member.paused(checkpoint.size()) {
+            return Answer { witness, result: Err(fault) };
         }
         let timeout = self.timing.timeout;
         let asking = member.exchange(&self.env, checkpoint, prove);
@@ -202,6 +202,18 @@ impl WitnessSet {
 impl Member {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it is not asked now, if it is not: it failed lately. That it knows more stays true meanwhile.
+    fn paused(&self, size: u64) -> Option<WitnessFault> {
+        let state = self.state();
+        let is_paused = state.paused_until.is_some_and(|until| Instant::now() < until);
+        is_paused.then(|| match &state.fault {
+            Some(WitnessFault::Ahead { size: known }) if *known > size => {
+                WitnessFault::Ahead { size: *known }
+            }
+            _ => WitnessFault::Paused,
+        })
     }
 
     /// Remembers how it went. Only changes are logged: a witness that is down is asked all day.

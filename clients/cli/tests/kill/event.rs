@@ -1,0 +1,225 @@
+//! An event of six processes, and those who work for its parties.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lanyard::cluster::Cluster;
+use lanyard::event::{create, free_addresses, plan};
+use lanyard_ceremony::Member;
+use lanyard_client::Connection;
+use lanyard_client::badge::derive_print;
+use lanyard_core::badge::IssuingKey;
+use lanyard_core::ids::{BadgeNumber, PrintNumber};
+use lanyard_core::manifest::VerifiedManifest;
+use lanyard_env::Env;
+use lanyard_transport::Role;
+use lanyard_wire::committee::v1 as committee;
+use lanyard_wire::committee::v1::badge_service_client::BadgeServiceClient;
+use lanyard_wire::committee::v1::enrolment_service_client::EnrolmentServiceClient;
+use lanyard_wire::committee::v1::import_people_request::Step;
+use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
+use lanyard_wire::police::v1 as police;
+use lanyard_wire::police::v1::subject_service_client::SubjectServiceClient;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+const PASSPHRASE: &str = "kill test";
+/// People whose badges are in use while processes die.
+const BADGES: usize = 24;
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A badge in use.
+pub(crate) struct Badge {
+    pub(crate) reference: String,
+    pub(crate) subject: Vec<u8>,
+    pub(crate) text: String,
+}
+
+/// Those who work for the parties.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) enrolment: EnrolmentServiceClient<Channel>,
+    pub(crate) badges: BadgeServiceClient<Channel>,
+    pub(crate) subjects: SubjectServiceClient<Channel>,
+    pub(crate) scanner: GateServiceClient<Channel>,
+    pub(crate) gate_operator: GateServiceClient<Channel>,
+}
+
+/// The event.
+pub(crate) struct Event {
+    pub(crate) cluster: Cluster,
+    pub(crate) clients: Clients,
+    issuing: IssuingKey,
+    manifest: Arc<VerifiedManifest>,
+    _dir: TempDir,
+}
+
+impl Event {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let env = Env::system();
+        let mut plan = plan(&env, None).expect("the sample plan");
+        plan.tick_millis = 500;
+        plan.screening.verdict_delay_seconds = 1;
+        let addresses = free_addresses(&plan).expect("free ports");
+        create(&env, dir.path(), &plan, &addresses, PASSPHRASE, |_, _| {}).expect("an event");
+        let cluster = Cluster::open(&env, dir.path()).expect("the event");
+        let mut cluster = cluster.with_program(env!("CARGO_BIN_EXE_lanyard"));
+        cluster.start_all().expect("processes start");
+        cluster.wait_ready(PATIENCE).await.expect("all listen");
+        let act = |member: &Member, role| {
+            Connection::open(&env, &cluster.folder(member), &[role], None).expect("an operator")
+        };
+        let (registrar, officer) =
+            (act(&Member::Committee, Role::Operator), act(&Member::Police, Role::Operator));
+        let gate = cluster.gates().remove(0);
+        let clients = Clients {
+            enrolment: registrar.enrolment().expect("a client"),
+            badges: registrar.badges().expect("a client"),
+            subjects: officer.subjects().expect("a client"),
+            scanner: act(&gate, Role::Scanner).gate().expect("a client"),
+            gate_operator: act(&gate, Role::Operator).gate().expect("a client"),
+        };
+        Self {
+            clients,
+            issuing: registrar.folder().issuing_key(PASSPHRASE).expect("the issuing key"),
+            manifest: Arc::clone(registrar.manifest()),
+            cluster,
+            _dir: dir,
+        }
+    }
+
+    /// Enrols the people whose badges will be in use, issues them, has everybody cleared, and the gate know it.
+    pub(crate) async fn issue_and_screen(&self) -> Arc<[Badge]> {
+        let Clients { enrolment, badges, .. } = &self.clients;
+        let crew = committee::Profile {
+            code: "crew".to_owned(),
+            category: "Volunteer".to_owned(),
+            ..Default::default()
+        };
+        let request = committee::PutProfilesRequest { profiles: vec![crew] };
+        enrolment.clone().put_profiles(request).await.expect("a profile");
+        let people: Vec<_> = (0..BADGES).map(|number| person("B", number)).collect();
+        self.clients.import(people).await.expect("people are imported");
+        let waiting = badges.clone().list_prints(committee::ListPrintsRequest::default()).await;
+        let mut waiting = waiting.expect("prints wait").into_inner();
+        let mut prints = Vec::new();
+        while let Some(message) = waiting.message().await.expect("prints") {
+            prints.extend(message.prints);
+        }
+        let derived = |print: &committee::Print| {
+            let number = BadgeNumber::new(print.badge_number);
+            let print = PrintNumber::new(u16::try_from(print.print_number).expect("a print"));
+            derive_print(&self.issuing, &self.manifest.event, number, print)
+        };
+        let seeds = prints.iter().map(|print| derived(print).seeds).collect();
+        let register = tokio_stream::iter([committee::RegisterPrintsRequest { prints: seeds }]);
+        badges.clone().register_prints(register).await.expect("prints are registered");
+        eventually("everybody is cleared", async || {
+            self.clients.screen().await.is_ok_and(|last| last.cleared == BADGES as u64)
+        })
+        .await;
+        let references = prints.iter().map(|print| print.reference.clone()).collect();
+        let people = self.clients.people(references).await.expect("people are listed");
+        let badges: Arc<[Badge]> = std::iter::zip(&prints, people)
+            .map(|(print, state)| {
+                let reference = print.reference.clone();
+                assert_eq!(state.person.map(|person| person.reference), Some(reference.clone()));
+                let text = derived(print).text.expose_str().to_owned();
+                Badge { reference, subject: state.subject_id, text }
+            })
+            .collect();
+        assert_eq!(badges.len(), BADGES);
+        badges
+    }
+}
+
+impl Clients {
+    /// Imports people, all or none of them.
+    pub(crate) async fn import(
+        &self,
+        people: Vec<committee::Person>,
+    ) -> Result<committee::ImportPeopleResponse, Status> {
+        let mode = committee::ImportMode::AllOrNothing.into();
+        let rows = (1..)
+            .zip(people)
+            .map(|(line, person)| committee::ImportRow { line, person: Some(person) })
+            .collect();
+        let steps = [
+            Step::Start(committee::ImportStart { mode, dry_run: false }),
+            Step::Rows(committee::ImportRows { rows }),
+        ];
+        let steps = steps.map(|step| committee::ImportPeopleRequest { step: Some(step) });
+        let imported = self.enrolment.clone().import_people(tokio_stream::iter(steps)).await;
+        imported.map(Response::into_inner)
+    }
+
+    /// Screens whoever needs it, without waiting for verdicts.
+    pub(crate) async fn screen(&self) -> Result<committee::ScreenResponse, Status> {
+        let request = committee::ScreenRequest { wait_seconds: 0 };
+        let mut stream = self.enrolment.clone().screen(request).await?.into_inner();
+        let mut last = committee::ScreenResponse::default();
+        while let Some(progress) = stream.message().await? {
+            last = progress;
+        }
+        Ok(last)
+    }
+
+    /// The committee's file of these people, in their order.
+    pub(crate) async fn people(
+        &self,
+        references: Vec<String>,
+    ) -> Result<Vec<committee::PersonState>, Status> {
+        let mut people = Vec::with_capacity(references.len());
+        for references in references.chunks(500) {
+            let request = committee::ListPeopleRequest {
+                references: references.to_vec(),
+                ..Default::default()
+            };
+            let mut page = self.enrolment.clone().list_people(request).await?.into_inner().people;
+            page.sort_by_key(|state| {
+                let reference = state.person.as_ref().map(|person| &person.reference);
+                references.iter().position(|one| Some(one) == reference)
+            });
+            people.extend(page);
+        }
+        Ok(people)
+    }
+
+    /// Sizes of the committee's and the police's logs, signed and with a quorum, of those that answer.
+    pub(crate) async fn published(&self) -> [Option<(u64, u64)>; 2] {
+        let request = committee::GetPublicationRequest {};
+        let committee =
+            self.badges.clone().get_publication(request).await.map(Response::into_inner);
+        let request = police::GetPublicationRequest {};
+        let police = self.subjects.clone().get_publication(request).await.map(Response::into_inner);
+        [
+            committee.ok().map(|now| (now.log_size, now.quorum_size)),
+            police.ok().map(|now| (now.log_size, now.quorum_size)),
+        ]
+    }
+}
+
+/// A person of an invented family.
+pub(crate) fn person(prefix: &str, number: usize) -> committee::Person {
+    let letter = |place: usize| char::from(b'a' + (number / place % 26) as u8);
+    committee::Person {
+        reference: format!("{prefix}-{number:05}"),
+        full_name: format!("Kill{}{}{} Utopian", letter(676), letter(26), letter(1)),
+        birth_date: format!("1990-{:02}-{:02}", number / 28 % 12 + 1, number % 28 + 1),
+        category: "Volunteer".to_owned(),
+        profile: "crew".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
