@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{self, BlindState, BlindedElement, Pseudonym};
-use lanyard_core::threshold::{Evaluated, Quorum, VerifiedShare, combine_verified, verify_share};
+use lanyard_core::threshold::{Evaluated, Quorum, VerifiedShare, combine_with_own, verify_share};
 use lanyard_wire::pseudonym::v1 as wire;
 use rand::Rng as _;
 use zeroize::Zeroizing;
@@ -70,13 +70,12 @@ pub(super) async fn run(
         let quorum = inner.public.quorum(&indices)?;
         request.quorum = quorum.holders().iter().map(|index| index.get().into()).collect();
 
-        let own = own_answer(&inner, &quorum, &blinded);
         let answers = join_all(chosen.iter().map(|place| async {
             let evaluated = inner.holders.ask(*place, purpose, &request).await?;
             verified(&inner, &quorum, &blinded, evaluated).await
-        }));
-        let (own, answers) = tokio::join!(own, answers);
-        let mut shares = vec![own?];
+        }))
+        .await;
+        let mut shares = Vec::with_capacity(needed);
         for (place, answer) in chosen.into_iter().zip(answers) {
             match answer {
                 Ok(share) => {
@@ -87,8 +86,9 @@ pub(super) async fn run(
                 Err(Unanswered::Fatal(error)) => return Err(error),
             }
         }
-        if shares.len() == needed + 1 {
-            let combine = move || combine_verified(state, &quorum, &shares);
+        if shares.len() == needed {
+            let combine =
+                move || combine_with_own(state, &inner.public, &quorum, &inner.own, &shares);
             let mut pseudonyms = on_a_core(combine).await??;
             pseudonyms.truncate(count);
             return Ok(pseudonyms);
@@ -106,20 +106,6 @@ fn blind(inputs: &Inputs, rng: &mut impl rand::CryptoRng) -> Result<BlindState, 
     }
     inputs.extend(padding.iter().map(<[u8; 32]>::as_slice));
     Ok(oprf::blind(&inputs, rng)?)
-}
-
-async fn own_answer(
-    inner: &Arc<Inner>,
-    quorum: &Quorum,
-    blinded: &Arc<[BlindedElement]>,
-) -> Result<VerifiedShare, PseudonymError> {
-    let (inner, quorum, blinded) = (Arc::clone(inner), quorum.clone(), Arc::clone(blinded));
-    on_a_core(move || {
-        let weighted = inner.own.for_quorum(&quorum)?;
-        let evaluated = weighted.evaluate(&blinded, &mut inner.env.rng())?;
-        Ok(verify_share(&inner.public, &quorum, &blinded, evaluated)?)
-    })
-    .await?
 }
 
 async fn verified(
