@@ -2,6 +2,7 @@
 
 mod outside;
 mod refusals;
+mod zero;
 
 use curve25519_dalek::scalar::Scalar;
 use proptest::prelude::*;
