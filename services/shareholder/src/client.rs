@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{OprfError, Pseudonym};
-use lanyard_core::threshold::{KeyShare, PublicShares, ShareIndex, ThresholdError};
+use lanyard_core::threshold::{ShareIndex, ThresholdError};
 use lanyard_env::Env;
 use thiserror::Error;
 use tonic::transport::Channel;
@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use self::batch::Inputs;
 use self::holders::Holders;
 use crate::purpose::Purpose;
+use crate::shares::ShareSource;
 
 pub use self::fault::{Fault, FaultKind};
 
@@ -124,36 +125,33 @@ pub struct Pseudonymiser {
 
 struct Inner {
     env: Env,
-    own: KeyShare,
-    public: PublicShares,
+    shares: Arc<dyn ShareSource>,
     holders: Holders,
     settings: Settings,
 }
 
 impl Pseudonymiser {
-    /// Combines the own share with the answers of `holders`, preferred in the order given.
+    /// Combines the own share in force with the answers of `holders`, preferred in the order given.
     ///
     /// # Errors
-    /// [`PseudonymError::Setup`] if the own share does not fit the public shares, or a holder has none, is oneself, or
-    /// stands twice.
+    /// [`PseudonymError::Setup`] if a holder has no share, is oneself, or stands twice.
     pub fn new(
         env: Env,
-        own: KeyShare,
-        public: PublicShares,
+        shares: Arc<dyn ShareSource>,
         holders: Vec<Holder>,
         settings: Settings,
     ) -> Result<Self, PseudonymError> {
-        own.check(&public)?;
-        let mut known = vec![own.index()];
+        let own = shares.current();
+        let mut known = vec![own.share().index()];
         for Holder { index, .. } in &holders {
-            public.get(*index)?;
+            own.public().get(*index)?;
             if known.contains(index) {
                 return Err(ThresholdError::Duplicate { index: *index }.into());
             }
             known.push(*index);
         }
         let holders = Holders::new(holders, settings);
-        Ok(Self { inner: Arc::new(Inner { env, own, public, holders, settings }) })
+        Ok(Self { inner: Arc::new(Inner { env, shares, holders, settings }) })
     }
 
     /// One pseudonym for each identity key, in their order. If it fails, what was computed is lost and stays counted;

@@ -12,6 +12,7 @@ mod client;
 mod ledger;
 mod purpose;
 mod server;
+mod shares;
 
 pub use client::{
     Fault, FaultKind, Finished, Holder, MAX_ELEMENTS, PADDING, PseudonymError, Pseudonymiser,
@@ -19,4 +20,5 @@ pub use client::{
 };
 pub use ledger::{BatchId, Charge, Ledger, LedgerError, RECENT_BATCHES};
 pub use purpose::{Limit, Purpose, QuotaSource};
-pub use server::{HolderSetup, KeyShareServer, SetupError, reason};
+pub use server::{HolderSetup, KeyShareServer, reason};
+pub use shares::ShareSource;

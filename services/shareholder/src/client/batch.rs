@@ -6,6 +6,7 @@ use futures::future::join_all;
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{self, BlindState, BlindedElement, Pseudonym};
 use lanyard_core::threshold::{Evaluated, Quorum, VerifiedShare, combine_with_own, verify_share};
+use lanyard_party::HeldShare;
 use lanyard_wire::pseudonym::v1 as wire;
 use rand::Rng as _;
 use zeroize::Zeroizing;
@@ -59,20 +60,24 @@ pub(super) async fn run(
         purpose: wire::Purpose::from(purpose).into(),
         batch_id: batch_id.to_vec(),
         quorum: Vec::new(),
+        generation: 0,
         blinded_elements: BlindedElement::encode_batch(&blinded),
     };
-    let needed = usize::from(inner.public.threshold()) - 1;
     let mut faults = Vec::new();
     loop {
+        // A refresh may come between two tries: one try is of one generation.
+        let held = inner.shares.current();
+        let needed = usize::from(held.public().threshold()) - 1;
         let chosen = inner.holders.choose(needed, &faults)?;
         let indices = chosen.iter().map(|place| inner.holders.get(*place).index);
-        let indices: Vec<_> = indices.chain([inner.own.index()]).collect();
-        let quorum = inner.public.quorum(&indices)?;
+        let indices: Vec<_> = indices.chain([held.share().index()]).collect();
+        let quorum = held.public().quorum(&indices)?;
+        request.generation = held.generation().get();
         request.quorum = quorum.holders().iter().map(|index| index.get().into()).collect();
 
         let answers = join_all(chosen.iter().map(|place| async {
             let evaluated = inner.holders.ask(*place, purpose, &request).await?;
-            verified(&inner, &quorum, &blinded, evaluated).await
+            verified(&held, &quorum, &blinded, evaluated).await
         }))
         .await;
         let mut shares = Vec::with_capacity(needed);
@@ -88,7 +93,7 @@ pub(super) async fn run(
         }
         if shares.len() == needed {
             let combine =
-                move || combine_with_own(state, &inner.public, &quorum, &inner.own, &shares);
+                move || combine_with_own(state, held.public(), &quorum, held.share(), &shares);
             let mut pseudonyms = on_a_core(combine).await??;
             pseudonyms.truncate(count);
             return Ok(pseudonyms);
@@ -109,13 +114,13 @@ fn blind(inputs: &Inputs, rng: &mut impl rand::CryptoRng) -> Result<BlindState, 
 }
 
 async fn verified(
-    inner: &Arc<Inner>,
+    held: &Arc<HeldShare>,
     quorum: &Quorum,
     blinded: &Arc<[BlindedElement]>,
     evaluated: Evaluated,
 ) -> Result<VerifiedShare, Unanswered> {
-    let (inner, quorum, blinded) = (Arc::clone(inner), quorum.clone(), Arc::clone(blinded));
-    let verify = move || verify_share(&inner.public, &quorum, &blinded, evaluated);
+    let (held, quorum, blinded) = (Arc::clone(held), quorum.clone(), Arc::clone(blinded));
+    let verify = move || verify_share(held.public(), &quorum, &blinded, evaluated);
     Ok(on_a_core(verify).await.map_err(Unanswered::Fatal)??)
 }
 
