@@ -19,9 +19,10 @@ use tonic::transport::Channel;
 use self::batch::Inputs;
 use self::holders::Holders;
 use crate::purpose::Purpose;
+use crate::server::reason;
 use crate::shares::ShareSource;
 
-pub use self::fault::{Fault, FaultKind};
+pub use self::fault::{Fault, FaultCount, FaultKind};
 
 /// The most elements of a batch.
 pub const MAX_ELEMENTS: usize = 4_096;
@@ -100,6 +101,17 @@ pub enum PseudonymError {
     /// The service is stopping.
     #[error("stopped while computing pseudonyms; start it again")]
     Stopped,
+}
+
+impl PseudonymError {
+    /// The stable reason for `google.rpc.ErrorInfo`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::QuotaExceeded { .. } => reason::QUOTA_EXCEEDED,
+            _ => reason::PSEUDONYMS_UNAVAILABLE,
+        }
+    }
 }
 
 fn listed(faults: &[Fault]) -> String {
@@ -202,6 +214,19 @@ impl Pseudonymiser {
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         self.inner.holders.faults()
+    }
+
+    /// How often each holder that had a fault had one since `before`, a list from this pseudonymiser; empty is since it was
+    /// made.
+    #[must_use]
+    pub fn faults_since(&self, before: &[FaultCount]) -> Vec<FaultCount> {
+        let mut counts = self.inner.holders.fault_counts();
+        for now in &mut counts {
+            let earlier = before.iter().find(|earlier| earlier.last.index == now.last.index);
+            now.count -= earlier.map_or(0, |earlier| earlier.count.min(now.count));
+        }
+        counts.retain(|now| now.count > 0);
+        counts
     }
 
     /// How many evaluations a job of `count` identity keys is counted as: its batches with their padding.

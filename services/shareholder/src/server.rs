@@ -20,7 +20,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::ledger::{BatchId, Charge, Ledger, LedgerError};
-use crate::purpose::{Purpose, QuotaSource};
+use crate::purpose::{Purpose, QuotaSource, Usage};
 use crate::shares::ShareSource;
 
 /// Bytes of the largest request, with room for its small fields.
@@ -37,6 +37,8 @@ pub mod reason {
     pub const BATCH_REUSED: &str = "BATCH_REUSED";
     /// This caller may not ask for this purpose.
     pub const PURPOSE_NOT_ALLOWED: &str = "PURPOSE_NOT_ALLOWED";
+    /// Pseudonyms cannot be computed: too few holders answer as they should. For services that compute them.
+    pub const PSEUDONYMS_UNAVAILABLE: &str = "PSEUDONYMS_UNAVAILABLE";
     /// The shares were refreshed, and this holder has none of the generation asked for.
     pub const SHARE_GENERATION: &str = "SHARE_GENERATION";
     /// The count could not be made durable; nothing was counted or answered.
@@ -123,13 +125,13 @@ impl KeyShareService for KeyShareServer {
             let message = "only operators of the holder's own party may read its counters";
             return Err(status::error(Code::PermissionDenied, status::NOT_ALLOWED, message));
         }
-        let usages = (setup.quotas)()
+        let usages = Usage::list(&(setup.quotas)(), &setup.ledger.counts())
             .into_iter()
-            .map(|limit| wire::Usage {
-                caller: limit.caller.name().to_owned(),
-                purpose: wire::Purpose::from(limit.purpose).into(),
-                used: setup.ledger.used(limit.caller, limit.purpose),
-                quota: limit.evaluations,
+            .map(|usage| wire::Usage {
+                caller: usage.caller.name().to_owned(),
+                purpose: wire::Purpose::from(usage.purpose).into(),
+                used: usage.used,
+                quota: usage.quota,
             })
             .collect();
         Ok(Response::new(wire::GetUsageResponse { usages }))
