@@ -15,8 +15,8 @@ mod server;
 mod shares;
 
 pub use client::{
-    Fault, FaultCount, FaultKind, Finished, Holder, MAX_ELEMENTS, PADDING, PseudonymError, Pseudonymiser,
-    Settings,
+    Fault, FaultCount, FaultKind, Finished, Holder, MAX_ELEMENTS, PADDING, PseudonymError,
+    Pseudonymiser, Settings,
 };
 pub use ledger::{BatchId, Charge, Counts, Ledger, LedgerError, RECENT_BATCHES};
 pub use purpose::{Limit, Purpose, QuotaSource, Usage};

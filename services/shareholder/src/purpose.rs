@@ -121,7 +121,8 @@ impl Usage {
     pub fn list(limits: &[Limit], counts: &Counts) -> Vec<Self> {
         let usage = |purpose: Purpose| {
             let caller = purpose.caller();
-            let limit = limits.iter().find(|limit| (limit.caller, limit.purpose) == (caller, purpose));
+            let limit =
+                limits.iter().find(|limit| (limit.caller, limit.purpose) == (caller, purpose));
             let used = counts.get(&(caller, purpose)).copied();
             (limit.is_some() || used.is_some()).then(|| Self {
                 caller,

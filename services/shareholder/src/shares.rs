@@ -11,6 +11,9 @@ pub trait ShareSource: Send + Sync + 'static {
 
     /// The share of a generation, to answer others with; `None` if it is not here yet, or destroyed. May block.
     fn of_generation(&self, generation: Generation) -> Option<Arc<HeldShare>>;
+
+    /// Takes up a refresh at once that would otherwise be seen a little later. May block.
+    fn look_again(&self);
 }
 
 impl ShareSource for ShareStore {
@@ -20,5 +23,11 @@ impl ShareSource for ShareStore {
 
     fn of_generation(&self, generation: Generation) -> Option<Arc<HeldShare>> {
         Self::of_generation(self, generation)
+    }
+
+    fn look_again(&self) {
+        if let Err(error) = self.reload() {
+            tracing::warn!(%error, "keeping the key shares in use");
+        }
     }
 }

@@ -87,6 +87,11 @@ async fn a_cheat_is_named_left_out_and_replaced() {
         assert_eq!(faults.len(), 1, "{name}");
         assert_eq!((faults[0].holder.as_str(), faults[0].index.get()), ("trustee", 3), "{name}");
         assert!(faults[0].is_misbehaviour(), "{name}: {}", faults[0]);
+        let counted = pseudonymiser.faults_since(&[]);
+        assert_eq!((counted.len(), counted[0].count, &counted[0].last), (1, 1, &faults[0]));
+        let told = counted[0].to_wire();
+        assert_eq!((&*told.holder, told.share, told.misbehaves), ("trustee", 3, true), "{name}");
+        assert!(pseudonymiser.faults_since(&counted).is_empty(), "{name}");
     }
 }
 
@@ -221,16 +226,17 @@ async fn three_of_five_go_on_when_one_cheats_and_one_is_down() {
     assert_eq!(committee.holders[1].0.used(ENROLMENT), 64);
 }
 
+fn held_of(dealer: &Dealer, generation: u32, index: u8) -> HeldShare {
+    let generation = Generation::new(generation).unwrap();
+    HeldShare::new(generation, dealer.share(index), dealer.public()).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_changes_no_pseudonym_whoever_switches_first() {
     let mut committee = Committee::new();
     let second = committee.dealer.refreshed();
     let both = |dealer: &Dealer, index| {
-        let held = [(1, dealer), (2, &second)].map(|(generation, dealer)| {
-            let generation = Generation::new(generation).unwrap();
-            HeldShare::new(generation, dealer.share(index), dealer.public()).unwrap()
-        });
-        Arc::new(TestShares::from(held))
+        Arc::new(TestShares::from([held_of(dealer, 1, index), held_of(&second, 2, index)]))
     };
     let trustee = both(&committee.dealer, 3);
     committee.serve(0, Arc::clone(&trustee) as _);
@@ -246,15 +252,21 @@ async fn a_refresh_changes_no_pseudonym_whoever_switches_first() {
     }
     assert!(pseudonymiser.faults().is_empty());
 
+    // The others have destroyed the old share before this service has seen that its own folder has switched.
+    own.put_in_force(1);
+    trustee.destroy(1);
+    assert_same(&pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap(), &expected);
+    assert!(pseudonymiser.faults().is_empty());
+
     // A holder without the new share is no cheat: another one is asked.
-    trustee.put_in_force(1);
-    trustee.destroy(2);
+    let trustee = Arc::new(TestShares::from([held_of(&committee.dealer, 1, 3)]));
+    committee.serve(0, trustee as _);
     let police = both(&committee.dealer, 2);
     committee.serve(1, police as _);
     let pseudonymiser = committee.pseudonymiser_of(own as _);
     assert_same(&pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap(), &expected);
     let faults = pseudonymiser.faults();
-    assert!(matches!(&faults[0].kind, FaultKind::Refused { .. }), "{}", faults[0]);
+    assert!(matches!(&faults[0].kind, FaultKind::OtherGeneration { .. }), "{}", faults[0]);
     assert!(faults[0].to_string().contains("generation 2"), "{}", faults[0]);
 }
 

@@ -6,11 +6,12 @@ use futures::future::join_all;
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{self, BlindState, BlindedElement, Pseudonym};
 use lanyard_core::threshold::{Evaluated, Quorum, VerifiedShare, combine_with_own, verify_share};
-use lanyard_party::HeldShare;
+use lanyard_party::{Generation, HeldShare};
 use lanyard_wire::pseudonym::v1 as wire;
 use rand::Rng as _;
 use zeroize::Zeroizing;
 
+use super::fault::FaultKind;
 use super::holders::Unanswered;
 use super::{Inner, PADDING, PseudonymError};
 use crate::ledger::BatchId;
@@ -87,6 +88,9 @@ pub(super) async fn run(
                     inner.holders.praise(place);
                     shares.push(share);
                 }
+                // It is ahead of us: the same batch once more under the new share.
+                Err(Unanswered::Fault(FaultKind::OtherGeneration { .. }))
+                    if has_switched(&inner, held.generation()).await? => {}
                 Err(Unanswered::Fault(kind)) => faults.push(inner.holders.blame(place, kind)),
                 Err(Unanswered::Fatal(error)) => return Err(error),
             }
@@ -111,6 +115,16 @@ fn blind(inputs: &Inputs, rng: &mut impl rand::CryptoRng) -> Result<BlindState, 
     }
     inputs.extend(padding.iter().map(<[u8; 32]>::as_slice));
     Ok(oprf::blind(&inputs, rng)?)
+}
+
+/// Whether another generation than this one is in force now.
+async fn has_switched(inner: &Arc<Inner>, from: Generation) -> Result<bool, PseudonymError> {
+    let inner = Arc::clone(inner);
+    let look_again = move || {
+        inner.shares.look_again();
+        inner.shares.current().generation() != from
+    };
+    on_a_core(look_again).await
 }
 
 async fn verified(

@@ -33,6 +33,11 @@ pub enum FaultKind {
         /// Its reason.
         reason: String,
     },
+    /// It has no share of the caller's generation: one of the two has not completed a refresh.
+    OtherGeneration {
+        /// What it says.
+        reason: String,
+    },
     /// It answered as another holder.
     WrongIndex {
         /// The index in the answer.
@@ -89,6 +94,7 @@ impl fmt::Display for FaultKind {
         match self {
             Self::Unreachable { reason } => write!(f, "not reached: {reason}"),
             Self::Refused { code, reason } => write!(f, "refused ({code:?}): {reason}"),
+            Self::OtherGeneration { reason } => write!(f, "refused: {reason}"),
             Self::WrongIndex { answered } => write!(f, "it answered as share {answered}"),
             Self::BadAnswer { problem } => write!(f, "{problem}"),
         }

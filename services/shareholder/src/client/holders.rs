@@ -180,8 +180,11 @@ fn refused(holder: &str, purpose: Purpose, error: &Status) -> Unanswered {
         let (holder, remaining) = (holder.to_owned(), remaining.unwrap_or_default());
         return Unanswered::Fatal(PseudonymError::QuotaExceeded { holder, purpose, remaining });
     }
+    let is_other = status::reason(error).as_deref() == Some(reason::SHARE_GENERATION);
     let reason = status::explain(error).chars().take(MAX_REASON).collect();
-    Unanswered::Fault(if status::is_unreachable(error) {
+    Unanswered::Fault(if is_other {
+        FaultKind::OtherGeneration { reason }
+    } else if status::is_unreachable(error) {
         FaultKind::Unreachable { reason }
     } else {
         FaultKind::Refused { code: error.code(), reason }

@@ -116,6 +116,11 @@ impl ShareSource for TestShares {
         let held = self.held.lock().unwrap();
         held.iter().find(|held| held.generation() == generation).cloned()
     }
+
+    fn look_again(&self) {
+        let newest = self.held.lock().unwrap().last().map(|held| held.generation().get());
+        self.put_in_force(newest.unwrap());
+    }
 }
 
 pub(crate) fn people(count: usize) -> Vec<IdentityKey> {
