@@ -254,6 +254,7 @@ async fn a_refresh_changes_no_pseudonym_whoever_switches_first() {
 
     // The others have destroyed the old share before this service has seen that its own folder has switched.
     own.put_in_force(1);
+    trustee.put_in_force(2);
     trustee.destroy(1);
     assert_same(&pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap(), &expected);
     assert!(pseudonymiser.faults().is_empty());
