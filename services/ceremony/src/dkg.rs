@@ -6,6 +6,7 @@
 //! round 1; instead every holder signs a digest of the public shares that it ended with, and nobody adopts a manifest
 //! unless all of them agree.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -23,12 +24,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::error::{CeremonyError, Step};
 use crate::member::Member;
-use crate::packages::package_subject;
+use crate::packages::{PackageKind, package_subject};
 use crate::plan::EventPlan;
 use crate::seat::{Seat, write_json};
 
-const ROUND_1: &str = "dkg-round-1";
-const ROUND_2: &str = "dkg-round-2";
+const ROUND_1: PackageKind = PackageKind { name: Cow::Borrowed("dkg-round-1"), step: "dkg 1" };
+const ROUND_2: PackageKind = PackageKind { name: Cow::Borrowed("dkg-round-2"), step: "dkg 2" };
 
 /// `ceremony/dkg.secret`: what a holder remembers between the rounds; removed when it has its share.
 ///
@@ -88,7 +89,7 @@ impl Seat {
         let package = decode(&path, &state.package)?;
         let mut sent = false;
         for other in self.others(&state) {
-            sent |= self.send_package(ROUND_1, other, &package)?;
+            sent |= self.send_package(&ROUND_1, other, &package)?;
         }
         Ok(if sent || !resumed { Step::Done } else { Step::AlreadyDone })
     }
@@ -112,7 +113,7 @@ impl Seat {
             let Some(package) = packages.get(&index) else { continue };
             let bytes =
                 Zeroizing::new(package.serialize().map_err(|problem| self.frost(problem, None))?);
-            sent |= self.send_package(ROUND_2, other, &bytes)?;
+            sent |= self.send_package(&ROUND_2, other, &bytes)?;
         }
         Ok(if sent { Step::Done } else { Step::AlreadyDone })
     }
@@ -140,13 +141,13 @@ impl Seat {
         let (secret, _) = self.second_part(&state, &round1)?;
         let mut round2 = BTreeMap::new();
         for other in self.others(&state) {
-            let bytes = self.open_package(ROUND_2, other)?;
+            let bytes = self.open_package(&ROUND_2, other)?;
             let package = round2::Package::deserialize(&bytes)
-                .map_err(|problem| self.frost(problem, Some((ROUND_2, other))))?;
+                .map_err(|problem| self.frost(problem, Some((&ROUND_2, other))))?;
             round2.insert(identifier(index_of(&state.holders, other)?)?, package);
         }
         let (key, public) = dkg::part3(&secret, &round1, &round2)
-            .map_err(|problem| self.blame(&state, ROUND_2, problem))?;
+            .map_err(|problem| self.blame(&state, &ROUND_2, problem))?;
         self.keep_share(&state, &key, &public)
     }
 
@@ -184,9 +185,9 @@ impl Seat {
     ) -> Result<BTreeMap<Identifier, round1::Package>, CeremonyError> {
         let mut packages = BTreeMap::new();
         for other in self.others(state) {
-            let bytes = self.open_package(ROUND_1, other)?;
+            let bytes = self.open_package(&ROUND_1, other)?;
             let package = round1::Package::deserialize(&bytes)
-                .map_err(|problem| self.frost(problem, Some((ROUND_1, other))))?;
+                .map_err(|problem| self.frost(problem, Some((&ROUND_1, other))))?;
             packages.insert(identifier(index_of(&state.holders, other)?)?, package);
         }
         Ok(packages)
@@ -200,7 +201,7 @@ impl Seat {
         let secret = decode(&self.dkg_path(), &state.secret)?;
         let secret = round1::SecretPackage::deserialize(&secret)
             .map_err(|problem| self.frost(problem, None))?;
-        dkg::part2(secret, round1).map_err(|problem| self.blame(state, ROUND_1, problem))
+        dkg::part2(secret, round1).map_err(|problem| self.blame(state, &ROUND_1, problem))
     }
 
     fn has_share(&self) -> Result<bool, CeremonyError> {
@@ -232,7 +233,7 @@ impl Seat {
     fn blame(
         &self,
         state: &State,
-        kind: &'static str,
+        kind: &PackageKind,
         problem: frost_ristretto255::Error,
     ) -> CeremonyError {
         let culprits = problem.culprits();
@@ -245,7 +246,7 @@ impl Seat {
     fn frost(
         &self,
         problem: frost_ristretto255::Error,
-        file: Option<(&'static str, &Member)>,
+        file: Option<(&PackageKind, &Member)>,
     ) -> CeremonyError {
         let path = match file {
             Some((kind, from)) => self.exchange.path(&package_subject(kind, from, &self.member)),

@@ -1,5 +1,7 @@
 //! What share holders send each other: sealed packages, and confirmations of the public shares that they ended with.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lanyard_core::codec::join;
@@ -13,11 +15,17 @@ use crate::exchange::Subject;
 use crate::member::Member;
 use crate::seat::Seat;
 
+/// A kind of sealed packages: what their folder is called, and the step that makes them.
+pub(crate) struct PackageKind {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) step: &'static str,
+}
+
 impl Seat {
     /// Seals a package to another holder and leaves it in the exchange folder, unless it is there.
     pub(crate) fn send_package(
         &self,
-        kind: &str,
+        kind: &PackageKind,
         to: &Member,
         package: &[u8],
     ) -> Result<bool, CeremonyError> {
@@ -35,7 +43,7 @@ impl Seat {
     /// Opens the package that another holder sealed to this one.
     pub(crate) fn open_package(
         &self,
-        kind: &str,
+        kind: &PackageKind,
         from: &Member,
     ) -> Result<Zeroizing<Vec<u8>>, CeremonyError> {
         let subject = package_subject(kind, from, &self.member);
@@ -63,7 +71,7 @@ impl Seat {
     /// Takes a package away that has been used: who gets hold of a key later shall not open it.
     pub(crate) fn remove_package(
         &self,
-        kind: &str,
+        kind: &PackageKind,
         from: &Member,
         to: &Member,
     ) -> Result<(), CeremonyError> {
@@ -122,12 +130,12 @@ impl Seat {
     }
 }
 
-pub(crate) const fn package_subject<'a>(
-    kind: &'a str,
+pub(crate) fn package_subject<'a>(
+    kind: &'a PackageKind,
     from: &'a Member,
     to: &'a Member,
 ) -> Subject<'a> {
-    Subject { kind, from, to: Some(to), step: kind }
+    Subject { kind: &kind.name, from, to: Some(to), step: kind.step }
 }
 
 /// The kind of confirmations of a generation, and the step that makes them.

@@ -109,6 +109,7 @@ impl Seat {
         for (holder, _) in &holders.list {
             self.receive(&switched_subject(&kind, holder))?;
         }
+        self.remove_values(&refreshing(&holders, in_force))?;
         self.folder.destroy_share(old)?;
         Ok(Step::Done)
     }
@@ -169,7 +170,7 @@ impl Seat {
 fn refreshing(holders: &KeyHolders, next: Generation) -> Sharing {
     Sharing {
         name: format!("refresh-{next}"),
-        command: "refresh",
+        steps: ["refresh 1", "refresh 2"],
         root: Root::Key,
         threshold: holders.threshold,
         contributors: holders.list.clone(),

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::error::{CeremonyError, Step};
 use crate::exchange::Subject;
 use crate::member::Member;
-use crate::packages::package_subject;
+use crate::packages::{PackageKind, package_subject};
 use crate::seat::Seat;
 use crate::sharing::{KeyHolders, Sharing};
 
@@ -242,7 +242,7 @@ impl Seat {
         }
         Ok(Sharing {
             name: format!("repair-{}", request.run),
-            command: "repair",
+            steps: ["repair help 1", "repair help 2"],
             root: Root::Share(holders.index_of(lost)?),
             threshold: holders.threshold,
             contributors,
@@ -255,7 +255,12 @@ impl Seat {
         })
     }
 
-    fn help(&self, kind: &str, from: &Member, holders: &KeyHolders) -> Result<Help, CeremonyError> {
+    fn help(
+        &self,
+        kind: &PackageKind,
+        from: &Member,
+        holders: &KeyHolders,
+    ) -> Result<Help, CeremonyError> {
         let bytes = self.open_package(kind, from)?;
         decode(&bytes, holders).ok_or_else(|| {
             let path = self.exchange.path(&package_subject(kind, from, &self.member));
@@ -298,8 +303,8 @@ fn decode(bytes: &[u8], holders: &KeyHolders) -> Option<Help> {
     })
 }
 
-fn help_kind(sharing: &Sharing) -> String {
-    format!("{}-share", sharing.name)
+fn help_kind(sharing: &Sharing) -> PackageKind {
+    PackageKind { name: format!("{}-share", sharing.name).into(), step: "repair help 3" }
 }
 
 const fn request_subject(lost: &Member) -> Subject<'_> {

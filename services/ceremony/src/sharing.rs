@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::error::{CeremonyError, Step};
 use crate::exchange::Subject;
 use crate::member::Member;
-use crate::packages::package_subject;
+use crate::packages::{PackageKind, package_subject};
 use crate::seat::Seat;
 
 /// The share holders that the manifest names.
@@ -43,8 +43,8 @@ impl KeyHolders {
 pub(crate) struct Sharing {
     /// What files are called after, such as `refresh-2`.
     pub(crate) name: String,
-    /// The command that takes its rounds, for whoever waits.
-    pub(crate) command: &'static str,
+    /// The steps that take its two rounds, for whoever waits.
+    pub(crate) steps: [&'static str; 2],
     pub(crate) root: Root,
     pub(crate) threshold: u8,
     pub(crate) contributors: Vec<(Member, ShareIndex)>,
@@ -55,8 +55,8 @@ impl Sharing {
         format!("{}-commitment", self.name)
     }
 
-    fn values(&self) -> String {
-        format!("{}-value", self.name)
+    fn values(&self) -> PackageKind {
+        PackageKind { name: format!("{}-value", self.name).into(), step: self.steps[1] }
     }
 
     fn others<'a>(
@@ -159,7 +159,7 @@ impl Seat {
             .map_err(|error: ThresholdError| refused(&error))
     }
 
-    /// Forgets this contributor's polynomial, and takes the sealed values of this run away that it sent or got.
+    /// Forgets this contributor's polynomial, and takes the sealed values away that it got.
     pub(crate) fn forget_sharing(&self, sharing: &Sharing) -> Result<(), CeremonyError> {
         self.files().remove(&self.sharing_path(sharing))?;
         for (other, _) in sharing.others(&self.member) {
@@ -168,13 +168,20 @@ impl Seat {
         Ok(())
     }
 
+    /// Takes all sealed values away that this contributor sent or got.
+    pub(crate) fn remove_values(&self, sharing: &Sharing) -> Result<(), CeremonyError> {
+        for (other, _) in sharing.others(&self.member) {
+            self.remove_package(&sharing.values(), other, &self.member)?;
+            self.remove_package(&sharing.values(), &self.member, other)?;
+        }
+        Ok(())
+    }
+
     /// Takes back what this contributor has published in this run, and forgets its polynomial.
     pub(crate) fn withdraw_sharing(&self, sharing: &Sharing) -> Result<(), CeremonyError> {
         let kind = sharing.commitments();
         self.exchange.remove(&self.commitment_subject(sharing, &kind, &self.member))?;
-        for (other, _) in sharing.others(&self.member) {
-            self.remove_package(&sharing.values(), &self.member, other)?;
-        }
+        self.remove_values(sharing)?;
         self.forget_sharing(sharing)
     }
 
@@ -186,7 +193,7 @@ impl Seat {
     fn polynomial(&self, sharing: &Sharing) -> Result<RootedPolynomial, CeremonyError> {
         let path = self.sharing_path(sharing);
         if !self.files().exists(&path)? {
-            let problem = format!("round 1 has not been taken here; run: {} 1", sharing.command);
+            let problem = format!("round 1 has not been taken here; run: {}", sharing.steps[0]);
             return Err(CeremonyError::OutOfOrder { problem });
         }
         let line = self.folder.private_text(&path)?;
@@ -201,7 +208,7 @@ impl Seat {
         kind: &'a str,
         from: &'a Member,
     ) -> Subject<'a> {
-        Subject { kind, from, to: None, step: sharing.command }
+        Subject { kind, from, to: None, step: sharing.steps[0] }
     }
 
     fn sharing_path(&self, sharing: &Sharing) -> PathBuf {

@@ -95,14 +95,14 @@ fn a_refresh_gives_new_shares_and_the_same_pseudonyms() {
     assert!(matches!(trustee.refresh_round2(), Err(CeremonyError::OutOfOrder { .. })));
     assert_eq!(trustee.refresh_round1().unwrap(), Step::Done);
     assert_eq!(trustee.refresh_round1().unwrap(), Step::AlreadyDone);
-    waiting(trustee.refresh_round2(), "committee", "refresh");
+    waiting(trustee.refresh_round2(), "committee", "refresh 1");
     committee.refresh_round1().unwrap();
     police.refresh_round1().unwrap();
     for seat in [&trustee, &committee] {
         assert_eq!(seat.refresh_round2().unwrap(), Step::Done);
         assert_eq!(seat.refresh_round2().unwrap(), Step::AlreadyDone);
     }
-    waiting(trustee.refresh_round3(), "police", "refresh-2-value");
+    waiting(trustee.refresh_round3(), "police", "refresh 2");
     police.refresh_round2().unwrap();
     for seat in [&trustee, &committee] {
         assert_eq!(seat.refresh_round3().unwrap(), Step::Done);
@@ -273,7 +273,7 @@ fn a_lost_share_is_repaired_by_the_others() {
         assert!(matches!(trustee.repair_finish(), Err(CeremonyError::OutOfOrder { .. })));
         assert_eq!(trustee.repair_ask(&[]).unwrap(), Step::Done);
         assert_eq!(trustee.repair_ask(&[]).unwrap(), Step::AlreadyDone);
-        waiting(trustee.repair_finish(), "committee", "share");
+        waiting(trustee.repair_finish(), "committee", "repair help 3");
         help(dir.path(), &["committee", "police"], &Member::Trustee);
         for path in files_under(&dir.path().join("exchange")) {
             let content = fs::read(&path).unwrap();
