@@ -2,8 +2,9 @@
 
 #![allow(clippy::disallowed_methods)]
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use lanyard_core::oprf::{BlindedElement, EvaluationElement};
 use lanyard_core::threshold::{KeyShare, ShareIndex};
@@ -20,6 +21,8 @@ use lanyard_wire::pseudonym::v1::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// The trustee's place among the sample plan's share holders.
 const SHARE: u32 = 1;
@@ -117,6 +120,46 @@ impl KeyShareService for LyingTrustee {
     }
 }
 
+/// All that services logged from the warnings up.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Starts to listen to all services of this process.
+    fn listen() -> Self {
+        let log = Self::default();
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::WARN)
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .init();
+        log
+    }
+
+    /// The lines since the last call.
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
 fn check(faults: &[HolderFault], lie: Lie) {
     let [fault] = faults else { panic!("{lie:?}: {faults:?}") };
     let named = (&*fault.holder, fault.share, fault.misbehaves);
@@ -126,6 +169,7 @@ fn check(faults: &[HolderFault], lie: Lie) {
 
 #[test]
 fn a_trustee_that_lies_is_named_and_the_job_goes_on() {
+    let log = Log::listen();
     let mut event = TestEvent::make(&sample_plan());
     let everyone = people(2 * LIES.len());
     for (lie, two) in LIES.into_iter().zip(everyone.chunks(2)) {
@@ -142,6 +186,10 @@ fn a_trustee_that_lies_is_named_and_the_job_goes_on() {
             let screened = desk.screen(10).await.unwrap();
             assert!(screened.finished && screened.submitted == 2, "{lie:?}: {screened:?}");
             check(&screened.holder_faults, lie);
+            let logged = log.take();
+            let named =
+                |line: &&str| line.contains("misbehaves") && line.contains("holder=trustee");
+            assert!(logged.lines().filter(named).count() >= 2, "{lie:?}: {logged}");
             // Left out: nobody asks it again, and nothing is reported again.
             let asked = trustee.asked.load(Ordering::SeqCst);
             let again = desk.list(vec![list_entry(1, &two[0], true)]).await.unwrap();

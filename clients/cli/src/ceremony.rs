@@ -161,7 +161,7 @@ enum RepairStep {
         helpers: Vec<Member>,
     },
     /// A helper's round, 1, 2 or 3; the first agrees that the holder gets its share again.
-    Help {
+    Assist {
         /// Which round.
         #[arg(value_parser = clap::value_parser!(u8).range(1..=3))]
         round: u8,
@@ -177,9 +177,9 @@ impl RepairStep {
     fn take(&self, seat: &Seat) -> Result<Step, CeremonyError> {
         match self {
             Self::Ask { helpers } => seat.repair_ask(helpers),
-            Self::Help { round: 1, of } => seat.repair_round1(of),
-            Self::Help { round: 2, of } => seat.repair_round2(of),
-            Self::Help { of, .. } => seat.repair_round3(of),
+            Self::Assist { round: 1, of } => seat.repair_round1(of),
+            Self::Assist { round: 2, of } => seat.repair_round2(of),
+            Self::Assist { of, .. } => seat.repair_round3(of),
             Self::Finish => seat.repair_finish(),
         }
     }

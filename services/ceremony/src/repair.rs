@@ -242,7 +242,7 @@ impl Seat {
         }
         Ok(Sharing {
             name: format!("repair-{}", request.run),
-            steps: ["repair help 1", "repair help 2"],
+            steps: ["repair assist 1", "repair assist 2"],
             root: Root::Share(holders.index_of(lost)?),
             threshold: holders.threshold,
             contributors,
@@ -304,7 +304,7 @@ fn decode(bytes: &[u8], holders: &KeyHolders) -> Option<Help> {
 }
 
 fn help_kind(sharing: &Sharing) -> PackageKind {
-    PackageKind { name: format!("{}-share", sharing.name).into(), step: "repair help 3" }
+    PackageKind { name: format!("{}-share", sharing.name).into(), step: "repair assist 3" }
 }
 
 const fn request_subject(lost: &Member) -> Subject<'_> {

@@ -9,10 +9,10 @@
 
 mod combine;
 mod quorum;
+mod rooted;
 mod share;
 #[cfg(test)]
 mod tests;
-mod zero;
 
 use thiserror::Error;
 
@@ -20,10 +20,10 @@ pub use combine::{
     Evaluated, VerifiedShare, combine, combine_verified, combine_with_own, verify_share,
 };
 pub use quorum::{Quorum, ShareIndex};
-pub use share::{KeyShare, PublicShare, PublicShares, WeightedShare};
-pub use zero::{
+pub use rooted::{
     Contribution, Root, RootedCommitment, RootedPolynomial, blind_for_repair, refresh, repair,
 };
+pub use share::{KeyShare, PublicShare, PublicShares, WeightedShare};
 
 use crate::oprf::OprfError;
 

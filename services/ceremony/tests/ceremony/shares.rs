@@ -273,7 +273,7 @@ fn a_lost_share_is_repaired_by_the_others() {
         assert!(matches!(trustee.repair_finish(), Err(CeremonyError::OutOfOrder { .. })));
         assert_eq!(trustee.repair_ask(&[]).unwrap(), Step::Done);
         assert_eq!(trustee.repair_ask(&[]).unwrap(), Step::AlreadyDone);
-        waiting(trustee.repair_finish(), "committee", "repair help 3");
+        waiting(trustee.repair_finish(), "committee", "repair assist 3");
         help(dir.path(), &["committee", "police"], &Member::Trustee);
         for path in files_under(&dir.path().join("exchange")) {
             let content = fs::read(&path).unwrap();

@@ -2,7 +2,7 @@
 
 mod outside;
 mod refusals;
-mod zero;
+mod rooted;
 
 use curve25519_dalek::scalar::Scalar;
 use proptest::prelude::*;
