@@ -10,6 +10,7 @@ use crate::gate::GateArgs;
 use crate::init::InitArgs;
 use crate::lookup::LookupArgs;
 use crate::police::PoliceArgs;
+use crate::quota::QuotaArgs;
 use crate::scan::ScanArgs;
 use crate::serve::ServeArgs;
 use crate::sponsor::SponsorArgs;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Sponsor(SponsorArgs),
     /// The gate's people: single checks, overrides, receipts, attestations.
     Gate(GateArgs),
+    /// Show how many evaluations a share holder has counted, per caller and purpose, and how many are left.
+    Quota(QuotaArgs),
     /// A scanner's loop: reads badges from a keyboard-wedge scanner or a pipe and shows each verdict.
     Scan(ScanArgs),
     /// Derive from a badge the code of one audience and one epoch, as a phone does.

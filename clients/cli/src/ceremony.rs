@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use lanyard_ceremony::{Addresses, EventPlan, EventTree, Holder, Member, Seat, Step, add_gates};
+use lanyard_ceremony::{
+    Addresses, CeremonyError, EventPlan, EventTree, Holder, Member, Seat, Step, add_gates,
+};
 use lanyard_transport::Role;
 use serde_json::json;
 
@@ -88,6 +90,23 @@ enum CeremonyStep {
         #[arg(long, value_name = "DIR")]
         authority: Option<PathBuf>,
     },
+    /// Refresh the key shares: new shares, the same pseudonyms. Share holders take these steps one after the other.
+    Refresh {
+        /// Which step.
+        #[arg(value_enum)]
+        step: RefreshStep,
+    },
+    /// Repair a lost key share with the help of the other holders.
+    Repair {
+        #[command(subcommand)]
+        step: RepairStep,
+    },
+    /// Take a changed plan, such as higher quotas, to an event that `lanyard init` made: draft, sign, adopt.
+    Amend {
+        /// The event's directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Add the gates that a later plan has to an event that `lanyard init` made.
     AddGate {
         /// The event's directory.
@@ -97,6 +116,73 @@ enum CeremonyStep {
         #[arg(long = "listen", value_name = "GATE=HOST:PORT", value_parser = listen)]
         listen: Vec<(Member, SocketAddr)>,
     },
+}
+
+/// The steps of a refresh.
+#[derive(Clone, Copy, ValueEnum)]
+enum RefreshStep {
+    /// Draw a polynomial and publish the commitment to it.
+    #[value(name = "1")]
+    Commit,
+    /// Send each other holder its value, sealed.
+    #[value(name = "2")]
+    Send,
+    /// Add up the new share, keep it beside the old one, confirm it.
+    #[value(name = "3")]
+    Receive,
+    /// Put the new share in force, once all holders have confirmed theirs.
+    Switch,
+    /// Destroy the old share, once all holders have switched.
+    Finish,
+    /// Give up a refresh that is not confirmed here; then all holders must.
+    Abandon,
+}
+
+impl RefreshStep {
+    fn take(self, seat: &Seat) -> Result<Step, CeremonyError> {
+        match self {
+            Self::Commit => seat.refresh_round1(),
+            Self::Send => seat.refresh_round2(),
+            Self::Receive => seat.refresh_round3(),
+            Self::Switch => seat.refresh_switch(),
+            Self::Finish => seat.refresh_finish(),
+            Self::Abandon => seat.refresh_abandon(),
+        }
+    }
+}
+
+/// The steps of a repair.
+#[derive(Subcommand)]
+enum RepairStep {
+    /// The holder that lost its share asks the others.
+    Ask {
+        /// Who is to help, given several times; without it, all other holders.
+        #[arg(long = "helper", value_name = "PARTY")]
+        helpers: Vec<Member>,
+    },
+    /// A helper's round, 1, 2 or 3; the first agrees that the holder gets its share again.
+    Assist {
+        /// Which round.
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=3))]
+        round: u8,
+        /// Who lost its share.
+        #[arg(long, value_name = "PARTY")]
+        of: Member,
+    },
+    /// The holder that lost its share rebuilds it.
+    Finish,
+}
+
+impl RepairStep {
+    fn take(&self, seat: &Seat) -> Result<Step, CeremonyError> {
+        match self {
+            Self::Ask { helpers } => seat.repair_ask(helpers),
+            Self::Assist { round: 1, of } => seat.repair_round1(of),
+            Self::Assist { round: 2, of } => seat.repair_round2(of),
+            Self::Assist { of, .. } => seat.repair_round3(of),
+            Self::Finish => seat.repair_finish(),
+        }
+    }
 }
 
 /// The roles of people and desks.
@@ -169,6 +255,9 @@ impl CeremonyArgs {
                 seat.renew_certificate(certifier.as_ref().unwrap_or(&seat), holder(person)?)?;
                 Step::Done
             }
+            CeremonyStep::Refresh { step } => step.take(&self.seat(context)?)?,
+            CeremonyStep::Repair { step } => step.take(&self.seat(context)?)?,
+            CeremonyStep::Amend { dir } => return add_gate(context, dir, &plan()?, &[]),
             CeremonyStep::AddGate { dir, listen } => {
                 return add_gate(context, dir, &plan()?, listen);
             }

@@ -13,7 +13,8 @@ use lanyard_core::ids::IdError;
 use lanyard_core::manifest::ManifestError;
 use lanyard_core::receipt::ReceiptError;
 use lanyard_env::FileError;
-use lanyard_party::{KeyFileError, ManifestStoreError, TomlError};
+use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, TomlError};
+use lanyard_shareholder::LedgerError;
 use thiserror::Error;
 
 use crate::cluster::ClusterError;
@@ -92,6 +93,12 @@ pub enum CliError {
     /// A key file.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
+    /// A certificate of a folder.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    /// A share holder's count of evaluations.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The manifests of a folder.
     #[error(transparent)]
     ManifestStore(#[from] ManifestStoreError),

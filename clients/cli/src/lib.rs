@@ -16,9 +16,11 @@ mod demo;
 mod error;
 pub mod event;
 mod gate;
+mod holder_faults;
 mod init;
 mod lookup;
 mod police;
+mod quota;
 mod references;
 mod scan;
 mod secrets;
@@ -76,6 +78,7 @@ async fn run(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Police(args) => args.run(context).await,
         Command::Sponsor(args) => args.run(context).await,
         Command::Gate(args) => args.run(context).await,
+        Command::Quota(args) => args.run(context).await,
         Command::Scan(args) => args.run(context).await,
         Command::Code(args) => args.run(context),
         Command::Lookup(args) => args.run(context).await,

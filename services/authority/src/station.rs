@@ -20,7 +20,8 @@ use lanyard_feed::{
     FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, catch_up, follow,
 };
 use lanyard_party::{
-    DataLock, Folder, ManifestStore, PartyConfig, Peers, StoreKey, follow_trust, trust_anchors,
+    DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey, follow_trust,
+    trust_anchors,
 };
 use lanyard_shareholder::{
     Holder, HolderSetup, KeyShareServer, Ledger, Limit, Pseudonymiser, Settings,
@@ -40,7 +41,7 @@ pub use config::StationConfig;
 pub use error::StationError;
 pub use keys::OwnAudienceKeys;
 
-/// How often the folder is looked into for a newer manifest, and for a renewed certificate.
+/// How often the folder is looked into for a newer manifest or a refreshed share, and for a renewed certificate.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(2);
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -61,6 +62,7 @@ pub struct Station {
     own: Arc<Mirror>,
     other: Arc<Mirror>,
     witness: Option<Witness>,
+    shares: Arc<ShareStore>,
     key_share: KeyShareServer,
     pseudonymiser: Pseudonymiser,
     status: watch::Sender<PublicationStatus>,
@@ -106,12 +108,13 @@ impl Station {
             None => None,
         };
         let peers = Peers::new(&env, &tls, &config.common);
+        let shares = Arc::new(ShareStore::open(&folder)?);
         Ok(Self {
             store_key: Arc::new(folder.store_key()?),
             own: open_mirror(&env, &folder, own, &manifests)?,
             other: open_mirror(&env, &folder, other, &manifests)?,
-            key_share: open_key_share(&env, &folder, authority, &manifests)?,
-            pseudonymiser: open_pseudonymiser(&env, &folder, authority, &manifest, &peers)?,
+            key_share: open_key_share(&env, &folder, authority, &manifests, &shares)?,
+            pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
             status: watch::Sender::default(),
             _lock: lock,
             env,
@@ -121,6 +124,7 @@ impl Station {
             manifests,
             tls,
             peers,
+            shares,
             witness,
         })
     }
@@ -209,6 +213,8 @@ impl Station {
         let tasks = TaskTracker::new();
         let manifests = Arc::clone(&self.manifests);
         tasks.spawn(Arc::clone(&manifests).reload_every(MANIFEST_INTERVAL, shutdown.clone()));
+        let shares = Arc::clone(&self.shares);
+        tasks.spawn(shares.reload_every(MANIFEST_INTERVAL, shutdown.clone()));
         tasks.spawn(follow_trust(self.tls.anchors().clone(), manifests, shutdown.clone()));
         let (identity, env, token) =
             (self.tls.identity().clone(), self.env.clone(), shutdown.clone());
@@ -351,29 +357,27 @@ fn open_key_share(
     folder: &Folder,
     authority: Authority,
     manifests: &Arc<ManifestStore>,
+    shares: &Arc<ShareStore>,
 ) -> Result<KeyShareServer, StationError> {
-    let (share, public) = folder.key_share()?;
     let event = manifests.current().event.clone();
-    let ledger = folder.data_dir().join("evaluations");
+    let ledger = folder.evaluations_dir();
     let manifests = Arc::clone(manifests);
     Ok(KeyShareServer::new(HolderSetup {
         env: env.clone(),
         party: party(authority),
-        share,
-        public,
+        shares: Arc::clone(shares) as _,
         ledger: Ledger::open_in(env, &ledger, &event, authority.name())?,
         quotas: Arc::new(move || Limit::of_holder(&manifests.current(), authority.name())),
-    })?)
+    }))
 }
 
 fn open_pseudonymiser(
     env: &Env,
-    folder: &Folder,
     authority: Authority,
     manifest: &Manifest,
     peers: &Peers,
+    shares: &Arc<ShareStore>,
 ) -> Result<Pseudonymiser, StationError> {
-    let (own, public) = folder.key_share()?;
     let listed = manifest.share_holders.holders.iter();
     let mut others: Vec<_> = listed.filter(|holder| holder.party != authority.name()).collect();
     // Committee and police need not be online for each other: the trustee is asked first.
@@ -386,5 +390,6 @@ fn open_pseudonymiser(
             Ok(Holder { index, name: holder.party.clone(), channel })
         })
         .collect::<Result<Vec<_>, StationError>>()?;
-    Ok(Pseudonymiser::new(env.clone(), own, public, holders, Settings::default())?)
+    let shares = Arc::clone(shares) as _;
+    Ok(Pseudonymiser::new(env.clone(), shares, holders, Settings::default())?)
 }

@@ -6,6 +6,7 @@
 //! round 1; instead every holder signs a digest of the public shares that it ended with, and nobody adopts a manifest
 //! unless all of them agree.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -14,24 +15,21 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use frost_ristretto255::Identifier;
 use frost_ristretto255::keys::dkg::{self, round1, round2};
 use frost_ristretto255::keys::{KeyPackage, PublicKeyPackage};
-use lanyard_core::codec::join;
-use lanyard_core::hpke_box;
 use lanyard_core::threshold::{KeyShare, PublicShare, ShareIndex};
 use lanyard_env::{EnvRng, Mode};
-use lanyard_party::NamedShare;
+use lanyard_party::{Generation, NamedShare};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::error::{CeremonyError, Step};
-use crate::exchange::Subject;
 use crate::member::Member;
+use crate::packages::{PackageKind, package_subject};
 use crate::plan::EventPlan;
 use crate::seat::{Seat, write_json};
 
-const ROUND_1: &str = "dkg-round-1";
-const ROUND_2: &str = "dkg-round-2";
-const CONFIRMATION: &str = "dkg-confirmation";
+const ROUND_1: PackageKind = PackageKind { name: Cow::Borrowed("dkg-round-1"), step: "dkg 1" };
+const ROUND_2: PackageKind = PackageKind { name: Cow::Borrowed("dkg-round-2"), step: "dkg 2" };
 
 /// `ceremony/dkg.secret`: what a holder remembers between the rounds; removed when it has its share.
 ///
@@ -91,7 +89,7 @@ impl Seat {
         let package = decode(&path, &state.package)?;
         let mut sent = false;
         for other in self.others(&state) {
-            sent |= self.send_package(ROUND_1, other, &package)?;
+            sent |= self.send_package(&ROUND_1, other, &package)?;
         }
         Ok(if sent || !resumed { Step::Done } else { Step::AlreadyDone })
     }
@@ -115,7 +113,7 @@ impl Seat {
             let Some(package) = packages.get(&index) else { continue };
             let bytes =
                 Zeroizing::new(package.serialize().map_err(|problem| self.frost(problem, None))?);
-            sent |= self.send_package(ROUND_2, other, &bytes)?;
+            sent |= self.send_package(&ROUND_2, other, &bytes)?;
         }
         Ok(if sent { Step::Done } else { Step::AlreadyDone })
     }
@@ -132,27 +130,9 @@ impl Seat {
             self.finish_key_generation()?;
             Step::Done
         };
-        let subject = confirmation_subject(&self.member);
-        if !self.exchange.has(&subject)? {
-            self.publish(&subject, &self.confirmation()?)?;
-        }
+        self.confirm(Generation::FIRST)?;
         self.files().remove(&self.dkg_path())?;
         Ok(step)
-    }
-
-    /// Checks that all holders ended with the same public shares.
-    pub(crate) fn check_confirmations(&self, holders: &[Member]) -> Result<(), CeremonyError> {
-        let own = self.confirmation()?;
-        for holder in holders {
-            let subject = confirmation_subject(holder);
-            if self.receive(&subject)? != own {
-                let path = self.exchange.path(&subject);
-                let problem = "it confirms other public shares than this holder has: the key \
-                               generation was disturbed and must be made again in new folders";
-                return Err(CeremonyError::tampered(&path, holder, problem));
-            }
-        }
-        Ok(())
     }
 
     fn finish_key_generation(&self) -> Result<(), CeremonyError> {
@@ -161,13 +141,13 @@ impl Seat {
         let (secret, _) = self.second_part(&state, &round1)?;
         let mut round2 = BTreeMap::new();
         for other in self.others(&state) {
-            let bytes = self.open_package(ROUND_2, other)?;
+            let bytes = self.open_package(&ROUND_2, other)?;
             let package = round2::Package::deserialize(&bytes)
-                .map_err(|problem| self.frost(problem, Some((ROUND_2, other))))?;
+                .map_err(|problem| self.frost(problem, Some((&ROUND_2, other))))?;
             round2.insert(identifier(index_of(&state.holders, other)?)?, package);
         }
         let (key, public) = dkg::part3(&secret, &round1, &round2)
-            .map_err(|problem| self.blame(&state, ROUND_2, problem))?;
+            .map_err(|problem| self.blame(&state, &ROUND_2, problem))?;
         self.keep_share(&state, &key, &public)
     }
 
@@ -196,7 +176,7 @@ impl Seat {
             let element = PublicShare::from_bytes(ShareIndex::new(index)?, &element)?;
             shares.push(NamedShare::new(member.name(), &element));
         }
-        Ok(self.folder.write_key_share(&share, state.threshold, shares)?)
+        Ok(self.folder.write_held_share(Generation::FIRST, &share, state.threshold, shares)?)
     }
 
     fn round1_packages(
@@ -205,9 +185,9 @@ impl Seat {
     ) -> Result<BTreeMap<Identifier, round1::Package>, CeremonyError> {
         let mut packages = BTreeMap::new();
         for other in self.others(state) {
-            let bytes = self.open_package(ROUND_1, other)?;
+            let bytes = self.open_package(&ROUND_1, other)?;
             let package = round1::Package::deserialize(&bytes)
-                .map_err(|problem| self.frost(problem, Some((ROUND_1, other))))?;
+                .map_err(|problem| self.frost(problem, Some((&ROUND_1, other))))?;
             packages.insert(identifier(index_of(&state.holders, other)?)?, package);
         }
         Ok(packages)
@@ -221,69 +201,11 @@ impl Seat {
         let secret = decode(&self.dkg_path(), &state.secret)?;
         let secret = round1::SecretPackage::deserialize(&secret)
             .map_err(|problem| self.frost(problem, None))?;
-        dkg::part2(secret, round1).map_err(|problem| self.blame(state, ROUND_1, problem))
-    }
-
-    /// Seals a package to another holder and leaves it in the exchange folder, unless it is there.
-    fn send_package(
-        &self,
-        kind: &'static str,
-        to: &Member,
-        package: &[u8],
-    ) -> Result<bool, CeremonyError> {
-        let subject = package_subject(kind, &self.member, to);
-        if self.exchange.has(&subject)? {
-            return Ok(false);
-        }
-        let key = self.announced(to, "HPKE key", |known| known.hpke)?;
-        let (info, aad) = self.package_context(&subject);
-        let sealed = hpke_box::seal_to(&key, &info, &aad, package, &mut self.env.rng())?;
-        self.publish(&subject, &format!("{}\n", BASE64.encode(sealed)))?;
-        Ok(true)
-    }
-
-    /// Opens the package that another holder sealed to this one.
-    fn open_package(
-        &self,
-        kind: &'static str,
-        from: &Member,
-    ) -> Result<Zeroizing<Vec<u8>>, CeremonyError> {
-        let subject = package_subject(kind, from, &self.member);
-        let payload = self.receive(&subject)?;
-        let refused = |problem: &dyn ToString| {
-            CeremonyError::tampered(&self.exchange.path(&subject), from, problem.to_string())
-        };
-        let sealed = BASE64.decode(payload.trim_end()).map_err(|error| refused(&error))?;
-        let (info, aad) = self.package_context(&subject);
-        hpke_box::open(&self.folder.hpke_key()?, &info, &aad, &sealed)
-            .map_err(|error| refused(&error))
-    }
-
-    fn package_context(&self, subject: &Subject<'_>) -> (Vec<u8>, Vec<u8>) {
-        let to = subject.to.map_or("", Member::name);
-        let aad = join(&[
-            self.event.as_bytes(),
-            subject.kind.as_bytes(),
-            subject.from.name().as_bytes(),
-            to.as_bytes(),
-        ]);
-        (b"lanyard v1 key generation".to_vec(), aad)
-    }
-
-    /// A digest of the public shares, which are random: it tells nobody what they are.
-    fn confirmation(&self) -> Result<String, CeremonyError> {
-        let public = self.folder.public_shares()?;
-        let mut hasher = blake3::Hasher::new_derive_key("lanyard v1 public shares confirmation");
-        hasher.update(&join(&[self.event.as_bytes(), &[public.threshold()]]));
-        for share in public.shares() {
-            hasher.update(&[share.index().get()]);
-            hasher.update(share.as_bytes());
-        }
-        Ok(format!("{}\n", BASE64.encode(hasher.finalize().as_bytes())))
+        dkg::part2(secret, round1).map_err(|problem| self.blame(state, &ROUND_1, problem))
     }
 
     fn has_share(&self) -> Result<bool, CeremonyError> {
-        Ok(self.files().exists(&self.folder.share_key_path())?)
+        Ok(self.files().exists(&self.folder.share_key_path(Generation::FIRST))?)
     }
 
     fn dkg_path(&self) -> PathBuf {
@@ -311,7 +233,7 @@ impl Seat {
     fn blame(
         &self,
         state: &State,
-        kind: &'static str,
+        kind: &PackageKind,
         problem: frost_ristretto255::Error,
     ) -> CeremonyError {
         let culprits = problem.culprits();
@@ -324,7 +246,7 @@ impl Seat {
     fn frost(
         &self,
         problem: frost_ristretto255::Error,
-        file: Option<(&'static str, &Member)>,
+        file: Option<(&PackageKind, &Member)>,
     ) -> CeremonyError {
         let path = match file {
             Some((kind, from)) => self.exchange.path(&package_subject(kind, from, &self.member)),
@@ -332,14 +254,6 @@ impl Seat {
         };
         CeremonyError::KeyGeneration { path, problem }
     }
-}
-
-const fn package_subject<'a>(kind: &'static str, from: &'a Member, to: &'a Member) -> Subject<'a> {
-    Subject { kind, from, to: Some(to), step: kind }
-}
-
-const fn confirmation_subject(from: &Member) -> Subject<'_> {
-    Subject { kind: CONFIRMATION, from, to: None, step: "dkg-round-3" }
 }
 
 fn index_of(holders: &[Member], member: &Member) -> Result<u8, CeremonyError> {

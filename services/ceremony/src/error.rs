@@ -29,7 +29,7 @@ pub enum CeremonyError {
         /// Who makes it.
         from: Member,
         /// The step that makes it.
-        step: &'static str,
+        step: String,
     },
     /// A file of the exchange folder is not what its author signed, or not what this member accepted before.
     #[error("{}: {problem}; ask {from} to bring the original, and find out who altered it", path.display())]
@@ -96,6 +96,25 @@ pub enum CeremonyError {
         path: PathBuf,
         /// What FROST found.
         problem: frost_ristretto255::Error,
+    },
+    /// A holder's part in a refresh or a repair is not what it committed to. Nothing has changed: shares stay in force.
+    #[error(
+        "{}: {source}; {from} cheats or was disturbed: find out which, abandon, and begin again",
+        path.display()
+    )]
+    Contribution {
+        /// Its file.
+        path: PathBuf,
+        /// Who made it.
+        from: Member,
+        /// What is wrong.
+        source: ThresholdError,
+    },
+    /// A refresh or a repair is not at a point where this step can be taken.
+    #[error("{problem}")]
+    OutOfOrder {
+        /// What is to be done instead.
+        problem: String,
     },
     /// The manifest to adopt does not carry this member's own key.
     #[error("{}: {what} of {member} is not the one in this folder; do not adopt, compare fingerprints", path.display())]

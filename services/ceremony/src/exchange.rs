@@ -19,12 +19,12 @@ const HEADER: &str = "lanyard ceremony v1";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
     /// The kind, in lower case with hyphens.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: &'a str,
     pub(crate) from: &'a Member,
     /// `None`: to all.
     pub(crate) to: Option<&'a Member>,
     /// The step that makes the file, for whoever waits for it.
-    pub(crate) step: &'static str,
+    pub(crate) step: &'a str,
 }
 
 impl Subject<'_> {
@@ -82,6 +82,11 @@ impl Exchange {
         Ok(self.files.write_atomic(path, text.as_bytes(), Mode::Public)?)
     }
 
+    /// Removes a file that has served its purpose.
+    pub(crate) fn remove(&self, subject: &Subject<'_>) -> Result<(), CeremonyError> {
+        Ok(self.files.remove(&self.path(subject))?)
+    }
+
     /// Whether a file is there.
     pub(crate) fn has(&self, subject: &Subject<'_>) -> Result<bool, CeremonyError> {
         Ok(self.files.exists(&self.path(subject))?)
@@ -103,7 +108,7 @@ impl Exchange {
             return Err(CeremonyError::Waiting {
                 path: path.to_owned(),
                 from: subject.from.clone(),
-                step: subject.step,
+                step: subject.step.to_owned(),
             });
         };
         if bytes.len() > MAX_NOTE_BYTES {

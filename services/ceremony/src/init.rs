@@ -119,7 +119,7 @@ pub fn init_all(
     Ok(tree)
 }
 
-/// Adds gates of a later plan to a tree that [`init_all`] made: prepares and certifies them, has both authorities sign
+/// Takes a later plan to a tree that [`init_all`] made: prepares and certifies its new gates, has both authorities sign
 /// the next manifest, and everyone adopt it. Running services pick the manifest up by themselves. Resumes, and does
 /// nothing more once the plan's gates are all there. Configurations that exist are left as they are.
 ///

@@ -15,7 +15,8 @@
 //! | [`Seat::write_config`], [`Seat::add_operator`] | all | what a service and its people need |
 //!
 //! Later, a changed plan (a gate more, other quotas) goes from `draft_manifest` on; certificates are renewed with
-//! [`Seat::renew_certificate`]. [`init_all`] takes all steps in one directory tree.
+//! [`Seat::renew_certificate`]; shares are refreshed with [`Seat::refresh_round1`] and what follows it, and a lost one is
+//! repaired with [`Seat::repair_ask`] and what follows that. [`init_all`] takes all steps in one directory tree.
 
 mod announcement;
 mod dkg;
@@ -25,10 +26,14 @@ mod exchange;
 mod init;
 mod manifest;
 mod member;
+mod packages;
 mod pki;
 mod plan;
 mod prepare;
+mod refresh;
+mod repair;
 mod seat;
+mod sharing;
 mod write_config;
 
 pub use announcement::Announcement;

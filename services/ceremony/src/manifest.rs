@@ -58,7 +58,7 @@ impl Seat {
             return Err(CeremonyError::Waiting {
                 path,
                 from: Member::Committee,
-                step: "draft-manifest",
+                step: "draft".to_owned(),
             });
         };
         let draft = String::from_utf8(draft).unwrap_or_default();
@@ -123,7 +123,7 @@ impl Seat {
         let Some(newest) = chain.last() else { return Ok(Step::AlreadyDone) };
         self.check_own(newest)?;
         if newest.share_holder(self.member.name()).is_some() {
-            self.check_confirmations(&holders(newest))?;
+            self.check_confirmations(self.folder.generation_in_force()?, &holders(newest))?;
         }
         if matches!(self.member, Member::Gate(_)) {
             self.install_service_certificate()?;
@@ -151,7 +151,7 @@ impl Seat {
         let read = |member: &Member, key: &VerifyingKey| {
             let path = self.signed_path(version, member);
             let Some(bytes) = self.files().read_if_exists(&path)? else {
-                let step = "sign-manifest";
+                let step = "sign".to_owned();
                 return Err(CeremonyError::Waiting { path, from: member.clone(), step });
             };
             Note::parse_bytes(&bytes, MAX_MANIFEST_BYTES)

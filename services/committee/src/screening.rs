@@ -108,7 +108,7 @@ impl Screening {
             progress.pseudonymised += with_keys.len() as u64;
             progress.submitted += with_keys.len() as u64;
             self.submit(with_keys).await?;
-            report(progress);
+            report(progress.clone());
         }
         self.hand_over_prints().await?;
         self.fetch_verdicts().await?;

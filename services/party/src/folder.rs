@@ -7,18 +7,16 @@ use lanyard_core::badge::IssuingKey;
 use lanyard_core::cosignature::WitnessKey;
 use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::note::{NoteError, SigningKey};
-use lanyard_core::threshold::{KeyShare, PublicShares, ShareIndex};
-use lanyard_env::{Env, FileError, Files, FolderLock, Mode};
+use lanyard_env::{Env, FileError, Files, FolderLock};
 use lanyard_transport::{Identity, IdentityError, Role};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::issuing::read_issuing_key;
 use crate::key_file::{
-    KeyFileError, SecretKind, read_line, read_private, read_private_text, read_secret, read_share,
-    write_line, write_secret, write_share,
+    KeyFileError, SecretKind, read_line, read_private, read_private_text, read_secret, write_line,
+    write_secret,
 };
-use crate::public_shares::{NamedShare, PublicSharesFile};
 use crate::store_key::StoreKey;
 
 /// The folder of one party. Cloning is cheap.
@@ -113,14 +111,12 @@ impl Folder {
         audit_key_path => "keys/audit.key";
         /// `keys/store.key`: seals blobs of an authority's own store.
         store_key_path => "keys/store.key";
-        /// `keys/share.key`: the holder's share of the pseudonym key.
-        share_key_path => "keys/share.key";
-        /// `keys/public_shares.json`: all holders' public shares; known to holders only.
-        public_shares_path => "keys/public_shares.json";
         /// `keys/issuing.age`: the issuing key under a passphrase.
         issuing_key_path => "keys/issuing.age";
         /// `operators/`: certificates and keys of the people who act for the party.
         operators_dir => "operators";
+        /// `data/evaluations/`: the share holder's signed count of evaluations.
+        evaluations_dir => "data/evaluations";
         /// `data/`: all state of the running service.
         data_dir => "data";
     }
@@ -199,55 +195,6 @@ impl Folder {
     /// [`KeyFileError::Passphrase`] if the passphrase is wrong, and others.
     pub fn issuing_key(&self, passphrase: &str) -> Result<IssuingKey, KeyFileError> {
         read_issuing_key(&*self.files, &self.issuing_key_path(), passphrase)
-    }
-
-    /// The holder's share of the pseudonym key and everyone's public shares, checked against each other.
-    ///
-    /// # Errors
-    /// [`KeyFileError`], naming the file.
-    pub fn key_share(&self) -> Result<(KeyShare, PublicShares), KeyFileError> {
-        let path = self.share_key_path();
-        let (index, bytes) = read_share(&*self.files, &path)?;
-        let share = ShareIndex::new(index)
-            .and_then(|index| KeyShare::from_bytes(index, &bytes))
-            .map_err(|error| KeyFileError::malformed(&path, error))?;
-        let public = self.public_shares()?;
-        share.check(&public).map_err(|error| KeyFileError::malformed(&path, error))?;
-        Ok((share, public))
-    }
-
-    /// Everyone's public shares.
-    ///
-    /// # Errors
-    /// [`KeyFileError`], naming the file.
-    pub fn public_shares(&self) -> Result<PublicShares, KeyFileError> {
-        let path = self.public_shares_path();
-        let text = read_private_text(&*self.files, &path)?;
-        serde_json::from_str::<PublicSharesFile>(&text)
-            .map_err(|error| KeyFileError::malformed(&path, error))?
-            .shares()
-            .map_err(|error| KeyFileError::malformed(&path, error))
-    }
-
-    /// Writes the holder's share and everyone's public shares, the share last: it stands for both being there.
-    ///
-    /// # Errors
-    /// [`KeyFileError`], also if the share does not belong to the public shares.
-    pub fn write_key_share(
-        &self,
-        share: &KeyShare,
-        threshold: u8,
-        shares: Vec<NamedShare>,
-    ) -> Result<(), KeyFileError> {
-        let path = self.public_shares_path();
-        let file = PublicSharesFile::new(threshold, shares);
-        let public = file.shares().map_err(|error| KeyFileError::malformed(&path, error))?;
-        share.check(&public).map_err(|error| KeyFileError::malformed(&path, error))?;
-        let json = serde_json::to_string_pretty(&file)
-            .map_err(|error| KeyFileError::malformed(&path, error))?;
-        self.files.write_atomic(&path, json.as_bytes(), Mode::Private)?;
-        let index = share.index().get();
-        Ok(write_share(&*self.files, &self.share_key_path(), index, &share.to_bytes())?)
     }
 
     /// Writes a key of notes in its `PRIVATE+KEY+…` form.

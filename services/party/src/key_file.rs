@@ -53,6 +53,12 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
+    /// It is in use and not to be destroyed.
+    #[error("{}: this share is in force; refresh the shares first", path.display())]
+    InForce {
+        /// The file.
+        path: PathBuf,
+    },
     /// It cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -193,6 +199,15 @@ pub(crate) fn write_share(
     let label = SecretKind::Share.label();
     let line = Zeroizing::new(format!("{label} {index} {}", encoded.as_str()));
     write_line(files, path, &line)
+}
+
+/// Writes the number of the share's generation that is in force.
+pub(crate) fn write_generation(
+    files: &dyn Files,
+    path: &Path,
+    generation: u32,
+) -> Result<(), FileError> {
+    write_line(files, path, &generation.to_string())
 }
 
 fn strip_label<'a>(path: &Path, line: &'a str, kind: SecretKind) -> Result<&'a str, KeyFileError> {

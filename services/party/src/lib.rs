@@ -11,6 +11,7 @@ mod manifest_store;
 mod peers;
 mod process;
 mod public_shares;
+mod share_store;
 mod store_key;
 mod toml_file;
 
@@ -22,5 +23,6 @@ pub use manifest_store::{ManifestStore, ManifestStoreError};
 pub use peers::{PeerError, Peers, expected, follow_trust, trust_anchors};
 pub use process::{Arguments, EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, chain, init_logging, main, run};
 pub use public_shares::{NamedShare, PublicSharesError};
+pub use share_store::{Generation, HeldShare, ShareStore};
 pub use store_key::{Cell, SEAL_OVERHEAD, SealedBlobError, StoreKey};
 pub use toml_file::{MAX_TOML_BYTES, TomlError, parse_toml, read_toml};

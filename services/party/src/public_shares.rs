@@ -1,4 +1,4 @@
-//! `keys/public_shares.json`: every holder's public share, as the key generation left them.
+//! `keys/public_shares.json`: every holder's public share, as the key generation or a refresh left them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -52,13 +52,18 @@ impl NamedShare {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PublicSharesFile {
+    generation: u32,
     threshold: u8,
     shares: Vec<NamedShare>,
 }
 
 impl PublicSharesFile {
-    pub(crate) const fn new(threshold: u8, shares: Vec<NamedShare>) -> Self {
-        Self { threshold, shares }
+    pub(crate) const fn new(generation: u32, threshold: u8, shares: Vec<NamedShare>) -> Self {
+        Self { generation, threshold, shares }
+    }
+
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
     }
 
     pub(crate) fn shares(&self) -> Result<PublicShares, PublicSharesError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{OprfError, Pseudonym};
-use lanyard_core::threshold::{KeyShare, PublicShares, ShareIndex, ThresholdError};
+use lanyard_core::threshold::{ShareIndex, ThresholdError};
 use lanyard_env::Env;
 use thiserror::Error;
 use tonic::transport::Channel;
@@ -19,8 +19,10 @@ use tonic::transport::Channel;
 use self::batch::Inputs;
 use self::holders::Holders;
 use crate::purpose::Purpose;
+use crate::server::reason;
+use crate::shares::ShareSource;
 
-pub use self::fault::{Fault, FaultKind};
+pub use self::fault::{Fault, FaultCount, FaultKind};
 
 /// The most elements of a batch.
 pub const MAX_ELEMENTS: usize = 4_096;
@@ -101,6 +103,17 @@ pub enum PseudonymError {
     Stopped,
 }
 
+impl PseudonymError {
+    /// The stable reason for `google.rpc.ErrorInfo`.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::QuotaExceeded { .. } => reason::QUOTA_EXCEEDED,
+            _ => reason::PSEUDONYMS_UNAVAILABLE,
+        }
+    }
+}
+
 fn listed(faults: &[Fault]) -> String {
     match faults {
         [] => "no other holder is known".to_owned(),
@@ -124,36 +137,33 @@ pub struct Pseudonymiser {
 
 struct Inner {
     env: Env,
-    own: KeyShare,
-    public: PublicShares,
+    shares: Arc<dyn ShareSource>,
     holders: Holders,
     settings: Settings,
 }
 
 impl Pseudonymiser {
-    /// Combines the own share with the answers of `holders`, preferred in the order given.
+    /// Combines the own share in force with the answers of `holders`, preferred in the order given.
     ///
     /// # Errors
-    /// [`PseudonymError::Setup`] if the own share does not fit the public shares, or a holder has none, is oneself, or
-    /// stands twice.
+    /// [`PseudonymError::Setup`] if a holder has no share, is oneself, or stands twice.
     pub fn new(
         env: Env,
-        own: KeyShare,
-        public: PublicShares,
+        shares: Arc<dyn ShareSource>,
         holders: Vec<Holder>,
         settings: Settings,
     ) -> Result<Self, PseudonymError> {
-        own.check(&public)?;
-        let mut known = vec![own.index()];
+        let own = shares.current();
+        let mut known = vec![own.share().index()];
         for Holder { index, .. } in &holders {
-            public.get(*index)?;
+            own.public().get(*index)?;
             if known.contains(index) {
                 return Err(ThresholdError::Duplicate { index: *index }.into());
             }
             known.push(*index);
         }
         let holders = Holders::new(holders, settings);
-        Ok(Self { inner: Arc::new(Inner { env, own, public, holders, settings }) })
+        Ok(Self { inner: Arc::new(Inner { env, shares, holders, settings }) })
     }
 
     /// One pseudonym for each identity key, in their order. If it fails, what was computed is lost and stays counted;
@@ -204,6 +214,19 @@ impl Pseudonymiser {
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         self.inner.holders.faults()
+    }
+
+    /// How often each holder that had a fault had one since `before`, a list from this pseudonymiser; empty is since it was
+    /// made.
+    #[must_use]
+    pub fn faults_since(&self, before: &[FaultCount]) -> Vec<FaultCount> {
+        let mut counts = self.inner.holders.fault_counts();
+        for now in &mut counts {
+            let earlier = before.iter().find(|earlier| earlier.last.index == now.last.index);
+            now.count -= earlier.map_or(0, |earlier| earlier.count.min(now.count));
+        }
+        counts.retain(|now| now.count > 0);
+        counts
     }
 
     /// How many evaluations a job of `count` identity keys is counted as: its batches with their padding.

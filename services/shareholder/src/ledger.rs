@@ -111,10 +111,19 @@ pub struct Ledger {
     state: Mutex<State>,
 }
 
+/// Evaluations counted, by caller and purpose.
+pub type Counts = BTreeMap<(Authority, Purpose), u64>;
+
 #[derive(Clone, Default)]
 struct State {
     sequence: u64,
     counters: BTreeMap<(Authority, Purpose), Counter>,
+}
+
+impl State {
+    fn counts(&self) -> Counts {
+        self.counters.iter().map(|(of, counter)| (*of, counter.used)).collect()
+    }
 }
 
 #[derive(Clone, Default)]
@@ -204,11 +213,35 @@ impl Ledger {
         self.key.verifying_key()
     }
 
+    /// All counters.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts()
+    }
+
     /// Evaluations counted for a caller and purpose.
     #[must_use]
     pub fn used(&self, caller: Authority, purpose: Purpose) -> u64 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.counters.get(&(caller, purpose)).map_or(0, |counter| counter.used)
+    }
+
+    /// What a holder has counted, from the ledger in `folder` that [`Ledger::open_in`] made; its signature is verified. The
+    /// holder may be running or not. Nothing is counted before the first start.
+    ///
+    /// # Errors
+    /// As [`Ledger::open_in`].
+    pub fn counts_in(
+        env: &Env,
+        folder: &Path,
+        event: &EventId,
+        holder: &str,
+    ) -> Result<Counts, LedgerError> {
+        let Some((path, key)) = own_key::find(&*env.files, folder)? else {
+            return Ok(Counts::new());
+        };
+        let bytes = env.files.read(&path)?;
+        Ok(read(&path, &title(event, holder), &key, &bytes)?.counts())
     }
 
     fn write(&self, state: &State) -> Result<(), LedgerError> {

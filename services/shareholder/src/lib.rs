@@ -12,11 +12,13 @@ mod client;
 mod ledger;
 mod purpose;
 mod server;
+mod shares;
 
 pub use client::{
-    Fault, FaultKind, Finished, Holder, MAX_ELEMENTS, PADDING, PseudonymError, Pseudonymiser,
-    Settings,
+    Fault, FaultCount, FaultKind, Finished, Holder, MAX_ELEMENTS, PADDING, PseudonymError,
+    Pseudonymiser, Settings,
 };
-pub use ledger::{BatchId, Charge, Ledger, LedgerError, RECENT_BATCHES};
-pub use purpose::{Limit, Purpose, QuotaSource};
-pub use server::{HolderSetup, KeyShareServer, SetupError, reason};
+pub use ledger::{BatchId, Charge, Counts, Ledger, LedgerError, RECENT_BATCHES};
+pub use purpose::{Limit, Purpose, QuotaSource, Usage};
+pub use server::{HolderSetup, KeyShareServer, reason};
+pub use shares::ShareSource;

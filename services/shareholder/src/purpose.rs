@@ -7,6 +7,8 @@ use lanyard_core::ids::Authority;
 use lanyard_core::manifest::Manifest;
 use lanyard_wire::pseudonym::v1 as wire;
 
+use crate::ledger::Counts;
+
 /// What pseudonyms are computed for; quotas are set for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
@@ -97,6 +99,39 @@ impl Limit {
             Self { caller, purpose, evaluations }
         };
         Purpose::ALL.into_iter().map(limit).filter(|limit| limit.evaluations > 0).collect()
+    }
+}
+
+/// How much of one quota is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Who may ask.
+    pub caller: Authority,
+    /// What for.
+    pub purpose: Purpose,
+    /// Evaluations counted.
+    pub used: u64,
+    /// Evaluations granted.
+    pub quota: u64,
+}
+
+impl Usage {
+    /// One for each caller and purpose with a quota or a count; a quota that was taken away stands as 0.
+    #[must_use]
+    pub fn list(limits: &[Limit], counts: &Counts) -> Vec<Self> {
+        let usage = |purpose: Purpose| {
+            let caller = purpose.caller();
+            let limit =
+                limits.iter().find(|limit| (limit.caller, limit.purpose) == (caller, purpose));
+            let used = counts.get(&(caller, purpose)).copied();
+            (limit.is_some() || used.is_some()).then(|| Self {
+                caller,
+                purpose,
+                used: used.unwrap_or_default(),
+                quota: limit.map_or(0, |limit| limit.evaluations),
+            })
+        };
+        Purpose::ALL.into_iter().filter_map(usage).collect()
     }
 }
 

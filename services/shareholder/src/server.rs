@@ -7,20 +7,21 @@ use std::sync::Arc;
 
 use lanyard_core::ids::{Authority, Hash};
 use lanyard_core::oprf::{BlindedElement, EvaluationElement, MAX_BATCH};
-use lanyard_core::threshold::{KeyShare, PublicShares, Quorum, ShareIndex, ThresholdError};
+use lanyard_core::threshold::{PublicShares, Quorum, ShareIndex};
 use lanyard_env::Env;
+use lanyard_party::{Generation, HeldShare};
 use lanyard_transport::{PartyName, PeerId, Role, caller, status};
 use lanyard_wire::pseudonym::v1 as wire;
 use lanyard_wire::pseudonym::v1::key_share_service_server::{
     KeyShareService, KeyShareServiceServer,
 };
-use thiserror::Error;
 use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::ledger::{BatchId, Charge, Ledger, LedgerError};
-use crate::purpose::{Purpose, QuotaSource};
+use crate::purpose::{Purpose, QuotaSource, Usage};
+use crate::shares::ShareSource;
 
 /// Bytes of the largest request, with room for its small fields.
 const MAX_REQUEST: usize = MAX_BATCH * BlindedElement::SIZE + 4_096;
@@ -36,17 +37,12 @@ pub mod reason {
     pub const BATCH_REUSED: &str = "BATCH_REUSED";
     /// This caller may not ask for this purpose.
     pub const PURPOSE_NOT_ALLOWED: &str = "PURPOSE_NOT_ALLOWED";
+    /// Pseudonyms cannot be computed: too few holders answer as they should. For services that compute them.
+    pub const PSEUDONYMS_UNAVAILABLE: &str = "PSEUDONYMS_UNAVAILABLE";
+    /// The shares were refreshed, and this holder has none of the generation asked for.
+    pub const SHARE_GENERATION: &str = "SHARE_GENERATION";
     /// The count could not be made durable; nothing was counted or answered.
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
-}
-
-/// Why a share cannot be served.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SetupError {
-    /// The share is not the one that the public shares know.
-    #[error("the key share does not fit the public shares: {0}; both must be of one ceremony")]
-    Share(#[from] ThresholdError),
 }
 
 /// What a holder serves.
@@ -55,10 +51,8 @@ pub struct HolderSetup {
     pub env: Env,
     /// The holder's own party, whose operators may read the counters.
     pub party: PartyName,
-    /// The share.
-    pub share: KeyShare,
-    /// The public shares of the same key.
-    pub public: PublicShares,
+    /// Its shares.
+    pub shares: Arc<dyn ShareSource>,
     /// Where evaluations are counted.
     pub ledger: Ledger,
     /// This holder's limits in the newest manifest.
@@ -79,16 +73,13 @@ struct Inner {
 }
 
 impl KeyShareServer {
-    /// Serves a share that fits its public shares.
-    ///
-    /// # Errors
-    /// [`SetupError::Share`].
-    pub fn new(setup: HolderSetup) -> Result<Self, SetupError> {
-        setup.share.check(&setup.public)?;
+    /// Serves a holder's shares.
+    #[must_use]
+    pub fn new(setup: HolderSetup) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let waiting = Arc::new(Semaphore::new(cores + MAX_WAITING));
         let cores = Arc::new(Semaphore::new(cores));
-        Ok(Self { inner: Arc::new(Inner { setup, cores, waiting }) })
+        Self { inner: Arc::new(Inner { setup, cores, waiting }) }
     }
 
     /// The tonic service, its message sizes limited.
@@ -134,13 +125,13 @@ impl KeyShareService for KeyShareServer {
             let message = "only operators of the holder's own party may read its counters";
             return Err(status::error(Code::PermissionDenied, status::NOT_ALLOWED, message));
         }
-        let usages = (setup.quotas)()
+        let usages = Usage::list(&(setup.quotas)(), &setup.ledger.counts())
             .into_iter()
-            .map(|limit| wire::Usage {
-                caller: limit.caller.name().to_owned(),
-                purpose: wire::Purpose::from(limit.purpose).into(),
-                used: setup.ledger.used(limit.caller, limit.purpose),
-                quota: limit.evaluations,
+            .map(|usage| wire::Usage {
+                caller: usage.caller.name().to_owned(),
+                purpose: wire::Purpose::from(usage.purpose).into(),
+                used: usage.used,
+                quota: usage.quota,
             })
             .collect();
         Ok(Response::new(wire::GetUsageResponse { usages }))
@@ -155,11 +146,12 @@ impl Inner {
         purpose: Purpose,
         request: &wire::EvaluateRequest,
     ) -> Result<wire::EvaluateResponse, Status> {
-        let HolderSetup { env, share, ledger, quotas, .. } = &self.setup;
+        let HolderSetup { env, ledger, quotas, .. } = &self.setup;
         let batch_id = BatchId::try_from(request.batch_id.as_slice())
             .map_err(|_| malformed("batch_id: 16 bytes expected"))?;
-        let quorum = self.quorum(&request.quorum)?;
-        let weighted = share.for_quorum(&quorum).map_err(|error| malformed(&error))?;
+        let held = self.share(request.generation)?;
+        let quorum = quorum(held.public(), &request.quorum)?;
+        let weighted = held.share().for_quorum(&quorum).map_err(|error| malformed(&error))?;
         let blinded = BlindedElement::parse_batch(&request.blinded_elements)
             .map_err(|error| malformed(&error))?;
 
@@ -184,14 +176,28 @@ impl Inner {
         })
     }
 
-    fn quorum(&self, indices: &[u32]) -> Result<Quorum, Status> {
-        let holders = indices
-            .iter()
-            .map(|index| u8::try_from(*index).ok().and_then(|index| ShareIndex::new(index).ok()))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| malformed("quorum: share indices run from 1 to 255"))?;
-        self.setup.public.quorum(&holders).map_err(|error| malformed(&error))
+    /// The share of the generation that the caller combines.
+    fn share(&self, generation: u32) -> Result<Arc<HeldShare>, Status> {
+        let generation = Generation::new(generation)
+            .ok_or_else(|| malformed("generation: they are numbered from 1"))?;
+        let shares = &self.setup.shares;
+        shares.of_generation(generation).ok_or_else(|| {
+            let message = format!(
+                "this holder has no share of generation {generation}, its own in force is {}; complete the refresh",
+                shares.current().generation()
+            );
+            status::error(Code::FailedPrecondition, reason::SHARE_GENERATION, message)
+        })
     }
+}
+
+fn quorum(public: &PublicShares, indices: &[u32]) -> Result<Quorum, Status> {
+    let holders = indices
+        .iter()
+        .map(|index| u8::try_from(*index).ok().and_then(|index| ShareIndex::new(index).ok()))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| malformed("quorum: share indices run from 1 to 255"))?;
+    public.quorum(&holders).map_err(|error| malformed(&error))
 }
 
 /// Each purpose belongs to the service of one authority.

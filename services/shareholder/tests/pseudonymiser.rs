@@ -2,15 +2,17 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lanyard_core::threshold::ThresholdError;
+use lanyard_party::{Generation, HeldShare};
 use lanyard_shareholder::{
     FaultKind, Finished, PADDING, PseudonymError, Pseudonymiser, Purpose, Settings,
 };
 use lanyard_transport::PartyName;
-use support::{Cheat, Committee, Dealer, TestHolder, assert_same, people};
+use support::{Cheat, Committee, Dealer, TestHolder, TestShares, assert_same, people};
 
 const ENROLMENT: Purpose = Purpose::Enrolment;
 
@@ -36,9 +38,8 @@ async fn every_pair_of_shares_gives_what_the_whole_key_would() {
         name: "trustee".to_owned(),
         channel: net.channel(),
     };
-    let (own, public) = (dealer.share(2), dealer.public());
     let settings = Settings::default();
-    let police = Pseudonymiser::new(dealer.env.clone(), own, public, vec![holder], settings);
+    let police = Pseudonymiser::new(dealer.env.clone(), dealer.held(2), vec![holder], settings);
     let computed = police.unwrap().pseudonyms(Purpose::Watchlist, &keys).await.unwrap();
     assert_same(&computed, &expected);
 }
@@ -86,6 +87,11 @@ async fn a_cheat_is_named_left_out_and_replaced() {
         assert_eq!(faults.len(), 1, "{name}");
         assert_eq!((faults[0].holder.as_str(), faults[0].index.get()), ("trustee", 3), "{name}");
         assert!(faults[0].is_misbehaviour(), "{name}: {}", faults[0]);
+        let counted = pseudonymiser.faults_since(&[]);
+        assert_eq!((counted.len(), counted[0].count, &counted[0].last), (1, 1, &faults[0]));
+        let told = counted[0].to_wire();
+        assert_eq!((&*told.holder, told.share, told.misbehaves), ("trustee", 3, true), "{name}");
+        assert!(pseudonymiser.faults_since(&counted).is_empty(), "{name}");
     }
 }
 
@@ -220,27 +226,72 @@ async fn three_of_five_go_on_when_one_cheats_and_one_is_down() {
     assert_eq!(committee.holders[1].0.used(ENROLMENT), 64);
 }
 
+fn held_of(dealer: &Dealer, generation: u32, index: u8) -> HeldShare {
+    let generation = Generation::new(generation).unwrap();
+    HeldShare::new(generation, dealer.share(index), dealer.public()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_changes_no_pseudonym_whoever_switches_first() {
+    let mut committee = Committee::new();
+    let second = committee.dealer.refreshed();
+    let both = |dealer: &Dealer, index| {
+        Arc::new(TestShares::from([held_of(dealer, 1, index), held_of(&second, 2, index)]))
+    };
+    let trustee = both(&committee.dealer, 3);
+    committee.serve(0, Arc::clone(&trustee) as _);
+    let own = both(&committee.dealer, 1);
+    let pseudonymiser = committee.pseudonymiser_of(Arc::clone(&own) as _);
+    let keys = people(2);
+    let expected = committee.dealer.expected(&keys);
+    for (of_trustee, of_committee) in [(1, 1), (2, 1), (2, 2), (1, 2)] {
+        trustee.put_in_force(of_trustee);
+        own.put_in_force(of_committee);
+        let computed = pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap();
+        assert_same(&computed, &expected);
+    }
+    assert!(pseudonymiser.faults().is_empty());
+
+    // The others have destroyed the old share before this service has seen that its own folder has switched.
+    own.put_in_force(1);
+    trustee.put_in_force(2);
+    trustee.destroy(1);
+    assert_same(&pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap(), &expected);
+    assert!(pseudonymiser.faults().is_empty());
+
+    // A holder without the new share is no cheat: another one is asked.
+    let trustee = Arc::new(TestShares::from([held_of(&committee.dealer, 1, 3)]));
+    committee.serve(0, trustee as _);
+    let police = both(&committee.dealer, 2);
+    committee.serve(1, police as _);
+    let pseudonymiser = committee.pseudonymiser_of(own as _);
+    assert_same(&pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap(), &expected);
+    let faults = pseudonymiser.faults();
+    assert!(matches!(&faults[0].kind, FaultKind::OtherGeneration { .. }), "{}", faults[0]);
+    assert!(faults[0].to_string().contains("generation 2"), "{}", faults[0]);
+}
+
 #[tokio::test]
 async fn shares_and_holders_that_do_not_fit_are_refused() {
     let committee = Committee::new();
     let dealer = &committee.dealer;
-    let make = |own, holders: &[usize]| {
+    let make = |holders: &[usize]| {
         let channel = committee.holders[0].1.channel();
         let holders = holders.iter().map(|index| lanyard_shareholder::Holder {
             index: lanyard_core::threshold::ShareIndex::new(*index as u8).unwrap(),
             name: "x".to_owned(),
             channel: channel.clone(),
         });
-        let (env, public) = (dealer.env.clone(), dealer.public());
-        match Pseudonymiser::new(env, own, public, holders.collect(), Settings::default()) {
+        let (env, own) = (dealer.env.clone(), dealer.held(1));
+        match Pseudonymiser::new(env, own, holders.collect(), Settings::default()) {
             Err(PseudonymError::Setup(error)) => Some(error),
             _ => None,
         }
     };
-    let foreign = Dealer::new(2, 3).share(1);
-    assert!(matches!(make(foreign, &[2]), Some(ThresholdError::Mismatch { .. })));
-    assert!(matches!(make(dealer.share(1), &[1]), Some(ThresholdError::Duplicate { .. })));
-    assert!(matches!(make(dealer.share(1), &[2, 2]), Some(ThresholdError::Duplicate { .. })));
-    assert!(matches!(make(dealer.share(1), &[4]), Some(ThresholdError::Unknown { .. })));
-    assert!(make(dealer.share(1), &[3, 2]).is_none());
+    let foreign = HeldShare::new(Generation::FIRST, Dealer::new(2, 3).share(1), dealer.public());
+    assert!(matches!(foreign.err(), Some(ThresholdError::Mismatch { .. })));
+    assert!(matches!(make(&[1]), Some(ThresholdError::Duplicate { .. })));
+    assert!(matches!(make(&[2, 2]), Some(ThresholdError::Duplicate { .. })));
+    assert!(matches!(make(&[4]), Some(ThresholdError::Unknown { .. })));
+    assert!(make(&[3, 2]).is_none());
 }

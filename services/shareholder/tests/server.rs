@@ -2,14 +2,17 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lanyard_core::oprf::{self, BlindedElement};
+use lanyard_core::threshold::{Evaluated, ShareIndex, verify_share};
+use lanyard_party::{Generation, HeldShare};
 use lanyard_shareholder::{Purpose, reason};
 use lanyard_transport::{PartyName, PeerId, Role, status};
 use lanyard_wire::pseudonym::v1 as wire;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
-use support::{Dealer, Net, TestHolder, Wrapped, people, service};
+use support::{Dealer, Net, TestHolder, TestShares, Wrapped, people, service};
 use tonic::{Code, Status};
 
 struct Fixture {
@@ -35,6 +38,7 @@ impl Fixture {
             purpose: wire::Purpose::from(purpose).into(),
             batch_id: vec![batch_id; 16],
             quorum: vec![1, 3],
+            generation: 1,
             blinded_elements: BlindedElement::encode_batch(state.blinded()),
         }
     }
@@ -132,6 +136,7 @@ async fn malformed_requests_are_refused_and_not_counted() {
     for (what, request) in [
         ("no purpose", wire::EvaluateRequest { purpose: 0, ..good.clone() }),
         ("unknown purpose", wire::EvaluateRequest { purpose: 9, ..good.clone() }),
+        ("no generation", wire::EvaluateRequest { generation: 0, ..good.clone() }),
         ("short id", wire::EvaluateRequest { batch_id: vec![1; 15], ..good.clone() }),
         ("long id", wire::EvaluateRequest { batch_id: vec![1; 17], ..good.clone() }),
         ("no quorum", quorum(&[])),
@@ -193,16 +198,38 @@ async fn counters_are_for_operators_of_the_holders_own_party() {
     assert_eq!(usages, expected);
 }
 
-#[test]
-fn a_share_of_another_key_is_not_served() {
+#[tokio::test]
+async fn each_generation_is_answered_with_its_own_share_until_it_is_destroyed() {
     let fixture = Fixture::new();
-    let setup = lanyard_shareholder::HolderSetup {
-        env: fixture.dealer.env.clone(),
-        party: PartyName::Trustee,
-        share: Dealer::new(2, 3).share(3),
-        public: fixture.dealer.public(),
-        ledger: fixture.trustee.ledger().unwrap(),
-        quotas: std::sync::Arc::new(Vec::new),
+    let (first, second) = (&fixture.dealer, fixture.dealer.refreshed());
+    let held = |generation, dealer: &Dealer| {
+        let generation = Generation::new(generation).unwrap();
+        HeldShare::new(generation, dealer.share(3), dealer.public()).unwrap()
     };
-    assert!(lanyard_shareholder::KeyShareServer::new(setup).is_err());
+    let shares = Arc::new(TestShares::from([held(1, first), held(2, &second)]));
+    let server = fixture.trustee.server_of(Arc::clone(&shares) as _);
+    let net = Net::serve_to(Wrapped::honest(server), committee());
+    let request = fixture.request(Purpose::Enrolment, 1, 2);
+    let of = |generation| wire::EvaluateRequest { generation, ..request.clone() };
+    let blinded = BlindedElement::parse_batch(&request.blinded_elements).unwrap();
+    let check = |dealer: &Dealer, answer: &wire::EvaluateResponse| {
+        let index = ShareIndex::new(3).unwrap();
+        let evaluated = Evaluated::parse(index, &answer.evaluated_elements, &answer.proof).unwrap();
+        let quorum = dealer.public().quorum(&[ShareIndex::new(1).unwrap(), index]).unwrap();
+        verify_share(&dealer.public(), &quorum, &blinded, evaluated).is_ok()
+    };
+    for (in_force, generation) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+        shares.put_in_force(in_force);
+        let answer = ask(&net, &of(generation)).await.unwrap();
+        assert_eq!(check(first, &answer), generation == 1);
+        assert_eq!(check(&second, &answer), generation == 2);
+    }
+    // The same elements in either generation are the same batch.
+    assert_eq!(fixture.trustee.used(Purpose::Enrolment), 2);
+    shares.destroy(1);
+    for gone in [1, 3] {
+        let refused = ask(&net, &of(gone)).await.unwrap_err();
+        assert_eq!(status::reason(&refused).as_deref(), Some(reason::SHARE_GENERATION));
+        assert!(refused.message().contains("in force is 2"), "{}", refused.message());
+    }
 }

@@ -6,16 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_core::ids::{Authority, EventId};
-use lanyard_core::note::{KeyName, NoteError, SigningKey};
+use lanyard_core::ids::Authority;
 use lanyard_env::{Env, FileError};
 use lanyard_party::{
     Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, NoSection,
-    PartyConfig, follow_trust, trust_anchors,
+    PartyConfig, ShareStore, follow_trust, trust_anchors,
 };
-use lanyard_shareholder::{
-    HolderSetup, KeyShareServer, Ledger, LedgerError, Limit, Purpose, QuotaSource, SetupError,
-};
+use lanyard_shareholder::{HolderSetup, KeyShareServer, Ledger, LedgerError, Limit};
 use lanyard_transport::{
     Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
 };
@@ -26,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 /// The trustee's party, in SPIFFE ids, the manifest and its ledger.
 const PARTY: PartyName = PartyName::Trustee;
 
-/// How often the folder is looked at for a new manifest or a renewed certificate.
+/// How often the folder is looked at for a new manifest, a refreshed share or a renewed certificate.
 const RELOAD: Duration = Duration::from_secs(5);
 
 /// Why the trustee does not serve.
@@ -39,9 +36,6 @@ pub enum ServeError {
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The ledger's key cannot be named.
-    #[error("keys/counter.key: {0}")]
-    CounterKey(#[from] NoteError),
     /// The service's certificate.
     #[error(transparent)]
     Identity(#[from] IdentityFileError),
@@ -59,9 +53,6 @@ pub enum ServeError {
     /// The manifest's certificate authorities.
     #[error(transparent)]
     Anchors(#[from] AnchorError),
-    /// The share.
-    #[error(transparent)]
-    Share(#[from] SetupError),
     /// The ledger of evaluations.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -94,17 +85,15 @@ pub async fn serve(
     let anchors = trust_anchors(&manifest)?;
     let tls = Tls::new(&env, identity.clone(), anchors.clone());
 
-    let (share, public) = folder.key_share()?;
-    let key = counter_key(&folder, &env, &manifest.event)?;
-    let path = folder.data_dir().join("evaluations.note");
+    let held = Arc::new(ShareStore::open(&folder)?);
+    let (ledger, granted) = (folder.evaluations_dir(), Arc::clone(&manifests));
     let shares = KeyShareServer::new(HolderSetup {
         env: env.clone(),
         party: PARTY,
-        share,
-        public,
-        ledger: Ledger::open(&env, &path, &manifest.event, PARTY.name(), key)?,
-        quotas: quotas(&manifests),
-    })?;
+        shares: Arc::clone(&held) as _,
+        ledger: Ledger::open_in(&env, &ledger, &manifest.event, PARTY.name())?,
+        quotas: Arc::new(move || Limit::of_holder(&granted.current(), PARTY.name())),
+    });
     let mut routes = tonic::service::Routes::new(shares.into_service()).into_axum_router();
     // A trustee need not be a witness.
     if env.files.exists(&folder.witness_key_path())? {
@@ -121,36 +110,10 @@ pub async fn serve(
     let _stop = running.clone().drop_guard();
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
     tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
+    tokio::spawn(held.reload_every(RELOAD, running.clone()));
     tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     Ok(())
-}
-
-/// The key under which this holder signs its count of evaluations; drawn at the first start.
-fn counter_key(folder: &Folder, env: &Env, event: &EventId) -> Result<SigningKey, ServeError> {
-    let path = folder.path().join("keys/counter.key");
-    if !env.files.exists(&path)? {
-        let name = KeyName::parse(&format!("lanyard/{event}/evaluations/{PARTY}"))?;
-        folder.write_signing_key(&path, &SigningKey::generate(name, &mut env.rng()))?;
-    }
-    Ok(folder.signing_key(&path)?)
-}
-
-/// What the newest manifest grants whom at this holder.
-fn quotas(manifests: &Arc<ManifestStore>) -> QuotaSource {
-    let manifests = Arc::clone(manifests);
-    Arc::new(move || {
-        let manifest = manifests.current();
-        let own = manifest.quotas.iter().filter(|quota| quota.holder == PARTY.name());
-        own.filter_map(|quota| {
-            Some(Limit {
-                caller: Authority::parse(&quota.caller).ok()?,
-                purpose: Purpose::parse(&quota.purpose)?,
-                evaluations: quota.evaluations,
-            })
-        })
-        .collect()
-    })
 }
 
 /// Both authorities' logs, as the newest manifest names their keys.

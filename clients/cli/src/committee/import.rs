@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::context::{Context, facts, table};
 use crate::error::CliError;
+use crate::holder_faults::{fault_json, fault_lines};
 use crate::table::{Mapping, Read, RowProblem, Sheet, people};
 
 /// Rows in one message.
@@ -177,7 +178,7 @@ impl ScreenArgs {
         let value = json!({
             "screened": last.submitted, "total": last.total, "cleared": last.cleared,
             "refused": last.refused, "pending": last.pending, "without_key": last.without_key,
-            "finished": last.finished,
+            "finished": last.finished, "holder_faults": fault_json(&last.holder_faults),
         });
         context.show(&value, || {
             facts([
@@ -186,7 +187,7 @@ impl ScreenArgs {
                 ("refused", last.refused.to_string()),
                 ("without a verdict", last.pending.to_string()),
                 ("without any key", last.without_key.to_string()),
-            ])
+            ]) + &fault_lines(&last.holder_faults)
         })?;
         if last.finished { Ok(()) } else { Err(CliError::Negative) }
     }

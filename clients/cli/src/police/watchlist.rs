@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::committee::import::{chunks, problem_json, problem_table};
 use crate::context::{Context, facts, table, time};
 use crate::error::CliError;
+use crate::holder_faults::{fault_json, fault_lines};
 use crate::table::{Mapping, Read, RowProblem, Sheet, watchlist};
 
 /// Entries in one message.
@@ -130,7 +131,7 @@ fn show(
     let value = json!({
         "list": list, "entries": answer.entries, "keys": answer.keys,
         "without_key": answer.without_key, "matches": answer.matches, "left_out": skipped,
-        "finished": answer.finished,
+        "finished": answer.finished, "holder_faults": fault_json(&answer.holder_faults),
         "errors": problems.iter().map(problem_json).collect::<Vec<_>>(),
     });
     context.show(&value, || {
@@ -145,6 +146,7 @@ fn show(
             let rows = skipped.iter().map(|(reason, count)| [reason.clone(), count.to_string()]);
             text.push_str(&format!("\n{}", table(["left out", "count"], rows)));
         }
+        text.push_str(&fault_lines(&answer.holder_faults));
         text + &problem_table(&problems, problems.len() as u64)
     })?;
     if !answer.finished {

@@ -9,6 +9,7 @@
 
 mod combine;
 mod quorum;
+mod rooted;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,9 @@ pub use combine::{
     Evaluated, VerifiedShare, combine, combine_verified, combine_with_own, verify_share,
 };
 pub use quorum::{Quorum, ShareIndex};
+pub use rooted::{
+    Contribution, Root, RootedCommitment, RootedPolynomial, blind_for_repair, refresh, repair,
+};
 pub use share::{KeyShare, PublicShare, PublicShares, WeightedShare};
 
 use crate::oprf::OprfError;
@@ -104,6 +108,23 @@ pub enum ThresholdError {
     /// Verified answers are of different quorums.
     #[error("the answers were made for different quorums")]
     OtherQuorum,
+    /// What a holder contributed to a refresh or a repair is not what it committed to.
+    #[error("share holder {culprit}: its contribution is not what it committed to")]
+    BadContribution {
+        /// Who contributed it.
+        culprit: ShareIndex,
+    },
+    /// A polynomial or a commitment to one does not parse, or is for another threshold.
+    #[error("a contribution does not parse, or is for another threshold")]
+    Contribution,
+    /// Contributions are not exactly those of all contributors to this holder, or have another root.
+    #[error("the contributions are not exactly one of each contributor for this very purpose")]
+    Contributors,
+    /// With a threshold of 1 every share is the key.
+    #[error(
+        "a threshold of 1: every share is the key itself, and can be neither refreshed nor repaired"
+    )]
+    NothingToShare,
     /// Verified answers are of another batch than the state.
     #[error("the answers were made for another batch of blinded elements")]
     OtherBatch,
@@ -114,7 +135,9 @@ impl ThresholdError {
     #[must_use]
     pub const fn culprit(&self) -> Option<ShareIndex> {
         match self {
-            Self::BadProof { culprit } | Self::Malformed { culprit, .. } => Some(*culprit),
+            Self::BadProof { culprit }
+            | Self::Malformed { culprit, .. }
+            | Self::BadContribution { culprit } => Some(*culprit),
             _ => None,
         }
     }

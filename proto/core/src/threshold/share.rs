@@ -45,6 +45,10 @@ impl KeyShare {
         self.index
     }
 
+    pub(super) const fn scalar(&self) -> &Scalar {
+        &self.secret
+    }
+
     /// What is public of it.
     #[must_use]
     pub fn public_share(&self) -> PublicShare {
@@ -133,6 +137,10 @@ impl PublicShare {
     #[must_use]
     pub const fn index(&self) -> ShareIndex {
         self.index
+    }
+
+    pub(super) const fn point(&self) -> &RistrettoPoint {
+        self.element.point()
     }
 
     /// The element's 32 bytes.

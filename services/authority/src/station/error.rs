@@ -4,7 +4,7 @@ use lanyard_core::threshold::ThresholdError;
 use lanyard_env::FileError;
 use lanyard_feed::FeedError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
-use lanyard_shareholder::{LedgerError, PseudonymError, SetupError};
+use lanyard_shareholder::{LedgerError, PseudonymError};
 use lanyard_transport::{AcceptorError, AnchorError};
 use lanyard_witness::{MemoryError, RouteError};
 use thiserror::Error;
@@ -51,9 +51,6 @@ pub enum StationError {
     /// The count of evaluations cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The key share cannot be served.
-    #[error(transparent)]
-    KeyShare(#[from] SetupError),
     /// The manifest's share holders do not hold.
     #[error("manifest: share holders: {0}")]
     Holders(#[from] ThresholdError),

@@ -2,6 +2,7 @@
 
 mod running;
 mod secrets;
+mod shares;
 mod stages;
 mod support;
 mod tampering;

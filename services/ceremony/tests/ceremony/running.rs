@@ -9,7 +9,7 @@ use lanyard_ceremony::{CeremonyError, EventTree, Holder, Member, Step, add_gates
 use lanyard_core::ids::Authority;
 use lanyard_env::{DiskFiles, Env};
 use lanyard_party::{
-    CommonConfig, Folder, ManifestStore, ManifestStoreError, PartyConfig, trust_anchors,
+    CommonConfig, Folder, Generation, ManifestStore, ManifestStoreError, PartyConfig, trust_anchors,
 };
 use lanyard_transport::{PeerId, Role};
 use serde::Deserialize;
@@ -239,9 +239,10 @@ fn a_bad_key_file_is_named_with_what_to_do() {
 
     // A share that is not the holder's own.
     let committee = Folder::open(dir.path().join("committee"), &Env::system());
-    let foreign = fs::read_to_string(committee.share_key_path()).unwrap();
-    fs::write(folder.share_key_path(), foreign.replace("KEY-1 2 ", "KEY-1 3 ")).unwrap();
-    assert!(folder.key_share().err().unwrap().to_string().contains("share.key"));
+    let foreign = fs::read_to_string(committee.share_key_path(Generation::FIRST)).unwrap();
+    fs::write(folder.share_key_path(Generation::FIRST), foreign.replace("KEY-1 2 ", "KEY-1 3 "))
+        .unwrap();
+    assert!(folder.held_share(Generation::FIRST).err().unwrap().to_string().contains("share.key"));
     let wrong = committee.issuing_key("wrong passphrase").err().unwrap().to_string();
     assert!(wrong.contains("issuing.age") && wrong.contains("passphrase"), "{wrong}");
 }

@@ -9,12 +9,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lanyard_ceremony::Member;
-use lanyard_core::identity::{Document, DocumentKind, IdentityKey};
-use lanyard_core::ids::EventId;
-use lanyard_core::oprf;
-use lanyard_core::threshold::{ShareIndex, combine};
 use lanyard_env::Env;
-use lanyard_party::Folder;
+use lanyard_party::{Folder, Generation};
 
 use crate::support::{PASSPHRASE, files_under, sample_plan, shared};
 
@@ -67,7 +63,7 @@ fn needles(secret: &[u8]) -> Vec<Vec<u8>> {
     needles
 }
 
-fn holds(content: &[u8], secret: &[u8]) -> bool {
+pub(crate) fn holds(content: &[u8], secret: &[u8]) -> bool {
     let text: Vec<u8> = content.iter().copied().filter(|b| *b != b'\n').collect();
     needles(secret).iter().any(|needle| {
         content.windows(needle.len()).any(|window| window == needle)
@@ -105,7 +101,8 @@ fn every_folder_holds_its_own_secrets_only() {
 #[test]
 fn public_shares_stay_among_the_holders() {
     let dir = shared();
-    let (_, public) = Folder::open(dir.join("trustee"), &Env::system()).key_share().unwrap();
+    let trustee = Folder::open(dir.join("trustee"), &Env::system());
+    let public = trustee.public_shares(Generation::FIRST).unwrap();
     let holders = ["trustee", "committee", "police"].map(|name| dir.join(name));
     for path in files_under(dir) {
         if holders.iter().any(|holder| path.starts_with(holder)) {
@@ -129,37 +126,6 @@ fn private_files_are_for_their_owner_and_the_round_secrets_are_gone() {
         let mode = env.files.permissions(&path).unwrap();
         assert!(!private || mode == 0o600, "{}: {mode:o}", path.display());
     }
-}
-
-#[test]
-fn every_pair_of_shares_gives_the_same_pseudonym() {
-    let env = Env::system();
-    let mut rng = env.rng();
-    let shares: Vec<_> = ["trustee", "committee", "police"]
-        .iter()
-        .map(|name| Folder::open(shared().join(name), &env).key_share().unwrap())
-        .collect();
-    let event = EventId::parse("harbour-games-2027").unwrap();
-    let document = Document::new(DocumentKind::Passport, "UTO", "L898902C3").unwrap();
-    let key = IdentityKey::document(&event, &document);
-    let mut pseudonyms = Vec::new();
-    for pair in [[0, 1], [0, 2], [1, 2], [2, 0]] {
-        let public = &shares[pair[0]].1;
-        assert_eq!(*public, shares[pair[1]].1);
-        let indices: Vec<ShareIndex> = pair.iter().map(|i| shares[*i].0.index()).collect();
-        let quorum = public.quorum(&indices).unwrap();
-        let state = oprf::blind(&[key.as_bytes()], &mut rng).unwrap();
-        let blinded = state.blinded();
-        let evaluated = pair
-            .iter()
-            .map(|i| {
-                let weighted = shares[*i].0.for_quorum(&quorum).unwrap();
-                weighted.evaluate(blinded, &mut rng).unwrap()
-            })
-            .collect();
-        pseudonyms.push(combine(state, public, &quorum, evaluated).unwrap().remove(0));
-    }
-    assert!(pseudonyms.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[test]

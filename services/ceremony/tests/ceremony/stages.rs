@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lanyard_ceremony::{CeremonyError, Member, Seat, Step};
 use lanyard_env::Env;
+use lanyard_party::Generation;
 
 use crate::support::{
     PASSPHRASE, addresses, copy, dying_env, files_under, init, member, sample_plan, seat, shared,
@@ -35,7 +36,7 @@ fn an_interrupted_init_is_resumed_wherever_it_stopped() {
     };
     assert_eq!(names(dir.path()), names(shared()));
     for holder in ["trustee", "committee", "police"] {
-        seat(dir.path(), holder).folder().key_share().unwrap();
+        seat(dir.path(), holder).folder().held_share(Generation::FIRST).unwrap();
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::Stream;
 use lanyard_env::Env;
 use lanyard_party::ManifestStore;
+use lanyard_shareholder::FaultCount;
 use lanyard_store::Store;
 use lanyard_transport::{caller, status};
 use lanyard_wire::committee::v1 as wire;
@@ -134,10 +135,11 @@ async fn run(
     sender: &mpsc::Sender<Result<wire::ScreenResponse, Status>>,
     wait: Duration,
 ) -> Result<wire::ScreenResponse, ScreeningError> {
+    let before = screening.pseudonymiser.faults_since(&[]);
     let mut last = wire::ScreenResponse::default();
     screening
         .run(|progress| {
-            last = progress;
+            last = progress.clone();
             // Progress that nobody takes in time is made up for by the next.
             let _ = sender.try_send(Ok(progress));
         })
@@ -153,10 +155,12 @@ async fn run(
             ..last
         };
         if totals.pending == 0 || tokio::time::Instant::now() >= deadline {
+            let faults = screening.pseudonymiser.faults_since(&before);
+            last.holder_faults = faults.iter().map(FaultCount::to_wire).collect();
             last.finished = true;
             return Ok(last);
         }
-        let _ = sender.send(Ok(last)).await;
+        let _ = sender.send(Ok(last.clone())).await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
@@ -164,8 +168,8 @@ async fn run(
 /// Quotas and cheating holders have stable reasons; the police being away is not this service's failure.
 fn screening_status(error: &ScreeningError) -> Status {
     match error {
-        ScreeningError::Pseudonym(_) => {
-            status::error(Code::FailedPrecondition, "PSEUDONYMS_UNAVAILABLE", error.to_string())
+        ScreeningError::Pseudonym(problem) => {
+            status::error(Code::FailedPrecondition, problem.reason(), error.to_string())
         }
         ScreeningError::Police(_) => {
             status::error(Code::Unavailable, "POLICE_UNAVAILABLE", error.to_string())

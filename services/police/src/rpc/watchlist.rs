@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use lanyard_party::StoreKey;
-use lanyard_shareholder::Pseudonymiser;
+use lanyard_shareholder::{FaultCount, Pseudonymiser};
 use lanyard_store::Store;
 use lanyard_transport::{caller, status};
 use lanyard_wire::police::v1 as wire;
@@ -105,7 +105,11 @@ impl WatchlistRpc {
             // A caller that reads slowly misses steps, never the end.
             let _ = sender.try_send(Ok(progress));
         };
-        let finished = import.run(list, entries, report).await.map_err(|error| failed(&error))?;
+        let before = self.pseudonymiser.faults_since(&[]);
+        let mut finished =
+            import.run(list, entries, report).await.map_err(|error| failed(&error))?;
+        let faults = self.pseudonymiser.faults_since(&before);
+        finished.holder_faults = faults.iter().map(FaultCount::to_wire).collect();
         tracing::info!(
             entries = finished.entries,
             keys = finished.keys,
@@ -128,8 +132,8 @@ fn list_name(name: &str) -> Result<&str, Status> {
 /// Quotas and cheating holders are no failure of this service.
 fn failed(error: &ImportError) -> Status {
     match error {
-        ImportError::Pseudonym(_) => {
-            status::error(Code::FailedPrecondition, "PSEUDONYMS_UNAVAILABLE", error.to_string())
+        ImportError::Pseudonym(problem) => {
+            status::error(Code::FailedPrecondition, problem.reason(), error.to_string())
         }
         ImportError::Store(error) => store_error(error),
     }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use futures::future::join_all;
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{self, BlindState, BlindedElement, Pseudonym};
-use lanyard_core::threshold::{Evaluated, Quorum, VerifiedShare, combine_verified, verify_share};
+use lanyard_core::threshold::{Evaluated, Quorum, VerifiedShare, combine_with_own, verify_share};
+use lanyard_party::{Generation, HeldShare};
 use lanyard_wire::pseudonym::v1 as wire;
 use rand::Rng as _;
 use zeroize::Zeroizing;
 
+use super::fault::FaultKind;
 use super::holders::Unanswered;
 use super::{Inner, PADDING, PseudonymError};
 use crate::ledger::BatchId;
@@ -59,36 +61,43 @@ pub(super) async fn run(
         purpose: wire::Purpose::from(purpose).into(),
         batch_id: batch_id.to_vec(),
         quorum: Vec::new(),
+        generation: 0,
         blinded_elements: BlindedElement::encode_batch(&blinded),
     };
-    let needed = usize::from(inner.public.threshold()) - 1;
     let mut faults = Vec::new();
     loop {
+        // A refresh may come between two tries: one try is of one generation.
+        let held = inner.shares.current();
+        let needed = usize::from(held.public().threshold()) - 1;
         let chosen = inner.holders.choose(needed, &faults)?;
         let indices = chosen.iter().map(|place| inner.holders.get(*place).index);
-        let indices: Vec<_> = indices.chain([inner.own.index()]).collect();
-        let quorum = inner.public.quorum(&indices)?;
+        let indices: Vec<_> = indices.chain([held.share().index()]).collect();
+        let quorum = held.public().quorum(&indices)?;
+        request.generation = held.generation().get();
         request.quorum = quorum.holders().iter().map(|index| index.get().into()).collect();
 
-        let own = own_answer(&inner, &quorum, &blinded);
         let answers = join_all(chosen.iter().map(|place| async {
             let evaluated = inner.holders.ask(*place, purpose, &request).await?;
-            verified(&inner, &quorum, &blinded, evaluated).await
-        }));
-        let (own, answers) = tokio::join!(own, answers);
-        let mut shares = vec![own?];
+            verified(&held, &quorum, &blinded, evaluated).await
+        }))
+        .await;
+        let mut shares = Vec::with_capacity(needed);
         for (place, answer) in chosen.into_iter().zip(answers) {
             match answer {
                 Ok(share) => {
                     inner.holders.praise(place);
                     shares.push(share);
                 }
+                // It is ahead of us: the same batch once more under the new share.
+                Err(Unanswered::Fault(FaultKind::OtherGeneration { .. }))
+                    if has_switched(&inner, held.generation()).await? => {}
                 Err(Unanswered::Fault(kind)) => faults.push(inner.holders.blame(place, kind)),
                 Err(Unanswered::Fatal(error)) => return Err(error),
             }
         }
-        if shares.len() == needed + 1 {
-            let combine = move || combine_verified(state, &quorum, &shares);
+        if shares.len() == needed {
+            let combine =
+                move || combine_with_own(state, held.public(), &quorum, held.share(), &shares);
             let mut pseudonyms = on_a_core(combine).await??;
             pseudonyms.truncate(count);
             return Ok(pseudonyms);
@@ -108,28 +117,24 @@ fn blind(inputs: &Inputs, rng: &mut impl rand::CryptoRng) -> Result<BlindState, 
     Ok(oprf::blind(&inputs, rng)?)
 }
 
-async fn own_answer(
-    inner: &Arc<Inner>,
-    quorum: &Quorum,
-    blinded: &Arc<[BlindedElement]>,
-) -> Result<VerifiedShare, PseudonymError> {
-    let (inner, quorum, blinded) = (Arc::clone(inner), quorum.clone(), Arc::clone(blinded));
-    on_a_core(move || {
-        let weighted = inner.own.for_quorum(&quorum)?;
-        let evaluated = weighted.evaluate(&blinded, &mut inner.env.rng())?;
-        Ok(verify_share(&inner.public, &quorum, &blinded, evaluated)?)
-    })
-    .await?
+/// Whether another generation than this one is in force now.
+async fn has_switched(inner: &Arc<Inner>, from: Generation) -> Result<bool, PseudonymError> {
+    let inner = Arc::clone(inner);
+    let look_again = move || {
+        inner.shares.look_again();
+        inner.shares.current().generation() != from
+    };
+    on_a_core(look_again).await
 }
 
 async fn verified(
-    inner: &Arc<Inner>,
+    held: &Arc<HeldShare>,
     quorum: &Quorum,
     blinded: &Arc<[BlindedElement]>,
     evaluated: Evaluated,
 ) -> Result<VerifiedShare, Unanswered> {
-    let (inner, quorum, blinded) = (Arc::clone(inner), quorum.clone(), Arc::clone(blinded));
-    let verify = move || verify_share(&inner.public, &quorum, &blinded, evaluated);
+    let (held, quorum, blinded) = (Arc::clone(held), quorum.clone(), Arc::clone(blinded));
+    let verify = move || verify_share(held.public(), &quorum, &blinded, evaluated);
     Ok(on_a_core(verify).await.map_err(Unanswered::Fatal)??)
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{Fault, FaultCount, FaultKind};
 use super::{Holder, MAX_ELEMENTS, PseudonymError, Settings};
 use crate::purpose::Purpose;
 use crate::server::reason;
@@ -31,6 +31,8 @@ pub(super) struct Holders {
 struct Health {
     paused_until: Option<Instant>,
     fault: Option<Fault>,
+    /// How many faults there were.
+    count: u64,
 }
 
 /// Why a holder's answer cannot be used: another one is asked, or the whole job ends.
@@ -51,6 +53,13 @@ impl Holders {
 
     pub(super) fn faults(&self) -> Vec<Fault> {
         self.health().iter().filter_map(|health| health.fault.clone()).collect()
+    }
+
+    pub(super) fn fault_counts(&self) -> Vec<FaultCount> {
+        let count = |health: &Health| {
+            health.fault.clone().map(|last| FaultCount { count: health.count, last })
+        };
+        self.health().iter().filter_map(count).collect()
     }
 
     /// The places of `needed` holders to ask: preferred ones first, those lately not reached last. Those in `tried`
@@ -95,7 +104,10 @@ impl Holders {
             self.settings.unreachable_pause
         };
         let paused_until = Instant::now().checked_add(pause);
-        self.health()[place] = Health { paused_until, fault: Some(fault.clone()) };
+        let health = &mut self.health()[place];
+        health.paused_until = paused_until;
+        health.fault = Some(fault.clone());
+        health.count += 1;
         fault
     }
 
@@ -168,8 +180,11 @@ fn refused(holder: &str, purpose: Purpose, error: &Status) -> Unanswered {
         let (holder, remaining) = (holder.to_owned(), remaining.unwrap_or_default());
         return Unanswered::Fatal(PseudonymError::QuotaExceeded { holder, purpose, remaining });
     }
+    let is_other = status::reason(error).as_deref() == Some(reason::SHARE_GENERATION);
     let reason = status::explain(error).chars().take(MAX_REASON).collect();
-    Unanswered::Fault(if status::is_unreachable(error) {
+    Unanswered::Fault(if is_other {
+        FaultKind::OtherGeneration { reason }
+    } else if status::is_unreachable(error) {
         FaultKind::Unreachable { reason }
     } else {
         FaultKind::Refused { code: error.code(), reason }

@@ -1,10 +1,11 @@
 //! A ledger under a key of its own, which the holder draws when it starts for the first time.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lanyard_core::ids::EventId;
 use lanyard_core::note::{KeyName, SigningKey};
-use lanyard_env::{Env, Mode};
+use lanyard_env::{Env, Files, Mode};
+use zeroize::Zeroizing;
 
 use super::{Ledger, LedgerError, title};
 
@@ -26,29 +27,41 @@ impl Ledger {
         holder: &str,
     ) -> Result<Self, LedgerError> {
         let files = &env.files;
-        let [ledger, key, new_key] = [LEDGER, KEY, NEW_KEY].map(|name| folder.join(name));
-        let refused = |source| LedgerError::Note { path: key.clone(), source };
-        if let Some(kept) = files.read_if_exists(&key)? {
-            let kept = zeroize::Zeroizing::new(kept);
-            let text = std::str::from_utf8(&kept).unwrap_or_default().trim_end();
-            let signing = SigningKey::parse(text).map_err(refused)?;
-            if !files.exists(&ledger)? {
-                return Err(LedgerError::Lost { path: ledger });
-            }
+        if let Some((ledger, signing)) = find(&**files, folder)? {
             return Self::open(env, &ledger, event, holder, signing);
         }
-        if files.exists(&ledger)? && !files.exists(&new_key)? {
-            return Err(LedgerError::Lost { path: key });
-        }
+        let [ledger, key, new_key] = [LEDGER, KEY, NEW_KEY].map(|name| folder.join(name));
+        let refused = |source| LedgerError::Note { path: key.clone(), source };
         // The first start, or one that was interrupted.
         files.create_dir_all(folder)?;
         let name = KeyName::parse(&title(event, holder)).map_err(refused)?;
         let signing = SigningKey::generate(name, &mut env.rng());
-        let line = zeroize::Zeroizing::new(format!("{}\n", signing.format().as_str()));
+        let line = Zeroizing::new(format!("{}\n", signing.format().as_str()));
         files.write_atomic(&new_key, line.as_bytes(), Mode::Private)?;
         files.remove(&ledger)?;
         let opened = Self::open(env, &ledger, event, holder, signing)?;
         files.rename(&new_key, &key)?;
         Ok(opened)
     }
+}
+
+/// The ledger in `folder` and its key; `None` before the first start has succeeded.
+pub(super) fn find(
+    files: &dyn Files,
+    folder: &Path,
+) -> Result<Option<(PathBuf, SigningKey)>, LedgerError> {
+    let [ledger, key, new_key] = [LEDGER, KEY, NEW_KEY].map(|name| folder.join(name));
+    let Some(kept) = files.read_if_exists(&key)?.map(Zeroizing::new) else {
+        if files.exists(&ledger)? && !files.exists(&new_key)? {
+            return Err(LedgerError::Lost { path: key });
+        }
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(&kept).unwrap_or_default().trim_end();
+    let signing =
+        SigningKey::parse(text).map_err(|source| LedgerError::Note { path: key, source })?;
+    if !files.exists(&ledger)? {
+        return Err(LedgerError::Lost { path: ledger });
+    }
+    Ok(Some((ledger, signing)))
 }

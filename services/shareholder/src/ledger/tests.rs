@@ -193,3 +193,25 @@ fn a_ledger_with_its_own_key_starts_once() {
     assert_eq!(open().unwrap().used(Authority::Police, Purpose::Check), 0);
     assert!(env.files.exists(&key).unwrap() && !env.files.exists(&new_key).unwrap());
 }
+
+#[test]
+fn counts_are_read_beside_a_running_holder_and_verified() {
+    let (env, folder) = (Env::system(), tempfile::tempdir().unwrap());
+    let event = EventId::parse("games").unwrap();
+    let counts = || Ledger::counts_in(&env, folder.path(), &event, "trustee");
+    assert!(counts().unwrap().is_empty());
+    let ledger = Ledger::open_in(&env, folder.path(), &event, "trustee").unwrap();
+    ledger.charge(POLICE_CHECK, id(1), digest(1), 7, 10).unwrap();
+    assert_eq!(counts().unwrap(), Counts::from([(POLICE_CHECK, 7)]));
+    assert_eq!(counts().unwrap(), ledger.counts());
+    let other = Ledger::counts_in(&env, folder.path(), &event, "police");
+    assert!(matches!(other, Err(LedgerError::Malformed { line: 1, .. })));
+
+    let path = folder.path().join("evaluations.note");
+    let text = String::from_utf8(env.files.read(&path).unwrap()).unwrap();
+    let fewer = text.replace("count police check 7", "count police check 1");
+    env.files.write_atomic(&path, fewer.as_bytes(), Mode::Private).unwrap();
+    assert!(matches!(counts(), Err(LedgerError::Note { .. })));
+    env.files.remove(&path).unwrap();
+    assert!(matches!(counts(), Err(LedgerError::Lost { .. })));
+}

@@ -15,9 +15,10 @@ use lanyard_core::note::{KeyName, SigningKey};
 use lanyard_core::oprf::{self, Pseudonym, SecretKey};
 use lanyard_core::threshold::{KeyShare, PublicShares, ShareIndex};
 use lanyard_env::{Env, Files};
+use lanyard_party::{Generation, HeldShare};
 use lanyard_shareholder::{
     Holder, HolderSetup, KeyShareServer, Ledger, LedgerError, Limit, Pseudonymiser, Purpose,
-    Settings,
+    Settings, ShareSource,
 };
 use lanyard_transport::{PartyName, PeerId, Role};
 use rand::Rng as _;
@@ -56,6 +57,19 @@ impl Dealer {
         PublicShares::new(u8::try_from(self.polynomial.len()).unwrap(), shares).unwrap()
     }
 
+    /// A holder's share as its folder would keep it.
+    pub(crate) fn held(&self, index: u8) -> Arc<dyn ShareSource> {
+        let held = HeldShare::new(Generation::FIRST, self.share(index), self.public()).unwrap();
+        Arc::new(TestShares::from([held]))
+    }
+
+    /// The same key in other shares.
+    pub(crate) fn refreshed(&self) -> Self {
+        let mut other = Self::new(u8::try_from(self.polynomial.len()).unwrap(), self.shares);
+        other.polynomial[0] = self.polynomial[0];
+        other
+    }
+
     /// RFC 9497 under the whole key, which in life exists nowhere.
     pub(crate) fn expected(&self, keys: &[IdentityKey]) -> Vec<Pseudonym> {
         let whole = SecretKey::from_bytes(&self.polynomial[0].to_bytes()).unwrap();
@@ -66,6 +80,46 @@ impl Dealer {
         let verified =
             oprf::verify_evaluation(whole.public_key(), state.blinded(), elements, &proof);
         oprf::finalize(state, verified.unwrap()).unwrap()
+    }
+}
+
+/// Shares of one holder by generation, the first of them in force until told otherwise.
+pub(crate) struct TestShares {
+    held: Mutex<Vec<Arc<HeldShare>>>,
+    in_force: AtomicU64,
+}
+
+impl<const N: usize> From<[HeldShare; N]> for TestShares {
+    fn from(held: [HeldShare; N]) -> Self {
+        let held = held.into_iter().map(Arc::new).collect();
+        Self { held: Mutex::new(held), in_force: AtomicU64::new(1) }
+    }
+}
+
+impl TestShares {
+    pub(crate) fn put_in_force(&self, generation: u32) {
+        self.in_force.store(generation.into(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn destroy(&self, generation: u32) {
+        self.held.lock().unwrap().retain(|held| held.generation().get() != generation);
+    }
+}
+
+impl ShareSource for TestShares {
+    fn current(&self) -> Arc<HeldShare> {
+        let in_force = u32::try_from(self.in_force.load(Ordering::SeqCst)).unwrap();
+        self.of_generation(Generation::new(in_force).unwrap()).unwrap()
+    }
+
+    fn of_generation(&self, generation: Generation) -> Option<Arc<HeldShare>> {
+        let held = self.held.lock().unwrap();
+        held.iter().find(|held| held.generation() == generation).cloned()
+    }
+
+    fn look_again(&self) {
+        let newest = self.held.lock().unwrap().last().map(|held| held.generation().get());
+        self.put_in_force(newest.unwrap());
     }
 }
 
@@ -120,6 +174,10 @@ impl TestHolder {
 
     /// The server over this holder's folder; twice is a restart.
     pub(crate) fn server(&self, dealer: &Dealer) -> KeyShareServer {
+        self.server_of(dealer.held(self.index))
+    }
+
+    pub(crate) fn server_of(&self, shares: Arc<dyn ShareSource>) -> KeyShareServer {
         let quota = Arc::clone(&self.quota);
         let limit = move |purpose: Purpose| {
             let evaluations = quota.load(Ordering::SeqCst);
@@ -128,12 +186,11 @@ impl TestHolder {
         let setup = HolderSetup {
             env: self.env.clone(),
             party: self.party,
-            share: dealer.share(self.index),
-            public: dealer.public(),
+            shares,
             ledger: self.ledger().unwrap(),
             quotas: Arc::new(move || Purpose::ALL.map(&limit).to_vec()),
         };
-        KeyShareServer::new(setup).unwrap()
+        KeyShareServer::new(setup)
     }
 
     /// What is durable on the disk.
@@ -177,15 +234,24 @@ impl Committee {
         calls
     }
 
+    /// Lets a holder serve these shares from now on.
+    pub(crate) fn serve(&mut self, place: usize, shares: Arc<dyn ShareSource>) {
+        let (holder, net) = &mut self.holders[place];
+        let server = Wrapped::honest(holder.server_of(shares));
+        *net = Net::serve(server, service(PartyName::Committee));
+    }
+
     pub(crate) fn pseudonymiser(&self) -> Pseudonymiser {
+        self.pseudonymiser_of(self.dealer.held(1))
+    }
+
+    pub(crate) fn pseudonymiser_of(&self, own: Arc<dyn ShareSource>) -> Pseudonymiser {
         let holders = self.holders.iter().map(|(holder, net)| Holder {
             index: ShareIndex::new(holder.index).unwrap(),
             name: holder.party.name().to_owned(),
             channel: net.channel(),
         });
-        let (own, public) = (self.dealer.share(1), self.dealer.public());
-        let env = self.dealer.env.clone();
-        Pseudonymiser::new(env, own, public, holders.collect(), self.settings).unwrap()
+        Pseudonymiser::new(self.dealer.env.clone(), own, holders.collect(), self.settings).unwrap()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod outside;
 mod refusals;
+mod rooted;
 
 use curve25519_dalek::scalar::Scalar;
 use proptest::prelude::*;
