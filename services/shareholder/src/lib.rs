@@ -14,8 +14,7 @@ mod purpose;
 mod server;
 
 pub use client::{
-    Fault, FaultKind, Finished, Holder, MAX_ELEMENTS, PADDING, PseudonymError, Pseudonymiser,
-    Settings,
+    Batch, Fault, FaultKind, Holder, MAX_ELEMENTS, PADDING, PseudonymError, Pseudonymiser, Settings,
 };
 pub use ledger::{BatchId, Charge, Ledger, LedgerError, RECENT_BATCHES};
 pub use purpose::{Limit, Purpose, QuotaSource};
