@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::context::Context;
 
-/// How often machines are told.
+/// How often machines are told, beside each hundredth of the job.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A job of a known size.
@@ -18,7 +18,8 @@ pub(crate) struct Progress {
     total: u64,
     /// When and where this run began: what an earlier run has done says nothing about speed.
     begun: Option<(Instant, u64)>,
-    told: Option<Instant>,
+    /// When machines were told last, and of how much.
+    told: Option<(Instant, u64)>,
 }
 
 impl Progress {
@@ -45,10 +46,13 @@ impl Progress {
         }
         let (began, from) = *self.begun.get_or_insert_with(|| (Instant::now(), done));
         self.bar.set_position(done);
-        if !self.json || self.told.is_some_and(|told| told.elapsed() < INTERVAL) {
+        let is_news = |(at, known): (Instant, u64)| {
+            at.elapsed() >= INTERVAL || 100 * done.saturating_sub(known) >= self.total.max(1)
+        };
+        if !self.json || !self.told.is_none_or(is_news) {
             return;
         }
-        self.told = Some(Instant::now());
+        self.told = Some((Instant::now(), done));
         let remaining = remaining(began.elapsed(), done.saturating_sub(from), self.total, done);
         let line = json!({
             "progress": self.what, "done": done, "total": self.total, "remaining_seconds": remaining,

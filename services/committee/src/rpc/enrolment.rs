@@ -22,6 +22,8 @@ use crate::screening::{Screening, ScreeningError};
 
 /// Profiles in one request at most.
 const MAX_PROFILES: usize = 1_000;
+/// How long an import that has begun to write waits for more rows.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Enrolment {
     pub(crate) store: Store,
@@ -48,7 +50,18 @@ impl EnrolmentService for Enrolment {
         let manifest = self.manifests.current();
         let profiles = ProfileIndex::load(&self.store).await.map_err(|e| store_error(&e))?;
         let mut import = Import::new(manifest.event.clone(), manifest.categories.clone(), profiles);
-        while let Some(message) = stream.message().await? {
+        let mode = start.mode();
+        loop {
+            let message = if import.is_writing() {
+                // Others who write wait for this import: it must not wait for long itself.
+                let message = tokio::time::timeout(MAX_SILENCE, stream.message()).await;
+                message.map_err(|_| {
+                    Status::deadline_exceeded("the rows stopped coming; nothing was imported")
+                })?
+            } else {
+                stream.message().await
+            };
+            let Some(message) = message? else { break };
             let Some(wire::import_people_request::Step::Rows(rows)) = message.step else {
                 return Err(status::malformed("step: `start` comes once, then only rows"));
             };
@@ -56,9 +69,10 @@ impl EnrolmentService for Enrolment {
                 let person = row.person.ok_or_else(|| status::malformed("person: missing"))?;
                 import.row(row.line, person);
             }
+            import.flush(&self.store, &self.env, mode).await.map_err(|e| store_error(&e))?;
         }
         let response = import
-            .finish(&self.store, &self.env, &operator, start.mode(), start.dry_run)
+            .finish(&self.store, &self.env, &operator, mode, start.dry_run)
             .await
             .map_err(|error| store_error(&error))?;
         Ok(Response::new(response))

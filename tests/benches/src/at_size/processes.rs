@@ -220,6 +220,7 @@ impl Step {
     pub(super) fn print(&self, what: &str, evaluations: u64) {
         let killed = match self.killed_at {
             Some(share) => format!(", killed at {:.0} % and resumed", 100.0 * share),
+            None if evaluations > 0 => ", over before it could be killed".to_owned(),
             None => String::new(),
         };
         println!("\n{what}: {:.1} s{killed}", self.wall.as_secs_f64());
