@@ -121,6 +121,7 @@ impl Screening {
         let _running = self.running.lock().await;
         let mut progress = self.totals().await?;
         progress.total = self.count(State::New).await?;
+        report(progress);
         let without_key = AtomicU64::new(0);
         let side_by_side = self.pseudonymiser.concurrency();
         // All that was asked before is settled before anything else is asked: then it is among the batches that holders
@@ -270,7 +271,7 @@ impl Screening {
         verdicts: u64,
     ) -> Result<(), ScreeningError> {
         let mut transaction = self.store.begin().await?;
-        let unchanged = self.unchanged(&mut *transaction, members).await?;
+        let unchanged = self.unchanged(&mut transaction, members).await?;
         let unchanged: Vec<i64> = unchanged.into_iter().collect();
         for numbers in unchanged.chunks(ROWS) {
             let statement = format!(

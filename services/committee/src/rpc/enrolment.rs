@@ -88,10 +88,12 @@ impl EnrolmentService for Enrolment {
         let (sender, receiver) = mpsc::channel(8);
         let screening = Arc::clone(&self.screening);
         tokio::spawn(async move {
-            let last =
-                run(&screening, &sender, wait).await.map_err(|error| screening_status(&error));
-            // Whoever asked may be gone; the work is done all the same.
-            let _ = sender.send(last).await;
+            // Whoever asked may go: then it stops, wherever it is, and goes on from there when asked again.
+            let last = tokio::select! {
+                last = run(&screening, &sender, wait) => last,
+                () = sender.closed() => return,
+            };
+            let _ = sender.send(last.map_err(|error| screening_status(&error))).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }

@@ -105,8 +105,10 @@ const fn cell(id: i64) -> Cell<'static> {
 impl Screening {
     /// The batches that an earlier run left, oldest first.
     pub(super) async fn kept(&self) -> Result<Vec<i64>, ScreeningError> {
+        // As a writer: what a run that was broken off has sent to be committed is seen, or never comes.
+        let mut transaction = self.store.begin().await?;
         let ids: Vec<(i64,)> = sqlx::query_as("SELECT id FROM screening_batches ORDER BY id")
-            .fetch_all(self.store.pool())
+            .fetch_all(&mut *transaction)
             .await?;
         Ok(ids.into_iter().map(|(id,)| id).collect())
     }

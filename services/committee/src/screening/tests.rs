@@ -99,8 +99,10 @@ impl World {
         assert_eq!(self.police.conflicts(), 0);
     }
 
+    /// As a writer: what was sent to be committed before a kill is seen.
     async fn count(&self, query: &'static str) -> i64 {
-        let (count,): (i64,) = sqlx::query_as(query).fetch_one(self.store.pool()).await.unwrap();
+        let mut transaction = self.store.begin().await.unwrap();
+        let (count,): (i64,) = sqlx::query_as(query).fetch_one(&mut *transaction).await.unwrap();
         count
     }
 }

@@ -90,9 +90,10 @@ impl Police {
         assert_eq!(self.count("SELECT COUNT(*) FROM staged_entries").await, 0);
     }
 
+    /// As a writer: what was sent to be committed before a kill is seen.
     async fn count(&self, query: &'static str) -> i64 {
-        let count = sqlx::query_as(query).fetch_one(self.world.store.pool());
-        let (count,): (i64,) = count.await.unwrap();
+        let mut transaction = self.world.store.begin().await.unwrap();
+        let (count,): (i64,) = sqlx::query_as(query).fetch_one(&mut *transaction).await.unwrap();
         count
     }
 }

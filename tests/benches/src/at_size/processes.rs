@@ -29,7 +29,7 @@ struct Used {
 impl Used {
     /// Of a process that runs; nothing of one that does not.
     fn of(id: Option<u32>) -> Self {
-        id.and_then(|id| Self::read(id)).unwrap_or_default()
+        id.and_then(Self::read).unwrap_or_default()
     }
 
     fn read(id: u32) -> Option<Self> {
