@@ -120,7 +120,8 @@ impl Desk {
         entries: Vec<police::ListEntry>,
     ) -> Result<police::ImportWatchlistResponse, Status> {
         let mut watchlists = self.officer.watchlists().expect("a channel");
-        let start = ListStep::Start(police::ImportStart { list: "test".to_owned() });
+        let start =
+            ListStep::Start(police::ImportStart { list: "test".to_owned(), ..Default::default() });
         let entries = ListStep::Entries(police::ImportEntries { entries });
         let steps =
             [start, entries].map(|step| police::ImportWatchlistRequest { step: Some(step) });

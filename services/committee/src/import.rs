@@ -1,31 +1,36 @@
-//! Import of people: all that is valid, or nothing, in one transaction; the same rows again change nothing.
+//! Import of people: all that is valid, or nothing, in one transaction; the same rows again change nothing. Rows are
+//! written as they arrive: in memory are a few hundred of them, and 16 bytes for each reference seen.
 
 use std::collections::{HashMap, HashSet};
 
 use lanyard_core::binding::BindingSalt;
 use lanyard_core::ids::{BadgeNumber, EventId};
 use lanyard_env::Env;
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_numbers};
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_numbers, placeholders};
 use lanyard_wire::committee::v1 as wire;
 use rand::Rng as _;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
 use crate::person::{self, Accreditation, Applicant, Identity, Rules};
 use crate::profiles::ProfileIndex;
-use crate::states::Screening;
+use crate::states::{PrintState, Screening};
 
 /// Errors that a response carries; all are counted.
 const MAX_ERRORS: usize = 1_000;
+/// Rows that one statement names or inserts.
+const ROWS: usize = 256;
 
-/// Rows being collected; nothing is stored before [`Import::finish`].
+/// An import under way; nothing of it counts before [`Import::finish`].
 pub(crate) struct Import {
     event: EventId,
     categories: Vec<String>,
     profiles: ProfileIndex,
+    /// Good, and not written yet.
     applicants: Vec<Applicant>,
-    seen: HashSet<String>,
-    refused: u64,
-    errors: Vec<wire::RowError>,
+    /// Hashes of the references so far.
+    seen: HashSet<[u8; 16]>,
+    transaction: Option<Transaction<'static, Any>>,
+    response: wire::ImportPeopleResponse,
 }
 
 impl Import {
@@ -36,8 +41,8 @@ impl Import {
             profiles,
             applicants: Vec::new(),
             seen: HashSet::new(),
-            refused: 0,
-            errors: Vec::new(),
+            transaction: None,
+            response: wire::ImportPeopleResponse::default(),
         }
     }
 
@@ -46,7 +51,7 @@ impl Import {
         let profile = |code: &str| self.profiles.id(code);
         let rules = Rules { categories: &self.categories, profile: &profile };
         let checked = person::check(row, &rules).and_then(|applicant| {
-            if self.seen.insert(applicant.reference.clone()) {
+            if self.seen.insert(short_hash(&applicant.reference)) {
                 Ok(applicant)
             } else {
                 Err(("reference", "stands in an earlier row of this file too".to_owned()))
@@ -55,49 +60,75 @@ impl Import {
         match checked {
             Ok(applicant) => self.applicants.push(applicant),
             Err((column, problem)) => {
-                self.refused += 1;
-                if self.errors.len() < MAX_ERRORS {
-                    self.errors.push(wire::RowError { line, column: column.to_owned(), problem });
+                self.response.refused += 1;
+                if self.response.errors.len() < MAX_ERRORS {
+                    let column = column.to_owned();
+                    self.response.errors.push(wire::RowError { line, column, problem });
                 }
             }
         }
     }
 
-    /// Stores what was collected, as asked.
+    /// Whether rows are being written, so that others who write have to wait.
+    pub(crate) const fn is_writing(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Writes the good rows so far, unless nothing will be imported any more.
+    pub(crate) async fn flush(
+        &mut self,
+        store: &Store,
+        env: &Env,
+        mode: wire::ImportMode,
+    ) -> Result<(), StoreError> {
+        let applicants = std::mem::take(&mut self.applicants);
+        if self.response.refused > 0 && mode == wire::ImportMode::AllOrNothing {
+            self.transaction = None;
+            return Ok(());
+        }
+        let transaction = match self.transaction.take() {
+            Some(transaction) => transaction,
+            None => store.begin().await?,
+        };
+        let mut writer = Writer { env, event: &self.event, transaction };
+        for applicants in applicants.chunks(ROWS) {
+            let known = writer.known(applicants).await?;
+            let (old, new): (Vec<_>, Vec<_>) =
+                applicants.iter().partition(|one| known.contains_key(&one.reference));
+            writer.create(&new).await?;
+            self.response.created += new.len() as u64;
+            for applicant in old {
+                let Some(found) = known.get(&applicant.reference) else { continue };
+                if found.is(applicant) {
+                    self.response.unchanged += 1;
+                } else {
+                    writer.update(found, applicant).await?;
+                    self.response.updated += 1;
+                }
+            }
+        }
+        self.transaction = Some(writer.transaction);
+        Ok(())
+    }
+
+    /// Stores what was sent, as asked.
     pub(crate) async fn finish(
-        self,
+        mut self,
         store: &Store,
         env: &Env,
         operator: &str,
         mode: wire::ImportMode,
         dry_run: bool,
     ) -> Result<wire::ImportPeopleResponse, StoreError> {
-        let mut response = wire::ImportPeopleResponse {
-            refused: self.refused,
-            errors: self.errors,
-            ..Default::default()
+        self.flush(store, env, mode).await?;
+        let Self { transaction, response, .. } = self;
+        let Some(mut transaction) = transaction else {
+            return Ok(wire::ImportPeopleResponse {
+                refused: response.refused,
+                errors: response.errors,
+                ..Default::default()
+            });
         };
-        if self.refused > 0 && mode == wire::ImportMode::AllOrNothing {
-            return Ok(response);
-        }
-        let mut transaction = store.begin().await?;
-        let mut writer = Writer { env, event: self.event, transaction: &mut transaction };
-        for applicants in self.applicants.chunks(500) {
-            let known = writer.known(applicants).await?;
-            for applicant in applicants {
-                match known.get(&applicant.reference) {
-                    None => {
-                        writer.create(applicant).await?;
-                        response.created += 1;
-                    }
-                    Some(found) if found.is(applicant) => response.unchanged += 1,
-                    Some(found) => {
-                        writer.update(found, applicant).await?;
-                        response.updated += 1;
-                    }
-                }
-            }
-        }
         if dry_run {
             return Ok(response);
         }
@@ -111,10 +142,17 @@ impl Import {
     }
 }
 
+/// Enough of a hash that no two references share it.
+fn short_hash(reference: &str) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&blake3::hash(reference.as_bytes()).as_bytes()[..16]);
+    short
+}
+
 struct Writer<'a> {
     env: &'a Env,
-    event: EventId,
-    transaction: &'a mut Transaction<'static, Any>,
+    event: &'a EventId,
+    transaction: Transaction<'static, Any>,
 }
 
 /// A person who is enrolled already.
@@ -135,16 +173,19 @@ impl Writer<'_> {
         &mut self,
         applicants: &[Applicant],
     ) -> Result<HashMap<String, Known>, StoreError> {
-        let mut known = HashMap::new();
-        for applicant in applicants {
-            let row = sqlx::query(
-                "SELECT badge_number, full_name, birth_date, documents, portrait_hash, category, function, \
-                 organisation, profile_id, not_before, not_after FROM people WHERE reference = $1",
-            )
-            .bind(&applicant.reference)
-            .fetch_optional(&mut **self.transaction)
+        let statement = format!(
+            "SELECT reference, badge_number, full_name, birth_date, documents, portrait_hash, category, function, \
+             organisation, profile_id, not_before, not_after FROM people WHERE reference IN {}",
+            placeholders(1, 1, applicants.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(statement));
+        let rows = applicants
+            .iter()
+            .fold(query, |query, applicant| query.bind(&applicant.reference))
+            .fetch_all(&mut *self.transaction)
             .await?;
-            let Some(row) = row else { continue };
+        let mut known = HashMap::with_capacity(rows.len());
+        for row in rows {
             let documents = serde_json::from_str(row.try_get("documents")?)
                 .map_err(|_| StoreError::Corrupt { table: "people", column: "documents" })?;
             let found = Known {
@@ -164,50 +205,70 @@ impl Writer<'_> {
                     not_after: row.try_get("not_after")?,
                 },
             };
-            known.insert(applicant.reference.clone(), found);
+            known.insert(row.try_get("reference")?, found);
         }
         Ok(known)
     }
 
-    async fn create(&mut self, applicant: &Applicant) -> Result<(), StoreError> {
-        let badge_number = next_numbers(self.transaction, "badge", 1).await?;
-        let print_id = next_numbers(self.transaction, "print", 1).await?;
-        let mut subject_id = [0; 16];
-        self.env.rng().fill_bytes(&mut subject_id);
-        let (salt, binding) = self.bind(&applicant.identity, badge_number);
-        let Applicant { reference, identity, accreditation } = applicant;
-        sqlx::query(
-            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, birth_date, documents, \
-             category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, screening, \
-             current_print, last_change) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, 1, 1, 0)",
-        )
-        .bind(badge_number)
-        .bind(reference)
-        .bind(subject_id.to_vec())
-        .bind(salt)
-        .bind(binding)
-        .bind(&identity.full_name)
-        .bind(&identity.birth_date)
-        .bind(documents_json(identity))
-        .bind(&accreditation.category)
-        .bind(&accreditation.function)
-        .bind(&accreditation.organisation)
-        .bind(accreditation.profile_id)
-        .bind(accreditation.not_before)
-        .bind(accreditation.not_after)
-        .bind(&identity.portrait_hash)
-        .execute(&mut **self.transaction)
-        .await?;
-        sqlx::query(
-            "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, handed_over, changed) \
-             VALUES ($1, $2, 1, 1, $3, $3, 0, 0)",
-        )
-        .bind(print_id)
-        .bind(badge_number)
-        .bind(Vec::<u8>::new())
-        .execute(&mut **self.transaction)
-        .await?;
+    /// Enrols at most [`ROWS`] people.
+    async fn create(&mut self, applicants: &[&Applicant]) -> Result<(), StoreError> {
+        if applicants.is_empty() {
+            return Ok(());
+        }
+        let count = applicants.len() as i64;
+        let first_badge = next_numbers(&mut self.transaction, "badge", count).await?;
+        let first_print = next_numbers(&mut self.transaction, "print", count).await?;
+        let statement = format!(
+            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, birth_date, \
+             documents, category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, \
+             screening, current_print, last_change) VALUES {}",
+            placeholders(1, applicants.len(), 19)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for (badge_number, applicant) in (first_badge..).zip(applicants) {
+            let mut subject_id = [0; 16];
+            self.env.rng().fill_bytes(&mut subject_id);
+            let (salt, binding) = self.bind(&applicant.identity, badge_number);
+            let Applicant { reference, identity, accreditation } = *applicant;
+            query = query
+                .bind(badge_number)
+                .bind(reference)
+                .bind(subject_id.to_vec())
+                .bind(salt)
+                .bind(binding)
+                .bind(&identity.full_name)
+                .bind(&identity.birth_date)
+                .bind(documents_json(identity))
+                .bind(&accreditation.category)
+                .bind(&accreditation.function)
+                .bind(&accreditation.organisation)
+                .bind(accreditation.profile_id)
+                .bind(accreditation.not_before)
+                .bind(accreditation.not_after)
+                .bind(&identity.portrait_hash)
+                .bind(1_i64)
+                .bind(Screening::New.number())
+                .bind(1_i64)
+                .bind(0_i64);
+        }
+        query.execute(&mut *self.transaction).await?;
+        let statement = format!(
+            "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, handed_over, changed) VALUES {}",
+            placeholders(1, applicants.len(), 8)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for place in 0..count {
+            query = query
+                .bind(first_print + place)
+                .bind(first_badge + place)
+                .bind(1_i64)
+                .bind(PrintState::Waiting.number())
+                .bind(Vec::<u8>::new())
+                .bind(Vec::<u8>::new())
+                .bind(0_i64)
+                .bind(0_i64);
+        }
+        query.execute(&mut *self.transaction).await?;
         Ok(())
     }
 
@@ -224,7 +285,7 @@ impl Writer<'_> {
         .bind(accreditation.not_before)
         .bind(accreditation.not_after)
         .bind(known.badge_number)
-        .execute(&mut **self.transaction)
+        .execute(&mut *self.transaction)
         .await?;
         if known.identity != *identity {
             // Another person, or the same described anew: what was cleared before does not hold for this.
@@ -241,17 +302,17 @@ impl Writer<'_> {
             .bind(binding)
             .bind(Screening::New.number())
             .bind(known.badge_number)
-            .execute(&mut **self.transaction)
+            .execute(&mut *self.transaction)
             .await?;
         }
-        mark_changed(self.transaction, known.badge_number).await
+        mark_changed(&mut self.transaction, known.badge_number).await
     }
 
     /// A fresh salt, and the binding under it.
     fn bind(&self, identity: &Identity, badge_number: i64) -> (Vec<u8>, Vec<u8>) {
         let salt = BindingSalt::generate(&mut self.env.rng());
         let number = BadgeNumber::new(u32::try_from(badge_number).unwrap_or(u32::MAX));
-        let binding = identity.binding(&self.event, &salt, number);
+        let binding = identity.binding(self.event, &salt, number);
         (salt.expose_bytes().to_vec(), binding.as_bytes().to_vec())
     }
 }

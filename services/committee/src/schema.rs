@@ -2,7 +2,7 @@
 
 use lanyard_store::Schema;
 
-/// People, prints of their badges, profiles, and what screening said.
+/// People, prints of their badges, profiles, what screening said, and sealed batches that are on their way.
 pub(crate) const SCHEMA: Schema = Schema::new(&["
 CREATE TABLE people (
     badge_number BIGINT PRIMARY KEY,
@@ -52,4 +52,5 @@ CREATE TABLE status_changes (
     previous_change BIGINT NOT NULL,
     PRIMARY KEY (change_id, badge_number)
 );
-CREATE TABLE cursors (name TEXT PRIMARY KEY, value BIGINT NOT NULL)"]);
+CREATE TABLE cursors (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
+CREATE TABLE screening_batches (id BIGINT PRIMARY KEY, body BYTES NOT NULL)"]);

@@ -1,16 +1,24 @@
-//! Screening: pseudonyms out, verdicts in. Each page of people is submitted and marked before the next, so a run that was
-//! interrupted goes on where it stopped.
+//! Screening: pseudonyms out, verdicts in. Batches of people are evaluated and submitted side by side, each stored before
+//! it is asked, so that a run that was interrupted goes on where it stopped. In memory are the batches under way.
 
+mod batches;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use lanyard_core::identity::{IdentityKey, KeyKind};
 use lanyard_core::ids::EventId;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_env::Env;
 use lanyard_party::{SealedBlobError, StoreKey};
-use lanyard_shareholder::{PseudonymError, Pseudonymiser, Purpose};
-use lanyard_store::{Store, StoreError};
+use lanyard_shareholder::{Batch, PseudonymError, Pseudonymiser};
+use lanyard_store::{Store, StoreError, placeholders};
 use lanyard_transport::status;
 use lanyard_wire::committee::v1::ScreenResponse;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
@@ -19,19 +27,24 @@ use lanyard_wire::screening::v1::{
     SubmitSubjectsRequest,
 };
 use rand::Rng as _;
-use sqlx::Row as _;
+use sqlx::{AssertSqlSafe, Row as _};
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+use self::batches::{Kept, Member, Stage};
 use crate::badges::{SEEDS, seeds_cell};
 use crate::person::{Identity, StoredDocument};
 use crate::states::{PrintState, Screening as State};
 
-/// People whose pseudonyms are computed and submitted together.
+/// Prints handed over together.
 const PAGE: i64 = 2_048;
+/// People read from the store at a time.
+const PEOPLE: i64 = 256;
+/// Rows that one statement names.
+const ROWS: usize = 256;
 /// Subjects or prints in one message.
 const MESSAGE: usize = 256;
 /// Every subject has a multiple of this many keys, filled up with random ones.
@@ -76,6 +89,17 @@ struct Candidate {
     keys: Vec<IdentityKey>,
 }
 
+/// Where the drawing of batches stands.
+struct Drawing<'a> {
+    /// Keys that a batch has room for.
+    size: usize,
+    /// People passed over, who give no key.
+    without_key: &'a AtomicU64,
+    /// The last badge number read.
+    after: i64,
+    read: VecDeque<Candidate>,
+}
+
 /// The committee's side of screening.
 pub(crate) struct Screening {
     pub(crate) store: Store,
@@ -89,7 +113,7 @@ pub(crate) struct Screening {
 }
 
 impl Screening {
-    /// Submits all who need it and reports after each page.
+    /// Submits all who need it and reports after each batch.
     pub(crate) async fn run(
         &self,
         mut report: impl FnMut(ScreenResponse) + Send,
@@ -97,19 +121,32 @@ impl Screening {
         let _running = self.running.lock().await;
         let mut progress = self.totals().await?;
         progress.total = self.count(State::New).await?;
-        let mut after = 0;
-        loop {
-            let (candidates, last) = self.page(after).await?;
-            let Some(last) = last else { break };
-            after = last;
-            let (with_keys, without): (Vec<_>, Vec<_>) =
-                candidates.into_iter().partition(|candidate| !candidate.keys.is_empty());
-            progress.without_key += without.len() as u64;
-            progress.pseudonymised += with_keys.len() as u64;
-            progress.submitted += with_keys.len() as u64;
-            self.submit(with_keys).await?;
-            report(progress.clone());
+        report(progress.clone());
+        let without_key = AtomicU64::new(0);
+        let side_by_side = self.pseudonymiser.concurrency();
+        // All that was asked before is settled before anything else is asked: then it is among the batches that holders
+        // recognise.
+        let kept = futures::stream::iter(self.kept().await?);
+        let kept = kept.map(|id| Ok(self.load(id))).try_buffered(1).boxed();
+        let size = self.pseudonymiser.batch_size(progress.total as usize);
+        let drawing = Drawing { size, without_key: &without_key, after: 0, read: VecDeque::new() };
+        let new = futures::stream::try_unfold(drawing, |mut drawing| async {
+            let kept = self.next_batch(&mut drawing).await?;
+            Ok(kept.map(|kept| (kept, drawing)))
+        });
+        for batches in [kept, new.boxed()] {
+            let settled = batches.map_ok(|kept| self.settle(kept)).try_buffered(side_by_side);
+            let mut settled = pin!(settled);
+            while let Some(people) = settled.try_next().await? {
+                progress.pseudonymised += people;
+                progress.submitted += people;
+                progress.without_key = without_key.load(Ordering::Relaxed);
+                report(progress.clone());
+            }
         }
+        progress.without_key = without_key.load(Ordering::Relaxed);
+        progress.evaluations = self.evaluations().await?;
+        report(progress);
         self.hand_over_prints().await?;
         self.fetch_verdicts().await?;
         Ok(())
@@ -133,17 +170,47 @@ impl Screening {
         Ok(count as u64)
     }
 
-    async fn page(&self, after: i64) -> Result<(Vec<Candidate>, Option<i64>), ScreeningError> {
+    /// Draws and stores the next batch of people; `None` if nobody is left.
+    async fn next_batch(&self, drawing: &mut Drawing<'_>) -> Result<Option<Kept>, ScreeningError> {
+        let (mut members, mut keys): (Vec<Member>, Vec<IdentityKey>) = (Vec::new(), Vec::new());
+        loop {
+            if drawing.read.is_empty() {
+                drawing.read = self.page(drawing.after).await?;
+                let Some(last) = drawing.read.back() else { break };
+                drawing.after = last.badge_number;
+            }
+            let Some(mut candidate) = drawing.read.pop_front() else { continue };
+            if candidate.keys.is_empty() {
+                drawing.without_key.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            if !keys.is_empty() && keys.len() + candidate.keys.len() > drawing.size {
+                drawing.read.push_front(candidate);
+                break;
+            }
+            let kinds = candidate.keys.iter().map(IdentityKey::kind).collect();
+            keys.append(&mut candidate.keys);
+            let Candidate { badge_number, subject_id, binding, .. } = candidate;
+            members.push(Member { badge_number, subject_id, binding, kinds });
+        }
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let batch = Batch::draw(&keys, &mut self.env.rng());
+        self.open(members, batch).await.map(Some)
+    }
+
+    async fn page(&self, after: i64) -> Result<VecDeque<Candidate>, ScreeningError> {
         let rows = sqlx::query(
             "SELECT badge_number, subject_id, binding, full_name, birth_date, documents, portrait_hash FROM people \
              WHERE screening = $1 AND badge_number > $2 ORDER BY badge_number LIMIT $3",
         )
         .bind(State::New.number())
         .bind(after)
-        .bind(PAGE)
+        .bind(PEOPLE)
         .fetch_all(self.store.pool())
         .await?;
-        let mut candidates = Vec::with_capacity(rows.len());
+        let mut candidates = VecDeque::with_capacity(rows.len());
         for row in &rows {
             let documents: Vec<StoredDocument> = serde_json::from_str(row.try_get("documents")?)
                 .map_err(|_| StoreError::Corrupt { table: "people", column: "documents" })?;
@@ -153,59 +220,108 @@ impl Screening {
                 documents,
                 portrait_hash: row.try_get("portrait_hash")?,
             };
-            candidates.push(Candidate {
+            candidates.push_back(Candidate {
                 badge_number: row.try_get("badge_number")?,
                 subject_id: row.try_get("subject_id")?,
                 binding: row.try_get("binding")?,
                 keys: identity.keys(&self.event),
             });
         }
-        let last = candidates.last().map(|candidate| candidate.badge_number);
-        Ok((candidates, last))
+        Ok(candidates)
     }
 
-    async fn submit(&self, mut candidates: Vec<Candidate>) -> Result<(), ScreeningError> {
-        let mut lengths = Vec::with_capacity(candidates.len());
-        let mut keys = Vec::new();
-        for candidate in &mut candidates {
-            lengths.push(candidate.keys.len());
-            keys.append(&mut candidate.keys);
+    /// Takes a batch through what is left of its steps, and returns how many people it had.
+    async fn settle(&self, kept: Kept) -> Result<u64, ScreeningError> {
+        let Kept { id, members, stage } = self.evaluated(kept).await?;
+        let people = members.len() as u64;
+        let Stage::Evaluated { pseudonyms, verdicts } = stage else {
+            return Err(PseudonymError::Stopped.into());
+        };
+        // Whoever was imported anew in the meantime has another binding, and waits for a batch with the new keys.
+        let unchanged = self.unchanged(&mut *self.store.pool().acquire().await?, &members).await?;
+        let mut pseudonyms = pseudonyms.iter();
+        let mut subjects = Vec::with_capacity(unchanged.len());
+        for member in &members {
+            let keys = pseudonyms.by_ref().zip(&member.kinds).map(subject_key);
+            let keys: Vec<_> = keys.take(member.kinds.len()).collect();
+            if unchanged.contains(&member.badge_number) {
+                subjects.push(Subject {
+                    subject_id: member.subject_id.clone(),
+                    binding: member.binding.clone(),
+                    keys: self.pad(keys),
+                });
+            }
         }
-        let pseudonyms = self.pseudonymiser.pseudonyms(Purpose::Enrolment, &keys).await?;
-        let mut pseudonyms = pseudonyms.iter().zip(&keys);
-        let subjects: Vec<Subject> = candidates
-            .iter()
-            .zip(lengths)
-            .map(|(candidate, length)| Subject {
-                subject_id: candidate.subject_id.clone(),
-                binding: candidate.binding.clone(),
-                keys: self
-                    .pad(pseudonyms.by_ref().take(length).map(|(p, key)| subject_key(p, key))),
-            })
-            .collect();
-        let messages: Vec<_> = subjects
-            .chunks(MESSAGE)
-            .map(|subjects| SubmitSubjectsRequest { subjects: subjects.to_vec() })
-            .collect();
+        let mut subjects = subjects.into_iter();
+        let messages = std::iter::from_fn(move || {
+            let subjects: Vec<_> = subjects.by_ref().take(MESSAGE).collect();
+            (!subjects.is_empty()).then_some(SubmitSubjectsRequest { subjects })
+        });
         self.police.clone().submit_subjects(tokio_stream::iter(messages)).await?;
+        self.close(id, &members, verdicts).await?;
+        Ok(people)
+    }
+
+    /// The police have them: they wait for a verdict, and the batch goes. Verdicts are read again from where they stood
+    /// before: one that came sooner than this was passed over.
+    async fn close(
+        &self,
+        id: i64,
+        members: &[Member],
+        verdicts: u64,
+    ) -> Result<(), ScreeningError> {
         let mut transaction = self.store.begin().await?;
-        for candidate in &candidates {
-            // Who was imported anew in the meantime has another binding, and waits for the next run.
-            sqlx::query(
-                "UPDATE people SET screening = $1 WHERE badge_number = $2 AND binding = $3 AND screening = $4",
-            )
-            .bind(State::Pending.number())
-            .bind(candidate.badge_number)
-            .bind(&candidate.binding)
-            .bind(State::New.number())
+        let unchanged = self.unchanged(&mut transaction, members).await?;
+        let unchanged: Vec<i64> = unchanged.into_iter().collect();
+        for numbers in unchanged.chunks(ROWS) {
+            let statement = format!(
+                "UPDATE people SET screening = $1 WHERE badge_number IN {}",
+                placeholders(2, 1, numbers.len())
+            );
+            let query = sqlx::query(AssertSqlSafe(statement)).bind(State::Pending.number());
+            numbers
+                .iter()
+                .fold(query, |query, number| query.bind(*number))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        sqlx::query("UPDATE cursors SET value = $1 WHERE name = 'verdicts' AND value > $1")
+            .bind(verdicts as i64)
             .execute(&mut *transaction)
             .await?;
-        }
+        sqlx::query("DELETE FROM screening_batches WHERE id = $1")
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction.commit().await?)
     }
 
-    fn pad(&self, keys: impl Iterator<Item = SubjectKey>) -> Vec<SubjectKey> {
-        let mut keys: Vec<SubjectKey> = keys.collect();
+    /// The badge numbers of those members who are not screened yet and whose identity is as it was.
+    async fn unchanged(
+        &self,
+        connection: &mut sqlx::AnyConnection,
+        members: &[Member],
+    ) -> Result<HashSet<i64>, ScreeningError> {
+        let mut unchanged = HashSet::with_capacity(members.len());
+        for members in members.chunks(ROWS) {
+            let statement = format!(
+                "SELECT badge_number, binding FROM people WHERE screening = $1 AND badge_number IN {}",
+                placeholders(2, 1, members.len())
+            );
+            let query = sqlx::query_as(AssertSqlSafe(statement)).bind(State::New.number());
+            let rows: Vec<(i64, Vec<u8>)> = members
+                .iter()
+                .fold(query, |query, member| query.bind(member.badge_number))
+                .fetch_all(&mut *connection)
+                .await?;
+            let now: HashMap<i64, Vec<u8>> = rows.into_iter().collect();
+            let same = |member: &&Member| now.get(&member.badge_number) == Some(&member.binding);
+            unchanged.extend(members.iter().filter(same).map(|member| member.badge_number));
+        }
+        Ok(unchanged)
+    }
+
+    fn pad(&self, mut keys: Vec<SubjectKey>) -> Vec<SubjectKey> {
         while !keys.len().is_multiple_of(KEY_PADDING) {
             let mut pseudonym = vec![0; Pseudonym::SIZE];
             self.env.rng().fill_bytes(&mut pseudonym);
@@ -268,41 +384,65 @@ impl Screening {
 
     /// Takes in the verdicts released since the last time.
     pub(crate) async fn fetch_verdicts(&self) -> Result<u64, ScreeningError> {
-        let cursor: Option<(i64,)> =
-            sqlx::query_as("SELECT value FROM cursors WHERE name = 'verdicts'")
-                .fetch_optional(self.store.pool())
-                .await?;
-        let mut cursor = cursor.map_or(0, |(value,)| value as u64);
         let mut total = 0;
         loop {
+            let cursor = self.cursor().await?;
             let request = ListVerdictsRequest { cursor, limit: 0 };
             let response = self.police.clone().list_verdicts(request).await?.into_inner();
             if response.verdicts.is_empty() {
                 return Ok(total);
             }
             let mut transaction = self.store.begin().await?;
-            for verdict in &response.verdicts {
-                let Some(state) = State::from_verdict(verdict.verdict()) else { continue };
-                sqlx::query(
-                    "UPDATE people SET screening = $1 WHERE subject_id = $2 AND screening <> $3",
-                )
-                .bind(state.number())
-                .bind(&verdict.subject_id)
-                .bind(State::New.number())
-                .execute(&mut *transaction)
-                .await?;
-                total += 1;
+            // Another reader was faster, or a batch wants verdicts read again: from there, then.
+            let moved =
+                sqlx::query("UPDATE cursors SET value = $1 WHERE name = 'verdicts' AND value = $2")
+                    .bind(response.cursor as i64)
+                    .bind(cursor as i64)
+                    .execute(&mut *transaction)
+                    .await?;
+            if moved.rows_affected() == 0 {
+                continue;
             }
-            sqlx::query(
-                "INSERT INTO cursors (name, value) VALUES ('verdicts', $1) \
-                 ON CONFLICT (name) DO UPDATE SET value = $1",
-            )
-            .bind(response.cursor as i64)
-            .execute(&mut *transaction)
-            .await?;
+            for state in [State::Pending, State::Cleared, State::Refused] {
+                let subjects: Vec<&[u8]> = response
+                    .verdicts
+                    .iter()
+                    .filter(|verdict| State::from_verdict(verdict.verdict()) == Some(state))
+                    .map(|verdict| verdict.subject_id.as_slice())
+                    .collect();
+                total += subjects.len() as u64;
+                for subjects in subjects.chunks(ROWS) {
+                    let statement = format!(
+                        "UPDATE people SET screening = $1 WHERE screening <> $2 AND subject_id IN {}",
+                        placeholders(3, 1, subjects.len())
+                    );
+                    let query = sqlx::query(AssertSqlSafe(statement))
+                        .bind(state.number())
+                        .bind(State::New.number());
+                    subjects
+                        .iter()
+                        .fold(query, |query, subject| query.bind(subject.to_vec()))
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+            }
             transaction.commit().await?;
-            cursor = response.cursor;
         }
+    }
+
+    /// Up to where verdicts have been read.
+    async fn cursor(&self) -> Result<u64, ScreeningError> {
+        let cursor: Option<(i64,)> =
+            sqlx::query_as("SELECT value FROM cursors WHERE name = 'verdicts'")
+                .fetch_optional(self.store.pool())
+                .await?;
+        if let Some((value,)) = cursor {
+            return Ok(value as u64);
+        }
+        sqlx::query("INSERT INTO cursors (name, value) VALUES ('verdicts', 0) ON CONFLICT (name) DO NOTHING")
+            .execute(self.store.pool())
+            .await?;
+        Ok(0)
     }
 
     /// Hands over and fetches every few seconds, so that reprints and late verdicts need no operator.
@@ -329,8 +469,8 @@ impl Screening {
     }
 }
 
-fn subject_key(pseudonym: &Pseudonym, key: &IdentityKey) -> SubjectKey {
-    let kind = match key.kind() {
+fn subject_key((pseudonym, kind): (&Pseudonym, &KeyKind)) -> SubjectKey {
+    let kind = match kind {
         KeyKind::Document => wire::KeyKind::Document,
         _ => wire::KeyKind::NameBirthDate,
     };

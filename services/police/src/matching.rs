@@ -184,9 +184,10 @@ pub(crate) async fn rematch(
     now: Timestamp,
     delay_millis: u64,
 ) -> Result<u64, StoreError> {
+    // Lists are shorter than the number of subjects' keys; SQLite takes the tables of a CROSS JOIN in this order.
     let rows: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(
         "SELECT k.subject_id, COUNT(CASE WHEN l.kind = $1 THEN 1 END), COUNT(CASE WHEN l.kind = $2 THEN 1 END) \
-         FROM subject_keys k JOIN list_keys l ON l.hash = k.hash GROUP BY k.subject_id",
+         FROM list_keys l CROSS JOIN subject_keys k WHERE k.hash = l.hash GROUP BY k.subject_id",
     )
     .bind(kind_number(KeyKind::Document))
     .bind(kind_number(KeyKind::NameBirthDate))

@@ -1,9 +1,10 @@
 //! The police's tables. Neither pseudonyms nor identities stand in them: keys are local hashes, seeds are sealed, and of a
-//! watchlist only the labels that it gives its entries are kept.
+//! watchlist only the labels that it gives its entries are kept. While a list is imported, the batches of keys that are
+//! being evaluated are kept too, sealed; what came of them waits in tables of its own until the list is whole.
 
 use lanyard_store::Schema;
 
-/// Watchlists, subjects of screening, and prints of their badges.
+/// Watchlists, imports of them, subjects of screening, and prints of their badges.
 pub(crate) const SCHEMA: Schema = Schema::new(&["
 CREATE TABLE watchlists (
     id BIGINT PRIMARY KEY,
@@ -25,6 +26,27 @@ CREATE TABLE list_keys (
     PRIMARY KEY (hash, entry_id)
 );
 CREATE INDEX list_keys_entry ON list_keys (entry_id);
+CREATE TABLE list_imports (
+    id BIGINT PRIMARY KEY,
+    list TEXT NOT NULL UNIQUE,
+    content BYTES NOT NULL,
+    entries BIGINT NOT NULL,
+    keys BIGINT NOT NULL,
+    evaluations BIGINT NOT NULL
+);
+CREATE TABLE staged_entries (
+    id BIGINT PRIMARY KEY,
+    import_id BIGINT NOT NULL REFERENCES list_imports (id),
+    label TEXT NOT NULL
+);
+CREATE INDEX staged_entries_import ON staged_entries (import_id);
+CREATE TABLE staged_keys (
+    entry_id BIGINT NOT NULL REFERENCES staged_entries (id),
+    hash BYTES NOT NULL,
+    kind BIGINT NOT NULL,
+    PRIMARY KEY (entry_id, hash)
+);
+CREATE TABLE list_batches (id BIGINT PRIMARY KEY, body BYTES NOT NULL);
 CREATE TABLE subjects (
     subject_id BYTES PRIMARY KEY,
     binding BYTES NOT NULL,

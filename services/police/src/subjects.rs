@@ -1,5 +1,9 @@
 //! Subjects as the committee hands them in, and takes them back.
 
+mod newcomers;
+
+use std::collections::HashSet;
+
 use lanyard_core::binding::Binding;
 use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
 use sqlx::{Any, Transaction};
@@ -25,8 +29,14 @@ pub(crate) async fn submit(
     act: Act<'_>,
 ) -> Result<(), StoreError> {
     let mut transaction = store.begin().await?;
+    let known = newcomers::known(&mut transaction, submissions).await?;
+    let mut seen = HashSet::new();
+    let (new, known): (Vec<&Submission>, Vec<&Submission>) = submissions
+        .iter()
+        .partition(|one| !known.contains(one.id.as_slice()) && seen.insert(one.id.as_slice()));
+    newcomers::store(&mut transaction, &new, act).await?;
     let mut replaced = Vec::new();
-    for submission in submissions {
+    for submission in known {
         let before = Standing::load(&mut transaction, submission.id.as_slice()).await?;
         if let Some(standing) = before {
             if !standing.withdrawn && is_known(&mut transaction, submission).await? {

@@ -1,23 +1,41 @@
 //! Watchlists: read, turned into local hashes of pseudonyms, and put in the place of the list of the same name.
+//!
+//! Entries are taken as they arrive, evaluated in batches side by side, and staged; when all are there, the new list takes
+//! the old one's place at once. A batch is stored, sealed, before a share holder is asked, with all that it takes to ask
+//! again byte for byte, and goes in the transaction that stages what came of it. So an import that is killed at any moment
+//! goes on where it was when the same content comes again, and no evaluation is counted twice or lost. In memory are the
+//! batches under way.
 
+mod batches;
 mod entries;
+mod staging;
 
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use lanyard_core::identity::IdentityKey;
 use lanyard_core::ids::EventId;
-use lanyard_core::oprf::Pseudonym;
-use lanyard_party::StoreKey;
-use lanyard_shareholder::{PseudonymError, Pseudonymiser, Purpose};
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_number, next_numbers};
+use lanyard_env::Env;
+use lanyard_party::{SealedBlobError, StoreKey};
+use lanyard_shareholder::{Batch, PseudonymError, Pseudonymiser};
+use lanyard_store::{Store, StoreError};
 use lanyard_wire::police::v1 as wire;
-use sqlx::{Any, Transaction};
 use thiserror::Error;
-use zeroize::Zeroizing;
+use tonic::Status;
 
-use crate::act::{Act, Acting};
-use crate::ids::LocalHash;
-use crate::matching::rematch;
-use crate::states::kind_number;
+use self::batches::{Kept, Part};
+use self::staging::ImportId;
+use crate::act::Act;
 
-pub(crate) use self::entries::{Entries, Keys};
+pub(crate) use self::entries::Entries;
+#[cfg(test)]
+pub(crate) use self::staging::{StagedKey, begin, stage_entries, stage_keys, switch};
+
+/// Entries of a list that does not say how many it has: enough to fill batches.
+const MANY: usize = 1_000_000;
 
 /// Why a list was not imported; the one of that name is as it was.
 #[derive(Debug, Error)]
@@ -28,126 +46,175 @@ pub(crate) enum ImportError {
     /// Pseudonyms cannot be computed.
     #[error(transparent)]
     Pseudonym(#[from] PseudonymError),
+    /// A batch does not open.
+    #[error(transparent)]
+    Sealed(#[from] SealedBlobError),
+    /// The entries stopped coming.
+    #[error("the entries broke off")]
+    Entries(#[source] Box<Status>),
+    /// Fewer or more entries came than were announced.
+    #[error("{received} entries received, {announced} announced; send the list again")]
+    Count {
+        /// How many came.
+        received: u64,
+        /// How many were announced.
+        announced: u64,
+    },
 }
 
-/// An import whose entries have all arrived.
+impl From<sqlx::Error> for ImportError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What is imported.
+pub(crate) struct Source<'a> {
+    pub(crate) list: &'a str,
+    /// Names the content: an import of the same name and content goes on where it was. Empty if it shall not.
+    pub(crate) content: &'a [u8],
+    /// How many entries will come, or 0.
+    pub(crate) announced: u64,
+}
+
+/// The police's side of a list's import. One at a time: each takes all cores.
 pub(crate) struct Import<'a> {
     pub(crate) store: &'a Store,
     pub(crate) store_key: &'a StoreKey,
     pub(crate) pseudonymiser: &'a Pseudonymiser,
     pub(crate) event: &'a EventId,
-    pub(crate) acting: &'a Acting,
-    pub(crate) operator: &'a str,
+    pub(crate) env: &'a Env,
+    /// Who replaces the list, asked when it is done.
+    pub(crate) act: &'a (dyn Fn() -> Act<'a> + Sync),
+}
+
+/// Where the drawing of batches stands.
+struct Drawing {
+    import: ImportId,
+    /// Keys that a batch has room for; an entry with more has one of its own.
+    size: usize,
+    /// Entries that an earlier run has put into batches.
+    done: u64,
+    entries: BoxStream<'static, Result<wire::ListEntry, Status>>,
+    /// Read, but not in a batch yet.
+    waiting: VecDeque<Part>,
+    /// Their keys.
+    keys: Vec<IdentityKey>,
+    ended: bool,
 }
 
 impl Import<'_> {
-    /// Computes the keys, replaces the list of this name in one transaction, and decides anew who matches.
+    /// Computes the keys, replaces the list of this name in one transaction, and decides anew who matches. Reports after
+    /// each batch.
     pub(crate) async fn run(
         &self,
-        list: &str,
-        entries: Entries,
-        mut report: impl FnMut(wire::ImportWatchlistResponse),
+        source: Source<'_>,
+        entries: BoxStream<'static, Result<wire::ListEntry, Status>>,
+        report: &mut (dyn FnMut(wire::ImportWatchlistResponse) + Send),
     ) -> Result<wire::ImportWatchlistResponse, ImportError> {
-        let mut progress = entries.progress();
-        let keys = entries.into_keys(self.event);
-        let mut hashes: Vec<Option<LocalHash>> = vec![None; keys.identity.len()];
-        self.pseudonymiser
-            .for_each_batch(Purpose::Watchlist, &keys.identity, |finished| {
-                for (place, pseudonym) in (finished.first..).zip(&finished.pseudonyms) {
-                    let bytes: Zeroizing<[u8; Pseudonym::SIZE]> = pseudonym.to_bytes();
-                    hashes[place] = Some(LocalHash::of(self.store_key, &bytes));
-                }
-                progress.keys += finished.pseudonyms.len() as u64;
-                report(progress.clone());
-            })
-            .await?;
-        // Every batch was handed over, or there was an error; a list with a gap must not take the place of a whole one.
-        let hashes: Option<Vec<LocalHash>> = hashes.into_iter().collect();
-        let hashes = hashes.ok_or(PseudonymError::Stopped)?;
-        progress.matches =
-            put(self.store, list, &keys, &hashes, self.acting.by(self.operator)).await?;
-        progress.finished = true;
-        Ok(progress)
+        // All that was asked before, for whatever list, is settled before anything else is asked: then it is among the
+        // batches that holders recognise.
+        let side_by_side = self.pseudonymiser.concurrency();
+        let kept = futures::stream::iter(self.kept().await?);
+        let kept = kept.map(|id| Ok(self.load(id))).try_buffered(1);
+        let settled = kept.map_ok(|kept| self.settle(kept)).try_buffered(side_by_side);
+        settled.try_for_each(|_| async { Ok(()) }).await?;
+
+        let (import, done) = staging::begin(self.store, source.list, source.content).await?;
+        let read = Mutex::new(Entries::default());
+        let announced = if source.announced > 0 { source.announced as usize } else { MANY };
+        let drawing = Drawing {
+            import,
+            size: self.pseudonymiser.batch_size(announced),
+            done,
+            entries,
+            waiting: VecDeque::new(),
+            keys: Vec::new(),
+            ended: false,
+        };
+        let batches = futures::stream::try_unfold(drawing, |mut drawing| async {
+            let kept = self.next_batch(&mut drawing, &read).await?;
+            Ok(kept.map(|kept| (kept, drawing)))
+        })
+        .boxed();
+        let settled = batches.map_ok(|kept| self.settle(kept)).try_buffered(side_by_side);
+        let mut settled = pin!(settled);
+        let mut progress = wire::ImportWatchlistResponse {
+            entries: done,
+            resumed: done,
+            ..wire::ImportWatchlistResponse::default()
+        };
+        report(progress.clone());
+        while let Some(Settled { entries, keys }) = settled.try_next().await? {
+            progress.entries = entries;
+            progress.keys += keys;
+            report(progress.clone());
+        }
+        let read = read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (received, announced) = (read.received(), source.announced);
+        if announced > 0 && received != announced {
+            return Err(ImportError::Count { received, announced });
+        }
+        let switched = staging::switch(self.store, source.list, import, (self.act)()).await?;
+        Ok(wire::ImportWatchlistResponse {
+            entries: received,
+            resumed: done,
+            keys: switched.keys,
+            evaluations: switched.evaluations,
+            matches: switched.matches,
+            finished: true,
+            ..read.progress()
+        })
+    }
+
+    /// Draws and stores the next batch of entries; `None` if none is left.
+    async fn next_batch(
+        &self,
+        drawing: &mut Drawing,
+        read: &Mutex<Entries>,
+    ) -> Result<Option<Kept>, ImportError> {
+        let size = drawing.size;
+        // One entry more than fits is read, and opens the next batch.
+        while !drawing.ended && drawing.keys.len() < size {
+            let next = drawing.entries.next().await.transpose();
+            let Some(entry) = next.map_err(|status| ImportError::Entries(Box::new(status)))? else {
+                drawing.ended = true;
+                break;
+            };
+            let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = read.add(entry);
+            let end = read.received();
+            drop(read);
+            let Some(entry) = entry.filter(|_| end > drawing.done) else { continue };
+            let mut keys = entry.keys(self.event);
+            let kinds = keys.iter().map(IdentityKey::kind).collect();
+            drawing.keys.append(&mut keys);
+            let label = entry.label().to_owned();
+            drawing.waiting.push_back(Part { label, kinds, end });
+        }
+        let mut count = 0;
+        let fits = |part: &&Part| {
+            let fits = count == 0 || count + part.kinds.len() <= size;
+            count += if fits { part.kinds.len() } else { 0 };
+            fits
+        };
+        let parts = drawing.waiting.iter().take_while(fits).count();
+        let parts: Vec<Part> = drawing.waiting.drain(..parts).collect();
+        let count: usize = parts.iter().map(|part| part.kinds.len()).sum();
+        let keys: Vec<IdentityKey> = drawing.keys.drain(..count).collect();
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let batch = Batch::draw(&keys, &mut self.env.rng());
+        self.open(drawing.import, parts, batch).await.map(Some)
     }
 }
 
-/// Puts a list in the place of the one of its name, decides anew who matches, and returns how many do; all at once.
-pub(crate) async fn put(
-    store: &Store,
-    list: &str,
-    keys: &Keys,
-    hashes: &[LocalHash],
-    act: Act<'_>,
-) -> Result<u64, StoreError> {
-    let mut transaction = store.begin().await?;
-    replace(&mut transaction, list, keys, hashes, act).await?;
-    let matches = rematch(&mut transaction, act.now, act.delay_millis).await?;
-    let change = AuditTrail::new_change(&mut transaction).await?;
-    let reason = format!("{} entries with a key, {} keys", keys.labels.len(), hashes.len());
-    let entry = NewAuditEntry {
-        operator: act.operator,
-        action: "import-watchlist",
-        subject: list,
-        reason: &reason,
-    };
-    AuditTrail::append(&mut transaction, act.now, change, &[entry]).await?;
-    transaction.commit().await?;
-    Ok(matches)
-}
-
-async fn replace(
-    transaction: &mut Transaction<'static, Any>,
-    list: &str,
-    keys: &Keys,
-    hashes: &[LocalHash],
-    act: Act<'_>,
-) -> Result<(), StoreError> {
-    let known: Option<(i64,)> = sqlx::query_as("SELECT id FROM watchlists WHERE name = $1")
-        .bind(list)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    let list_id = match known {
-        Some((id,)) => id,
-        None => next_number(transaction, "watchlist").await?,
-    };
-    for statement in [
-        "DELETE FROM list_keys WHERE entry_id IN (SELECT id FROM list_entries WHERE list_id = $1)",
-        "DELETE FROM list_entries WHERE list_id = $1",
-    ] {
-        sqlx::query(statement).bind(list_id).execute(&mut **transaction).await?;
-    }
-    sqlx::query(
-        "INSERT INTO watchlists (id, name, entry_count, key_count, imported_millis) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (id) DO UPDATE SET entry_count = $3, key_count = $4, imported_millis = $5",
-    )
-    .bind(list_id)
-    .bind(list)
-    .bind(keys.labels.len() as i64)
-    .bind(hashes.len() as i64)
-    .bind(act.now.millis() as i64)
-    .execute(&mut **transaction)
-    .await?;
-    let first = next_numbers(transaction, "list_entry", keys.labels.len() as i64).await?;
-    for (id, label) in (first..).zip(&keys.labels) {
-        sqlx::query("INSERT INTO list_entries (id, list_id, label) VALUES ($1, $2, $3)")
-            .bind(id)
-            .bind(list_id)
-            .bind(label)
-            .execute(&mut **transaction)
-            .await?;
-    }
-    for ((hash, key), entry) in hashes.iter().zip(&keys.identity).zip(&keys.entries) {
-        sqlx::query(
-            "INSERT INTO list_keys (hash, entry_id, kind) VALUES ($1, $2, $3) \
-             ON CONFLICT (hash, entry_id) DO NOTHING",
-        )
-        .bind(hash.as_slice())
-        .bind(first + *entry as i64)
-        .bind(kind_number(key.kind()))
-        .execute(&mut **transaction)
-        .await?;
-    }
-    Ok(())
+/// What a batch came to.
+struct Settled {
+    /// Entries up to its last.
+    entries: u64,
+    keys: u64,
 }
 
 /// All lists, by name.

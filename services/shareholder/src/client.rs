@@ -3,12 +3,13 @@
 mod batch;
 mod fault;
 mod holders;
+mod kept;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{OprfError, Pseudonym};
 use lanyard_core::threshold::{ShareIndex, ThresholdError};
@@ -16,20 +17,26 @@ use lanyard_env::Env;
 use thiserror::Error;
 use tonic::transport::Channel;
 
-use self::batch::Inputs;
 use self::holders::Holders;
+use crate::ledger::RECENT_BATCHES;
 use crate::purpose::Purpose;
 use crate::server::reason;
 use crate::shares::ShareSource;
 
 pub use self::fault::{Fault, FaultCount, FaultKind};
+pub use self::kept::Batch;
 
-/// The most elements of a batch.
-pub const MAX_ELEMENTS: usize = 4_096;
+/// The most elements of a batch: what one entry of a list can give must fit. Large jobs fill [`Settings::batch`].
+pub const MAX_ELEMENTS: usize = 16_384;
 /// Batches are filled up to a multiple of this, so that their sizes say little.
 pub const PADDING: usize = 64;
 /// Batches of a large job are not made smaller than this: each costs one proof and one durable count.
 const MIN_LARGE_BATCH: usize = 1_024;
+
+/// The most batches that a caller asks or may have to ask again at a time. Whatever breaks off, the oldest of them is
+/// among those that its holder recognises, and is not counted again.
+const MAX_OPEN: usize = 32;
+const _: () = assert!(2 * MAX_OPEN <= RECENT_BATCHES);
 
 /// Another holder, and how to reach it.
 #[derive(Clone)]
@@ -51,23 +58,26 @@ pub struct Settings {
     pub unreachable_pause: Duration,
     /// How long a holder that misbehaved is not asked at all.
     pub misbehaved_pause: Duration,
-    /// How many batches are under way at once: they bound memory, about 2 MB each.
+    /// How many batches are under way at once, 32 at most: they bound memory, about 3 MB each.
     pub concurrency: usize,
+    /// Elements of a batch of a large job: a multiple of [`PADDING`].
+    pub batch: usize,
 }
 
 impl Default for Settings {
-    /// 20 s a batch, pauses of 5 s and 10 min, two batches a core.
+    /// 20 s a batch, pauses of 5 s and 10 min, two batches a core of 4,096 elements.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(20),
             unreachable_pause: Duration::from_secs(5),
             misbehaved_pause: Duration::from_secs(600),
             concurrency: 2 * cores(),
+            batch: 4_096,
         }
     }
 }
 
-/// Why pseudonyms are not computed. Batches that were finished before have been handed over.
+/// Why pseudonyms are not computed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PseudonymError {
@@ -121,14 +131,6 @@ fn listed(faults: &[Fault]) -> String {
     }
 }
 
-/// A finished part of a job.
-pub struct Finished {
-    /// The place of its first identity key among those given.
-    pub first: usize,
-    /// One pseudonym for each identity key from there.
-    pub pseudonyms: Vec<Pseudonym>,
-}
-
 /// Computes pseudonyms. Cloning is cheap; clones share what they know of the holders.
 #[derive(Clone)]
 pub struct Pseudonymiser {
@@ -166,8 +168,8 @@ impl Pseudonymiser {
         Ok(Self { inner: Arc::new(Inner { env, shares, holders, settings }) })
     }
 
-    /// One pseudonym for each identity key, in their order. If it fails, what was computed is lost and stays counted;
-    /// for large jobs see [`Pseudonymiser::for_each_batch`].
+    /// One pseudonym for each identity key, in their order. If it fails, what was computed is lost and stays counted: for
+    /// small jobs. Large ones keep each [`Batch`] until its result is stored.
     ///
     /// # Errors
     /// [`PseudonymError`].
@@ -176,38 +178,40 @@ impl Pseudonymiser {
         purpose: Purpose,
         keys: &[IdentityKey],
     ) -> Result<Vec<Pseudonym>, PseudonymError> {
-        let mut parts = Vec::new();
-        self.for_each_batch(purpose, keys, |finished| parts.push(finished)).await?;
-        parts.sort_unstable_by_key(|part: &Finished| part.first);
-        Ok(parts.into_iter().flat_map(|part| part.pseudonyms).collect())
+        let mut rng = self.inner.env.rng();
+        let batches: Vec<_> = keys
+            .chunks(self.batch_size(keys.len()))
+            .map(|keys| self.evaluate(purpose, Batch::draw(keys, &mut rng)))
+            .collect();
+        let parts: Vec<Vec<Pseudonym>> =
+            futures::stream::iter(batches).buffered(self.concurrency()).try_collect().await?;
+        Ok(parts.into_iter().flatten().collect())
     }
 
-    /// Hands over pseudonyms batch by batch as they are finished, in any order: to show progress and to store them.
+    /// One pseudonym for each identity key of a batch, in their order. The same batch again, also after a restart, is asked
+    /// byte for byte and not counted again by a holder that answered it before, as long as no more than
+    /// [`Pseudonymiser::concurrency`] batches are open at a time.
     ///
     /// # Errors
-    /// [`PseudonymError`], once the batches under way have ended; those that succeeded have been handed over.
-    pub async fn for_each_batch(
+    /// [`PseudonymError`].
+    pub async fn evaluate(
         &self,
         purpose: Purpose,
-        keys: &[IdentityKey],
-        mut on_batch: impl FnMut(Finished),
-    ) -> Result<(), PseudonymError> {
-        let size = batch_size(keys.len(), cores());
-        let mut waiting = (0_usize..).step_by(size).zip(keys.chunks(size));
-        let mut under_way = futures::stream::FuturesUnordered::new();
-        let mut failure = None;
-        loop {
-            while failure.is_none() && under_way.len() < self.inner.settings.concurrency.max(1) {
-                let Some((first, keys)) = waiting.next() else { break };
-                let (inner, inputs) = (Arc::clone(&self.inner), Inputs::copy(keys));
-                under_way.push(async move { (first, batch::run(inner, purpose, inputs).await) });
-            }
-            match under_way.next().await {
-                Some((first, Ok(pseudonyms))) => on_batch(Finished { first, pseudonyms }),
-                Some((_, Err(error))) => failure = failure.or(Some(error)),
-                None => return failure.map_or(Ok(()), Err),
-            }
-        }
+        batch: Batch,
+    ) -> Result<Vec<Pseudonym>, PseudonymError> {
+        batch::run(Arc::clone(&self.inner), purpose, batch).await
+    }
+
+    /// How many batches may be open at once: asked, or to be asked again.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        self.inner.settings.concurrency.clamp(1, MAX_OPEN)
+    }
+
+    /// How many keys to put into a batch of a job of about `count` keys.
+    #[must_use]
+    pub fn batch_size(&self, count: usize) -> usize {
+        batch_size(count, cores(), self.inner.settings.batch)
     }
 
     /// The last fault of each holder that had one, in order of preference.
@@ -228,20 +232,12 @@ impl Pseudonymiser {
         counts.retain(|now| now.count > 0);
         counts
     }
-
-    /// How many evaluations a job of `count` identity keys is counted as: its batches with their padding.
-    #[must_use]
-    pub fn counted_evaluations(count: usize) -> u64 {
-        let size = batch_size(count, cores());
-        let (full, rest) = (count / size, count % size);
-        (full * size + rest.next_multiple_of(PADDING)) as u64
-    }
 }
 
 /// A multiple of the padding. Large jobs use all cores; beyond that, bigger batches are cheaper.
-fn batch_size(count: usize, cores: usize) -> usize {
+fn batch_size(count: usize, cores: usize, most: usize) -> usize {
     let share = count.div_ceil(cores).next_multiple_of(PADDING);
-    share.clamp(MIN_LARGE_BATCH, MAX_ELEMENTS)
+    share.clamp(MIN_LARGE_BATCH.min(most), most)
 }
 
 fn cores() -> usize {
@@ -256,15 +252,13 @@ mod tests {
     fn batches_are_padded_whole_and_bounded() {
         for count in [0, 1, 63, 64, 1_025, 4_096, 8_193, 150_000] {
             for cores in [1, 2, 7, 64] {
-                let size = batch_size(count, cores);
+                let size = batch_size(count, cores, 4_096);
                 assert_eq!(size % PADDING, 0, "{count} keys on {cores} cores");
-                assert!((MIN_LARGE_BATCH..=MAX_ELEMENTS).contains(&size));
+                assert!((MIN_LARGE_BATCH..=4_096).contains(&size));
             }
         }
-        assert_eq!(batch_size(150_000, 2), MAX_ELEMENTS);
-        assert_eq!(batch_size(4_000, 2), 2_048);
-        assert_eq!(Pseudonymiser::counted_evaluations(0), 0);
-        assert_eq!(Pseudonymiser::counted_evaluations(1), 64);
-        assert_eq!(Pseudonymiser::counted_evaluations(65), 128);
+        assert_eq!(batch_size(150_000, 2, 4_096), 4_096);
+        assert_eq!(batch_size(4_000, 2, 4_096), 2_048);
+        assert_eq!(batch_size(4_000, 2, 64), 64);
     }
 }

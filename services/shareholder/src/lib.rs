@@ -15,7 +15,7 @@ mod server;
 mod shares;
 
 pub use client::{
-    Fault, FaultCount, FaultKind, Finished, Holder, MAX_ELEMENTS, PADDING, PseudonymError,
+    Batch, Fault, FaultCount, FaultKind, Holder, MAX_ELEMENTS, PADDING, PseudonymError,
     Pseudonymiser, Settings,
 };
 pub use ledger::{BatchId, Charge, Counts, Ledger, LedgerError, RECENT_BATCHES};

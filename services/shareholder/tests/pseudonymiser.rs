@@ -9,7 +9,7 @@ use std::time::Duration;
 use lanyard_core::threshold::ThresholdError;
 use lanyard_party::{Generation, HeldShare};
 use lanyard_shareholder::{
-    FaultKind, Finished, PADDING, PseudonymError, Pseudonymiser, Purpose, Settings,
+    Batch, FaultKind, PADDING, PseudonymError, Pseudonymiser, Purpose, Settings,
 };
 use lanyard_transport::PartyName;
 use support::{Cheat, Committee, Dealer, TestHolder, TestShares, assert_same, people};
@@ -157,52 +157,61 @@ async fn a_holder_with_a_full_disk_answers_nothing_and_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_used_up_quota_ends_the_job_and_keeps_what_was_finished() {
-    let mut committee = Committee::new();
-    committee.settings.concurrency = 1;
-    let (trustee, _) = &committee.holders[0];
-    trustee.quota.store(1_024 + PADDING as u64 - 1, Ordering::SeqCst);
-    let keys = people(1_025);
-    let expected = committee.dealer.expected(&keys);
+async fn a_used_up_quota_ends_the_job_and_a_kept_batch_goes_on_later() {
+    let committee = Committee::new();
+    let [(trustee, _), (police, _)] = &committee.holders[..] else { unreachable!() };
+    let keys = people(65);
+    let batch = Batch::draw(&keys, &mut committee.dealer.env.rng());
+    let again = Batch::parse(&batch.to_bytes()).unwrap();
+    trustee.quota.store(2 * PADDING as u64 - 1, Ordering::SeqCst);
     let pseudonymiser = committee.pseudonymiser();
-    let mut finished: Vec<Finished> = Vec::new();
-    let job = pseudonymiser.for_each_batch(ENROLMENT, &keys, |part| finished.push(part));
-    let error = job.await.unwrap_err();
+    let error = pseudonymiser.evaluate(ENROLMENT, batch).await.err().unwrap();
     assert!(
         matches!(
             &error,
-            PseudonymError::QuotaExceeded { holder, purpose: ENROLMENT, remaining: 63 }
+            PseudonymError::QuotaExceeded { holder, purpose: ENROLMENT, remaining: 127 }
                 if holder == "trustee"
         ),
         "{error}"
     );
-    assert_eq!((finished.len(), finished[0].first), (1, 0));
-    assert_same(&finished[0].pseudonyms, &expected[..1_024]);
-    let (police, _) = &committee.holders[1];
-    assert_eq!((trustee.used(ENROLMENT), police.used(ENROLMENT)), (1_024, 0));
-
+    // Another holder is not asked instead.
+    assert_eq!((trustee.used(ENROLMENT), police.used(ENROLMENT)), (0, 0));
     trustee.quota.fetch_add(1, Ordering::SeqCst);
-    let rest = pseudonymiser.pseudonyms(ENROLMENT, &keys[1_024..]).await.unwrap();
-    assert_same(&rest, &expected[1_024..]);
-    assert_eq!(trustee.used(ENROLMENT), 1_088);
+    let computed = pseudonymiser.evaluate(ENROLMENT, again).await.unwrap();
+    assert_same(&computed, &committee.dealer.expected(&keys));
+    assert_eq!(trustee.used(ENROLMENT), 128);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_finish_in_any_order_and_come_back_in_theirs() {
-    let committee = Committee::new();
-    let keys = people(2_100);
-    let mut places = Vec::new();
+async fn a_kept_batch_is_counted_once_by_each_holder() {
+    let mut committee = Committee::new();
+    committee.settings.unreachable_pause = Duration::ZERO;
+    let keys = people(3);
+    let expected = committee.dealer.expected(&keys);
+    let kept = Batch::draw(&keys, &mut committee.dealer.env.rng()).to_bytes();
+    let ask = async |committee: &Committee| {
+        let batch = Batch::parse(&kept).unwrap();
+        let computed = committee.pseudonymiser().evaluate(ENROLMENT, batch).await.unwrap();
+        assert_same(&computed, &expected);
+        [0, 1].map(|place| committee.holders[place].0.used(ENROLMENT))
+    };
+    assert_eq!(ask(&committee).await, [64, 0]);
+    assert_eq!(ask(&committee).await, [64, 0]);
+    // The other holder counts for itself: it has evaluated, too.
+    committee.holders[0].1.set_down(true);
+    assert_eq!(ask(&committee).await, [64, 64]);
+    assert_eq!(ask(&committee).await, [64, 64]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_batches_come_back_in_their_order() {
+    let mut committee = Committee::new();
+    committee.settings.batch = 64;
+    let keys = people(650);
     let pseudonymiser = committee.pseudonymiser();
-    let on_batch = |part: Finished| places.push((part.first, part.pseudonyms.len()));
-    pseudonymiser.for_each_batch(ENROLMENT, &keys, on_batch).await.unwrap();
-    places.sort_unstable();
-    let ends: Vec<_> = places.iter().map(|(first, count)| first + count).collect();
-    assert_eq!(ends.last(), Some(&2_100));
-    assert!(places.iter().skip(1).map(|place| &place.0).eq(&ends[..ends.len() - 1]));
     let computed = pseudonymiser.pseudonyms(ENROLMENT, &keys).await.unwrap();
     assert_same(&computed, &committee.dealer.expected(&keys));
-    let counted = 2 * Pseudonymiser::counted_evaluations(2_100);
-    assert_eq!(committee.holders[0].0.used(ENROLMENT), counted);
+    assert_eq!(committee.holders[0].0.used(ENROLMENT), 704);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,6 +158,18 @@ pub async fn next_numbers(
     Ok(last - count + 1)
 }
 
+/// Parameters of a statement that names several rows, from `$first` on: `($2, $3), ($4, $5)` for two rows of two columns.
+/// One row of several columns is a list for `IN`.
+#[must_use]
+pub fn placeholders(first: usize, rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let from = first + row * columns;
+        let row: Vec<String> = (from..from + columns).map(|number| format!("${number}")).collect();
+        format!("({})", row.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +214,12 @@ mod tests {
         Store::open("sqlite://test.db", folder.path(), &NEWER).await.unwrap().close().await;
         let refused = Store::open("sqlite://test.db", folder.path(), &OLDER).await.err();
         assert!(matches!(refused, Some(StoreError::Newer { found: 3, known: 2 })), "{refused:?}");
+    }
+
+    #[test]
+    fn placeholders_count_on_from_row_to_row() {
+        assert_eq!(placeholders(2, 2, 2), "($2, $3), ($4, $5)");
+        assert_eq!(placeholders(1, 1, 3), "($1, $2, $3)");
     }
 
     #[tokio::test]

@@ -2,9 +2,12 @@
 //!
 //! `cargo run --release -p lanyard-benches [-- [--people N] [ROW ...]]`. Figures are CPU time and medians of several
 //! rounds; a ratio is the median of the rounds' ratios. Exits with 1 if a bar is missed.
+//!
+//! `tests/at-size.sh` runs `lanyard-benches at-size`: screening at the size of the Games, with real services.
 
 #![allow(clippy::disallowed_methods)] // measures, and serves nobody
 
+mod at_size;
 mod epoch;
 mod event;
 mod gate_decision;
@@ -38,6 +41,22 @@ fn main() -> ExitCode {
         && let Some(kind) = rpc::Kind::parse(kind)
     {
         return done(rpc::serve(kind, Path::new(dir)));
+    }
+    if let Some((command, rest)) = arguments.split_first()
+        && command == "at-size"
+    {
+        let Some(options) = at_size::Options::parse(rest.iter().cloned()) else {
+            eprintln!("{}", at_size::Options::USAGE);
+            return ExitCode::from(2);
+        };
+        return match at_size::run(&options) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(failure) => {
+                eprintln!("at size: {failure}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let Some(options) = parse(arguments.into_iter()) else {
         eprintln!("{USAGE}");

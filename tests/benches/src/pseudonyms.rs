@@ -72,6 +72,16 @@ pub(crate) fn measure(report: &mut Report) {
     }
 }
 
+/// Nanoseconds of CPU of the bare scalar multiplications that a key needs, 2 of 3 with a share of one's own, verified; and
+/// of one of them.
+pub(crate) fn bare() -> (f64, f64) {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut bare = Multiplications::default();
+    (0..ROUNDS).for_each(|_| bare.round(&mut rng));
+    let needed = Rounds::sum(&[(&bare.single, 2.0), (&bare.composite, 3.0), (&bare.pair, 1.0)]);
+    (needed.median(), bare.single.median())
+}
+
 /// Shares of a key at 1, 2 and 3, as a dealer would make them.
 fn shares(rng: &mut StdRng) -> [KeyShare; 3] {
     let [constant, slope] = [(); 2].map(|()| random_scalar(rng));

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::ProgressBar;
 use lanyard_client::{Connection, call, item};
 use lanyard_wire::committee::v1::import_people_request::Step;
 use lanyard_wire::committee::v1::{
@@ -12,10 +11,12 @@ use lanyard_wire::committee::v1::{
 };
 use serde_json::{Value, json};
 
-use crate::context::{Context, facts, table};
+use crate::context::{self, Context, facts};
 use crate::error::CliError;
 use crate::holder_faults::{fault_json, fault_lines};
-use crate::table::{Mapping, Read, RowProblem, Sheet, people};
+use crate::progress::Progress;
+use crate::sending::{answered, messages};
+use crate::table::{self, Mapping, Read, RowProblem};
 
 /// Rows in one message.
 const MESSAGE: usize = 500;
@@ -44,22 +45,23 @@ impl ImportArgs {
         context: &Context,
         connection: &Connection,
     ) -> Result<(), CliError> {
-        let files = &*context.env.files;
-        let mapping = self.columns.as_ref().map(|path| Mapping::read(files, path)).transpose()?;
-        let (delimiter, header) =
-            mapping.as_ref().map_or((',', true), |mapping| (mapping.delimiter, mapping.header));
-        let sheet = Sheet::read(files, &self.csv, delimiter, header)?;
-        let read = people(&sheet, mapping.as_ref(), &connection.manifest().time_zone)?;
-        drop(sheet);
-        let Read { rows, problems, skipped } = read;
+        let env = &context.env;
+        let mapping = self.columns.as_ref().map(|path| Mapping::read(&*env.files, path));
+        let mapping = mapping.transpose()?;
+        // Twice through the file: what is bad in it decides on how the rest is sent.
+        let zone = &connection.manifest().time_zone;
+        let mut rows = table::Stream::people(env, &self.csv, mapping.as_ref(), zone)?;
+        let again = rows.again(env, &self.csv, mapping.as_ref())?;
+        let good = rows.by_ref().try_fold(0, |good: u64, row| row.map(|_| good + 1))?;
+        let (Read { problems, skipped, .. }, bad) = rows.finish();
         let all_or_nothing = !self.valid_rows;
         // With bad rows here, the service still says which others it would refuse, so that one round suffices.
-        let dry_run = self.dry_run || (all_or_nothing && !problems.is_empty());
+        let dry_run = self.dry_run || (all_or_nothing && bad > 0);
         let mode = if all_or_nothing { ImportMode::AllOrNothing } else { ImportMode::ValidRows };
         let start = ImportStart { mode: mode.into(), dry_run };
-        let answer = send(context, connection, start, rows).await?;
+        let answer = self.send(context, connection, start, again, good).await?;
 
-        let refused = answer.refused + problems.len() as u64;
+        let refused = answer.refused + bad;
         let mut errors = problems;
         errors.extend(answer.errors.iter().map(|error| RowProblem {
             line: error.line,
@@ -98,27 +100,33 @@ impl ImportArgs {
     }
 }
 
-async fn send(
-    context: &Context,
-    connection: &Connection,
-    start: ImportStart,
-    rows: Vec<(u64, Person)>,
-) -> Result<ImportPeopleResponse, CliError> {
-    let bar = context.progress("importing people", Some(rows.len() as u64));
-    let first = ImportPeopleRequest { step: Some(Step::Start(start)) };
-    let messages = chunks(rows, MESSAGE).map({
-        let bar = bar.clone();
-        move |chunk| {
-            bar.inc(chunk.len() as u64);
-            let rows = chunk.into_iter();
-            let rows = rows.map(|(line, person)| ImportRow { line, person: Some(person) });
-            ImportPeopleRequest { step: Some(Step::Rows(ImportRows { rows: rows.collect() })) }
-        }
-    });
-    let stream = tokio_stream::iter(std::iter::once(first).chain(messages));
-    let answer = connection.enrolment()?.import_people(stream).await;
-    bar.finish_and_clear();
-    Ok(call("import the people", answer)?)
+impl ImportArgs {
+    async fn send(
+        &self,
+        context: &Context,
+        connection: &Connection,
+        start: ImportStart,
+        rows: table::Stream<Person>,
+        count: u64,
+    ) -> Result<ImportPeopleResponse, CliError> {
+        let bar = context.progress("importing people", Some(count));
+        let first = ImportPeopleRequest { step: Some(Step::Start(start)) };
+        let message = {
+            let bar = bar.clone();
+            move |rows: Vec<(u64, Person)>| {
+                bar.inc(rows.len() as u64);
+                let rows = rows.into_iter();
+                let rows = rows.map(|(line, person)| ImportRow { line, person: Some(person) });
+                ImportPeopleRequest { step: Some(Step::Rows(ImportRows { rows: rows.collect() })) }
+            }
+        };
+        let (stream, stopped) = messages(first, &self.csv, rows, count, MESSAGE, message);
+        let mut enrolment = connection.enrolment()?;
+        let asked = async { Ok(call("import the people", enrolment.import_people(stream).await)?) };
+        let answer = answered(asked, stopped).await;
+        bar.finish_and_clear();
+        answer
+    }
 }
 
 /// A vector in pieces of at most `size`, without copying what is in it.
@@ -143,7 +151,7 @@ pub(crate) fn problem_table(problems: &[RowProblem], total: u64) -> String {
         .iter()
         .take(SHOWN)
         .map(|problem| [problem.line.to_string(), problem.column.clone(), problem.problem.clone()]);
-    let mut text = format!("\n{}", table(["line", "column", "problem"], rows));
+    let mut text = format!("\n{}", context::table(["line", "column", "problem"], rows));
     let shown = problems.len().min(SHOWN) as u64;
     if total > shown {
         text.push_str(&format!("\nand {} more; --json shows up to a thousand", total - shown));
@@ -168,17 +176,18 @@ impl ScreenArgs {
         const WHAT: &str = "have people screened";
         let request = ScreenRequest { wait_seconds: self.wait };
         let mut stream = call(WHAT, connection.enrolment()?.screen(request).await)?;
-        let bar = context.progress("computing pseudonyms", Some(0));
+        let mut progress = Progress::new(context, "screening", 0);
         let mut last = ScreenResponse::default();
-        while let Some(progress) = item(WHAT, stream.message().await)? {
-            last = progress;
-            follow(&bar, &last);
+        while let Some(state) = item(WHAT, stream.message().await)? {
+            last = state;
+            follow(&mut progress, &last);
         }
-        bar.finish_and_clear();
+        progress.finish();
         let value = json!({
             "screened": last.submitted, "total": last.total, "cleared": last.cleared,
             "refused": last.refused, "pending": last.pending, "without_key": last.without_key,
-            "finished": last.finished, "holder_faults": fault_json(&last.holder_faults),
+            "evaluations": last.evaluations, "finished": last.finished,
+            "holder_faults": fault_json(&last.holder_faults),
         });
         context.show(&value, || {
             facts([
@@ -193,17 +202,14 @@ impl ScreenArgs {
     }
 }
 
-fn follow(bar: &ProgressBar, progress: &ScreenResponse) {
-    bar.set_length(progress.total);
-    if progress.pseudonymised < progress.total {
-        bar.set_position(progress.pseudonymised);
-    } else if progress.submitted < progress.total {
-        bar.set_message("submitting");
-        bar.set_position(progress.submitted);
+fn follow(progress: &mut Progress, state: &ScreenResponse) {
+    let done = state.submitted + state.without_key;
+    if done < state.total {
+        progress.part("screening", state.total);
+        progress.set(done);
     } else {
-        bar.set_message("waiting for verdicts");
-        let known = progress.cleared + progress.refused;
-        bar.set_length(known + progress.pending);
-        bar.set_position(known);
+        let known = state.cleared + state.refused;
+        progress.part("waiting for verdicts", known + state.pending);
+        progress.set(known);
     }
 }

@@ -28,7 +28,8 @@ enum CommitteeCommand {
     Import(import::ImportArgs),
     /// Define access profiles from a TOML file; codes that exist are replaced.
     Profiles(profiles::ProfilesArgs),
-    /// Have everyone screened who is not yet: pseudonyms to the police, verdicts back.
+    /// Have everyone screened who is not yet: pseudonyms to the police, verdicts back. Broken off, as by Ctrl-C, it goes on
+    /// where it was when it is started again.
     Screen(import::ScreenArgs),
     /// Issue badges: derive texts and QR codes with the issuing key, hand the seeds to the service.
     Issue(issue::IssueArgs),

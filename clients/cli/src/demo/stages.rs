@@ -118,7 +118,7 @@ pub(super) async fn import_list(
     entries: &[ListEntry],
 ) -> Result<(Listed, String), DemoError> {
     const WHAT: &str = "import the watchlist";
-    let start = police::ImportStart { list: list.to_owned() };
+    let start = police::ImportStart { list: list.to_owned(), ..Default::default() };
     let entries = entries
         .chunks(MESSAGE)
         .map(|entries| ListStep::Entries(police::ImportEntries { entries: entries.to_vec() }));

@@ -11,13 +11,16 @@ use lanyard_wire::police::v1::{
     ImportEntries, ImportStart, ImportWatchlistRequest, ImportWatchlistResponse, ListEntry,
     ListWatchlistsRequest,
 };
+use prost::Message as _;
 use serde_json::json;
 
-use crate::committee::import::{chunks, problem_json, problem_table};
-use crate::context::{Context, facts, table, time};
+use crate::committee::import::{problem_json, problem_table};
+use crate::context::{self, Context, facts, time};
 use crate::error::CliError;
 use crate::holder_faults::{fault_json, fault_lines};
-use crate::table::{Mapping, Read, RowProblem, Sheet, watchlist};
+use crate::progress::Progress;
+use crate::sending::{answered, messages};
+use crate::table::{self, Mapping, Read, RowProblem};
 
 /// Entries in one message.
 const MESSAGE: usize = 200;
@@ -31,7 +34,8 @@ pub(crate) struct WatchlistArgs {
 
 #[derive(Subcommand)]
 enum WatchlistCommand {
-    /// Import a list, in the place of the one of its name; entries are kept as pseudonyms with their labels.
+    /// Import a list, in the place of the one of its name; entries are kept as pseudonyms with their labels. Broken off, it
+    /// goes on where it was when it is started again with the same file.
     Import(ImportArgs),
     /// Show the lists and their sizes.
     List,
@@ -67,56 +71,69 @@ impl WatchlistArgs {
 
 impl ImportArgs {
     async fn run(self, context: &Context, connection: &Connection) -> Result<(), CliError> {
-        let files = &*context.env.files;
-        let mapping = self.columns.as_ref().map(|path| Mapping::read(files, path)).transpose()?;
-        let (delimiter, header) =
-            mapping.as_ref().map_or((',', true), |mapping| (mapping.delimiter, mapping.header));
-        let sheet = Sheet::read(files, &self.csv, delimiter, header)?;
-        let read = watchlist(files, &sheet, mapping.as_ref(), self.join_dir.as_deref())?;
-        drop(sheet);
-        let list = match self.list {
-            Some(list) => list,
+        let env = &context.env;
+        let mapping = self.columns.as_ref().map(|path| Mapping::read(&*env.files, path));
+        let mapping = mapping.transpose()?;
+        // Twice through the file: its entries, counted and named by their hash, are what an import goes on with.
+        let join_dir = self.join_dir.as_deref();
+        let mut rows = table::Stream::watchlist(env, &self.csv, mapping.as_ref(), join_dir)?;
+        let again = rows.again(env, &self.csv, mapping.as_ref())?;
+        let (mut entries, mut content) = (0, blake3::Hasher::new());
+        for row in rows.by_ref() {
+            content.update(&row?.1.encode_length_delimited_to_vec());
+            entries += 1;
+        }
+        let (Read { problems, skipped, .. }, bad) = rows.finish();
+        let list = match &self.list {
+            Some(list) => list.clone(),
             None => {
                 let stem = self.csv.file_stem().map(|stem| stem.to_string_lossy().into_owned());
                 stem.ok_or_else(|| CliError::option("--list", "give the list a name"))?
             }
         };
-        let Read { rows, problems, skipped } = read;
-        let answer = send(context, connection, &list, rows).await?;
-        show(context, &list, &answer, problems, skipped)
+        let content = content.finalize().as_bytes().to_vec();
+        let start = ImportStart { list: list.clone(), content, entries };
+        let answer = self.send(context, connection, start, again).await?;
+        show(context, &list, &answer, (problems, bad), skipped)
     }
-}
 
-async fn send(
-    context: &Context,
-    connection: &Connection,
-    list: &str,
-    rows: Vec<(u64, ListEntry)>,
-) -> Result<ImportWatchlistResponse, CliError> {
-    const WHAT: &str = "import the watchlist";
-    let first =
-        ImportWatchlistRequest { step: Some(Step::Start(ImportStart { list: list.to_owned() })) };
-    let messages = chunks(rows, MESSAGE).map(|chunk| {
-        let entries = chunk.into_iter().map(|(_, entry)| entry).collect();
-        ImportWatchlistRequest { step: Some(Step::Entries(ImportEntries { entries })) }
-    });
-    let stream = tokio_stream::iter(std::iter::once(first).chain(messages));
-    let bar = context.progress("computing keys", None);
-    let mut answers = call(WHAT, connection.watchlists()?.import_watchlist(stream).await)?;
-    let mut last = ImportWatchlistResponse::default();
-    while let Some(answer) = item(WHAT, answers.message().await)? {
-        bar.set_position(answer.keys);
-        last = answer;
+    async fn send(
+        &self,
+        context: &Context,
+        connection: &Connection,
+        start: ImportStart,
+        rows: table::Stream<ListEntry>,
+    ) -> Result<ImportWatchlistResponse, CliError> {
+        const WHAT: &str = "import the watchlist";
+        let count = start.entries;
+        let first = ImportWatchlistRequest { step: Some(Step::Start(start)) };
+        let message = |rows: Vec<(u64, ListEntry)>| {
+            let entries = rows.into_iter().map(|(_, entry)| entry).collect();
+            ImportWatchlistRequest { step: Some(Step::Entries(ImportEntries { entries })) }
+        };
+        let (stream, stopped) = messages(first, &self.csv, rows, count, MESSAGE, message);
+        let mut watchlists = connection.watchlists()?;
+        let mut progress = Progress::new(context, "importing the watchlist", count);
+        let asked = async {
+            let mut answers = call(WHAT, watchlists.import_watchlist(stream).await)?;
+            let mut last = ImportWatchlistResponse::default();
+            while let Some(answer) = item(WHAT, answers.message().await)? {
+                progress.set(answer.entries);
+                last = answer;
+            }
+            Ok(last)
+        };
+        let answer = answered(asked, stopped).await;
+        progress.finish();
+        answer
     }
-    bar.finish_and_clear();
-    Ok(last)
 }
 
 fn show(
     context: &Context,
     list: &str,
     answer: &ImportWatchlistResponse,
-    mut problems: Vec<RowProblem>,
+    (mut problems, bad): (Vec<RowProblem>, u64),
     mut skipped: BTreeMap<String, u64>,
 ) -> Result<(), CliError> {
     for value in &answer.skipped {
@@ -131,6 +148,7 @@ fn show(
     let value = json!({
         "list": list, "entries": answer.entries, "keys": answer.keys,
         "without_key": answer.without_key, "matches": answer.matches, "left_out": skipped,
+        "resumed": answer.resumed, "evaluations": answer.evaluations,
         "finished": answer.finished, "holder_faults": fault_json(&answer.holder_faults),
         "errors": problems.iter().map(problem_json).collect::<Vec<_>>(),
     });
@@ -144,10 +162,10 @@ fn show(
         ]);
         if !skipped.is_empty() {
             let rows = skipped.iter().map(|(reason, count)| [reason.clone(), count.to_string()]);
-            text.push_str(&format!("\n{}", table(["left out", "count"], rows)));
+            text.push_str(&format!("\n{}", context::table(["left out", "count"], rows)));
         }
         text.push_str(&fault_lines(&answer.holder_faults));
-        text + &problem_table(&problems, problems.len() as u64)
+        text + &problem_table(&problems, bad + answer.errors.len() as u64)
     })?;
     if !answer.finished {
         return Err(CliError::Negative);
@@ -172,6 +190,6 @@ async fn list(context: &Context, connection: &Connection) -> Result<(), CliError
             let imported = time(Timestamp::from_millis(list.imported_millis));
             [list.name.clone(), list.entries.to_string(), list.keys.to_string(), imported]
         });
-        table(["list", "entries with a key", "keys", "imported"], rows)
+        context::table(["list", "entries with a key", "keys", "imported"], rows)
     })
 }

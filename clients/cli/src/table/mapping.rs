@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::dates::ISO;
 use super::error::MappingError;
-use super::sheet::{Row, Sheet};
+use super::sheet::{Head, Row};
 use super::source::Source;
 
 /// The most bytes of a compiled pattern.
@@ -288,13 +288,13 @@ impl Mapping {
         MappingError::Wrong { path: self.path.clone(), problem }
     }
 
-    pub(super) fn place<'a>(&'a self, sheet: &'a Sheet) -> Place<'a> {
-        Place { path: &self.path, sheet, nulls: &self.null }
+    pub(super) fn place<'a>(&'a self, head: &'a Head) -> Place<'a> {
+        Place { path: &self.path, head, nulls: &self.null }
     }
 
     /// Finds the filters' columns.
-    pub(super) fn filters(&self, sheet: &Sheet) -> Result<Filters, MappingError> {
-        let place = self.place(sheet);
+    pub(super) fn filters(&self, head: &Head) -> Result<Filters, MappingError> {
+        let place = self.place(head);
         let find = |name: &str, filters: &[Filter]| {
             let found = filters
                 .iter()
@@ -328,7 +328,7 @@ impl Filters {
 /// A mapping before a sheet: where columns are looked for.
 pub(super) struct Place<'a> {
     path: &'a Path,
-    sheet: &'a Sheet,
+    head: &'a Head,
     pub(super) nulls: &'a [String],
 }
 
@@ -341,19 +341,19 @@ impl Place<'_> {
     /// The column's place from 0.
     pub(super) fn find(&self, field: &str, column: &ColumnRef) -> Result<usize, MappingError> {
         let found = match column {
-            ColumnRef::Number(number) => (*number <= self.sheet.width()).then(|| number - 1),
+            ColumnRef::Number(number) => (*number <= self.head.width).then(|| number - 1),
             ColumnRef::Name(name) => {
-                self.sheet.header().and_then(|names| names.iter().position(|one| one == name))
+                self.head.header.as_ref().and_then(|names| names.iter().position(|one| one == name))
             }
         };
         found.ok_or_else(|| MappingError::NoColumn {
             path: self.path.to_owned(),
             field: field.to_owned(),
-            table: self.sheet.path().to_owned(),
+            table: self.head.path.clone(),
             column: column.clone(),
-            has: match self.sheet.header() {
+            has: match &self.head.header {
                 Some(names) => names.join(", "),
-                None => format!("{} columns without names", self.sheet.width()),
+                None => format!("{} columns without names", self.head.width),
             },
         })
     }

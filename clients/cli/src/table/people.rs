@@ -6,9 +6,10 @@ use lanyard_wire::committee::v1::{Document, Person};
 use super::dates::{Bound, birth_date, minute};
 use super::documents::{Documents, RawDocument};
 use super::error::{MappingError, TableError};
-use super::mapping::{ColumnRef, DocumentMapping, Mapping, PeopleMapping, Place};
-use super::sheet::{Row, Sheet};
+use super::mapping::{ColumnRef, DocumentMapping, Filters, Mapping, PeopleMapping, Place};
+use super::sheet::{Head, Row, Sheet};
 use super::source::{Resolved, Source};
+use super::stream::Plan;
 use super::{Read, RowProblem};
 
 /// The columns of the own format; those without a star may be left out.
@@ -37,24 +38,54 @@ pub fn people(
     mapping: Option<&Mapping>,
     zone: &EventTimeZone,
 ) -> Result<Read<Person>, MappingError> {
-    let own;
-    let mapping = match mapping {
-        Some(mapping) => mapping,
-        None => {
-            own = own_format(sheet)?;
-            &own
-        }
-    };
-    let columns = Columns::resolve(mapping.for_people()?, &mapping.place(sheet))?;
-    let filters = mapping.filters(sheet)?;
+    let plan = PeoplePlan::new(sheet.head(), mapping, zone)?;
     let mut read = Read::default();
     read.problems.extend_from_slice(sheet.ragged());
-    for row in sheet.rows() {
-        if !filters.take(row) {
+    sheet.rows().iter().for_each(|row| plan.read(row, &mut read));
+    read.problems.sort_by_key(|problem| problem.line);
+    Ok(read)
+}
+
+/// How a roster's rows are read.
+pub(super) struct PeoplePlan {
+    columns: Columns,
+    filters: Filters,
+    formats: Vec<String>,
+    zone: EventTimeZone,
+}
+
+impl PeoplePlan {
+    pub(super) fn new(
+        head: &Head,
+        mapping: Option<&Mapping>,
+        zone: &EventTimeZone,
+    ) -> Result<Self, MappingError> {
+        let own;
+        let mapping = match mapping {
+            Some(mapping) => mapping,
+            None => {
+                own = own_format(head)?;
+                &own
+            }
+        };
+        Ok(Self {
+            columns: Columns::resolve(mapping.for_people()?, &mapping.place(head))?,
+            filters: mapping.filters(head)?,
+            formats: mapping.date_formats.clone(),
+            zone: zone.clone(),
+        })
+    }
+}
+
+impl Plan for PeoplePlan {
+    type Item = Person;
+
+    fn read(&self, row: &Row, read: &mut Read<Person>) {
+        if !self.filters.take(row) {
             read.skip("row: left out by the mapping");
-            continue;
+            return;
         }
-        match columns.person(row, &mapping.date_formats, zone) {
+        match self.columns.person(row, &self.formats, &self.zone) {
             Ok(person) => read.rows.push((row.line, person)),
             Err((column, problem)) => {
                 let (line, column) = (row.line, column.to_owned());
@@ -62,15 +93,13 @@ pub fn people(
             }
         }
     }
-    read.problems.sort_by_key(|problem| problem.line);
-    Ok(read)
 }
 
 /// The mapping that the header of a file in the own format amounts to.
-fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
-    let header = sheet.header().unwrap_or_default();
+fn own_format(head: &Head) -> Result<Mapping, TableError> {
+    let header = head.header.as_deref().unwrap_or_default();
     let has = |name: &str| header.iter().any(|one| one == name);
-    let refused = |problem: String| TableError::Header { path: sheet.path().to_owned(), problem };
+    let refused = |problem: String| TableError::Header { path: head.path.clone(), problem };
     if let Some(missing) = REQUIRED.iter().find(|name| !has(name)) {
         return Err(refused(format!("the header has no column {missing:?}")));
     }

@@ -1,22 +1,18 @@
-//! A CSV file, read whole: rows with their lines.
+//! A CSV file in memory: rows with their lines.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lanyard_env::Files;
 
 use super::RowProblem;
 use super::error::TableError;
+use super::scan::{Line, Scanner};
 
 /// The most bytes of a file: 1 GiB.
 pub(super) const MAX_FILE_BYTES: usize = 1 << 30;
 /// The most bytes of a field: no value is longer, but the rest of a file after an open quotation mark is.
 pub(super) const MAX_FIELD_BYTES: usize = 64 * 1024;
-
-const BOM: &[u8] = b"\xef\xbb\xbf";
-/// Ctrl-Z: ended files on old systems, and still ends some.
-const END_MARK: u8 = 0x1a;
-/// What separates columns in the wild.
-const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +23,19 @@ pub struct Row {
     pub fields: Vec<String>,
 }
 
-/// A table.
+/// What a table says of itself.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) path: PathBuf,
+    /// The names of its columns, if it has a header.
+    pub(super) header: Option<Vec<String>>,
+    pub(super) width: usize,
+}
+
+/// A table in memory.
 #[derive(Debug, Clone)]
 pub struct Sheet {
-    path: PathBuf,
-    header: Option<Vec<String>>,
-    width: usize,
+    head: Head,
     rows: Vec<Row>,
     ragged: Vec<RowProblem>,
 }
@@ -48,11 +51,7 @@ impl Sheet {
         delimiter: char,
         has_header: bool,
     ) -> Result<Self, TableError> {
-        let bytes = files.read(path)?;
-        if bytes.len() > MAX_FILE_BYTES {
-            return Err(TableError::TooLong { path: path.to_owned(), length: bytes.len() });
-        }
-        Self::parse(path, &bytes, delimiter, has_header)
+        Self::collect(Scanner::open(files, path, delimiter, has_header)?)
     }
 
     /// Parses the bytes of a file; `path` stands in errors only.
@@ -65,89 +64,44 @@ impl Sheet {
         delimiter: char,
         has_header: bool,
     ) -> Result<Self, TableError> {
-        let text = text(path, bytes)?;
-        let mut reader = csv::ReaderBuilder::new()
-            .delimiter(u8::try_from(delimiter).unwrap_or(b','))
-            .has_headers(false)
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .from_reader(text.as_bytes());
-        let mut sheet = Self {
-            path: path.to_owned(),
-            header: None,
-            width: 0,
-            rows: Vec::new(),
-            ragged: Vec::new(),
-        };
-        let mut lines = Lines { bytes: text.as_bytes(), at: 0, line: 1 };
-        for record in reader.records() {
-            let record =
-                record.map_err(|source| TableError::Csv { path: path.to_owned(), source })?;
-            let line = lines.of(record.position().map_or(0, csv::Position::byte));
-            if record.iter().any(|field| field.len() > MAX_FIELD_BYTES) {
-                return Err(TableError::LongField { path: path.to_owned(), line });
-            }
-            sheet.push(line, record.iter().map(str::to_owned).collect(), delimiter, has_header)?;
-        }
-        if sheet.width == 0 || (sheet.rows.is_empty() && sheet.ragged.is_empty()) {
-            return Err(TableError::Empty { path: path.to_owned() });
-        }
-        Ok(sheet)
+        Self::collect(Scanner::new(path, bytes, delimiter, has_header)?)
     }
 
-    fn push(
-        &mut self,
-        line: u64,
-        fields: Vec<String>,
-        delimiter: char,
-        has_header: bool,
-    ) -> Result<(), TableError> {
-        if self.width == 0 {
-            if let [only] = fields.as_slice() {
-                check_delimiter(&self.path, only, delimiter)?;
-            }
-            self.width = fields.len();
-            if has_header {
-                let twice = fields
-                    .iter()
-                    .enumerate()
-                    .find(|(place, name)| !name.is_empty() && fields[..*place].contains(*name));
-                if let Some((_, name)) = twice {
-                    let (path, name) = (self.path.clone(), name.clone());
-                    return Err(TableError::HeaderTwice { path, name });
-                }
-                self.header = Some(fields);
-                return Ok(());
+    fn collect<R: Read>(mut scanner: Scanner<R>) -> Result<Self, TableError> {
+        let (mut rows, mut ragged) = (Vec::new(), Vec::new());
+        while let Some(line) = scanner.next_line()? {
+            match line {
+                Line::Row(row) => rows.push(row),
+                Line::Ragged(problem) => ragged.push(problem),
             }
         }
-        if fields.len() == self.width {
-            self.rows.push(Row { line, fields });
-        } else {
-            let (found, expected) = (fields.len(), self.width);
-            let problem = format!(
-                "{found} columns, {expected} expected; is a delimiter or a quotation mark missing or too many?"
-            );
-            self.ragged.push(RowProblem { line, column: String::new(), problem });
+        let head = scanner.into_head();
+        if rows.is_empty() && ragged.is_empty() {
+            return Err(TableError::Empty { path: head.path });
         }
-        Ok(())
+        Ok(Self { head, rows, ragged })
+    }
+
+    pub(super) const fn head(&self) -> &Head {
+        &self.head
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.head.path
     }
 
     /// The names of its columns, if it has a header.
     #[must_use]
     pub fn header(&self) -> Option<&[String]> {
-        self.header.as_deref()
+        self.head.header.as_deref()
     }
 
     /// How many columns it has.
     #[must_use]
     pub const fn width(&self) -> usize {
-        self.width
+        self.head.width
     }
 
     /// Its rows, the header apart.
@@ -160,69 +114,6 @@ impl Sheet {
     #[must_use]
     pub fn ragged(&self) -> &[RowProblem] {
         &self.ragged
-    }
-}
-
-/// Counts lines. The reader's own count is one short after CRLF, and stops before blank lines.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    line: u64,
-}
-
-impl Lines<'_> {
-    /// The line of the row that the reader found from `byte` on.
-    fn of(&mut self, byte: u64) -> u64 {
-        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
-        while let Some(next) = self.bytes.get(self.at) {
-            let ends_line = match next {
-                b'\n' => true,
-                b'\r' => self.bytes.get(self.at + 1) != Some(&b'\n'),
-                // The row begins behind the ends of the lines before it.
-                _ if self.at >= byte => break,
-                _ => false,
-            };
-            self.line += u64::from(ends_line);
-            self.at += 1;
-        }
-        self.line
-    }
-}
-
-/// The file's text, up to its end mark.
-fn text<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str, TableError> {
-    let path = || path.to_owned();
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(TableError::Utf16 { path: path() });
-    }
-    let mut bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
-    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        return Err(TableError::NotText { path: path(), line: line_of(bytes, at) });
-    }
-    if let Some(at) = bytes.iter().position(|byte| *byte == END_MARK) {
-        let ends = bytes[at..].iter().all(|byte| *byte == END_MARK || byte.is_ascii_whitespace());
-        if !ends {
-            return Err(TableError::EndInside { path: path(), line: line_of(bytes, at) });
-        }
-        bytes = &bytes[..at];
-    }
-    std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
-        path: path(),
-        line: line_of(bytes, error.valid_up_to()),
-    })
-}
-
-fn line_of(bytes: &[u8], at: usize) -> usize {
-    bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
-/// A first line of one column that holds another delimiter was meant to have more.
-fn check_delimiter(path: &Path, line: &str, delimiter: char) -> Result<(), TableError> {
-    let count = |candidate: &char| line.matches(*candidate).count();
-    let likely = DELIMITERS.into_iter().filter(|one| *one != delimiter).max_by_key(count);
-    match likely.filter(|candidate| count(candidate) > 0) {
-        Some(looks_like) => Err(TableError::Delimiter { path: path.to_owned(), looks_like }),
-        None => Ok(()),
     }
 }
 
@@ -286,6 +177,41 @@ mod tests {
         let mut bytes = b"a,b\n1,\"2\n".to_vec();
         bytes.extend(b"3,4\n".repeat(20_000));
         assert!(refused(&bytes).contains("people.csv:2: a field of more than"));
+    }
+
+    #[test]
+    fn a_file_of_many_blocks_reads_as_a_small_one() {
+        // Line ends of all kinds and characters of two bytes fall on every place of a block.
+        for shift in 0..8 {
+            let mut bytes = b"a,b\r\n".to_vec();
+            bytes.extend(std::iter::repeat_n(b' ', shift));
+            for row in 0..30_000 {
+                let end = ["\n", "\r\n", "\r", "\r\n\r\n"][row % 4];
+                bytes.extend(format!("\u{e9}{row},\"x\ny\"{end}").as_bytes());
+            }
+            let sheet = parse(&bytes).unwrap();
+            assert_eq!(sheet.rows().len(), 30_000);
+            for (number, row) in sheet.rows().iter().enumerate() {
+                // Each row has two lines, and each fourth end is followed by a blank line.
+                assert_eq!(row.line, 2 + 2 * number as u64 + number as u64 / 4, "row {number}");
+                assert_eq!(row.fields, [format!("\u{e9}{number}"), "x\ny".to_owned()]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_later_block_is_named_by_its_line() {
+        let rows = b"1,2\n".repeat(100_000);
+        let late = |tail: &[u8]| refused(&[b"a,b\n", rows.as_slice(), tail].concat());
+        assert!(late(b"1,M\xfcller\n").contains("people.csv:100002: not UTF-8"));
+        assert!(late(b"1,\xc3").contains("people.csv:100002: not UTF-8"));
+        assert!(late(b"1,\0\n").contains("people.csv:100002: a zero byte"));
+        assert!(late(b"\x1a\n3,4\n").contains("people.csv:100002: a Ctrl-Z"));
+        let tail = [b"\x1a", b"\n".repeat(200_000).as_slice()].concat();
+        assert_eq!(
+            parse(&[b"a,b\n", rows.as_slice(), &tail].concat()).unwrap().rows().len(),
+            100_000
+        );
     }
 
     #[test]

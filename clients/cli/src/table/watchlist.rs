@@ -11,9 +11,12 @@ use lanyard_wire::police::v1::{ListDocument, ListEntry};
 use super::dates::birth_date;
 use super::documents::Documents;
 use super::error::{MappingError, TableError};
-use super::mapping::{ColumnRef, DocumentMapping, JoinMapping, Mapping, Place, WatchlistMapping};
-use super::sheet::{Row, Sheet};
+use super::mapping::{
+    ColumnRef, DocumentMapping, Filters, JoinMapping, Mapping, Place, WatchlistMapping,
+};
+use super::sheet::{Head, Row, Sheet};
 use super::source::{Resolved, Source};
+use super::stream::Plan;
 use super::{Read, RowProblem};
 
 /// The columns of the own format.
@@ -30,61 +33,92 @@ pub fn watchlist(
     mapping: Option<&Mapping>,
     join_dir: Option<&Path>,
 ) -> Result<Read<ListEntry>, MappingError> {
-    let own;
-    let mapping = match mapping {
-        Some(mapping) => mapping,
-        None => {
-            own = own_format(sheet)?;
-            &own
-        }
-    };
-    let fields = mapping.for_watchlist()?;
-    let place = mapping.place(sheet);
-    let label = fields.label.resolve("label", &place)?;
-    let columns = Columns::resolve(fields.into(), &place)?;
-    let dir = join_dir.or_else(|| sheet.path().parent()).unwrap_or_else(|| Path::new("."));
-    let joins = fields
-        .join
-        .iter()
-        .map(|join| Joined::read(files, dir, join, mapping, &place))
-        .collect::<Result<Vec<_>, _>>()?;
-    let filters = mapping.filters(sheet)?;
     let mut read = Read::default();
     read.problems.extend_from_slice(sheet.ragged());
-    for join in &joins {
-        join.sheet
-            .ragged()
-            .iter()
-            .for_each(|_| read.skip("row of a joined file: wrong number of columns"));
-    }
-    for row in sheet.rows() {
-        if !filters.take(row) {
-            read.skip("row: left out by the mapping");
-            continue;
-        }
-        let label = label.value(row);
-        if label.is_empty() {
-            let (line, column) = (row.line, "label".to_owned());
-            read.problems.push(RowProblem { line, column, problem: "missing".to_owned() });
-            continue;
-        }
-        let mut entry = ListEntry { line: row.line, label, ..ListEntry::default() };
-        columns.add(row, &mapping.date_formats, &mut entry, &mut read);
-        for join in &joins {
-            for joined in join.rows_of(row) {
-                join.columns.add(joined, &mapping.date_formats, &mut entry, &mut read);
-            }
-        }
-        read.rows.push((row.line, entry));
-    }
+    let plan = ListPlan::new(files, sheet.head(), mapping, join_dir, &mut read)?;
+    sheet.rows().iter().for_each(|row| plan.read(row, &mut read));
     read.problems.sort_by_key(|problem| problem.line);
     Ok(read)
 }
 
-fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
-    let header = sheet.header().unwrap_or_default();
+/// How a list's rows are read. Joined files are in memory.
+pub(super) struct ListPlan {
+    label: Resolved,
+    columns: Columns,
+    joins: Vec<Joined>,
+    filters: Filters,
+    formats: Vec<String>,
+}
+
+impl ListPlan {
+    pub(super) fn new(
+        files: &dyn Files,
+        head: &Head,
+        mapping: Option<&Mapping>,
+        join_dir: Option<&Path>,
+        read: &mut Read<ListEntry>,
+    ) -> Result<Self, MappingError> {
+        let own;
+        let mapping = match mapping {
+            Some(mapping) => mapping,
+            None => {
+                own = own_format(head)?;
+                &own
+            }
+        };
+        let fields = mapping.for_watchlist()?;
+        let place = mapping.place(head);
+        let dir = join_dir.or_else(|| head.path.parent()).unwrap_or_else(|| Path::new("."));
+        let joins = fields
+            .join
+            .iter()
+            .map(|join| Joined::read(files, dir, join, mapping, &place))
+            .collect::<Result<Vec<_>, _>>()?;
+        for join in &joins {
+            join.sheet
+                .ragged()
+                .iter()
+                .for_each(|_| read.skip("row of a joined file: wrong number of columns"));
+        }
+        Ok(Self {
+            label: fields.label.resolve("label", &place)?,
+            columns: Columns::resolve(fields.into(), &place)?,
+            joins,
+            filters: mapping.filters(head)?,
+            formats: mapping.date_formats.clone(),
+        })
+    }
+}
+
+impl Plan for ListPlan {
+    type Item = ListEntry;
+
+    fn read(&self, row: &Row, read: &mut Read<ListEntry>) {
+        if !self.filters.take(row) {
+            read.skip("row: left out by the mapping");
+            return;
+        }
+        let label = self.label.value(row);
+        if label.is_empty() {
+            let (line, column) = (row.line, "label".to_owned());
+            read.problems.push(RowProblem { line, column, problem: "missing".to_owned() });
+            return;
+        }
+        let mut entry = ListEntry { line: row.line, label, ..ListEntry::default() };
+        self.columns.add(row, &self.formats, &mut entry, read);
+        for join in &self.joins {
+            for joined in join.rows_of(row) {
+                join.columns.add(joined, &self.formats, &mut entry, read);
+            }
+        }
+        read.rows.push((row.line, entry));
+    }
+}
+
+fn own_format(head: &Head) -> Result<Mapping, TableError> {
+    let header = head.header.as_deref().unwrap_or_default();
     let has = |name: &str| header.iter().any(|one| one == name);
-    let refused = |problem: String| TableError::Header { path: sheet.path().to_owned(), problem };
+    let refused = |problem: String| TableError::Header { path: head.path.clone(), problem };
     if let Some(missing) = ["label", "name"].iter().find(|name| !has(name)) {
         return Err(refused(format!("the header has no column {missing:?}")));
     }
@@ -214,7 +248,7 @@ impl Joined {
     ) -> Result<Self, MappingError> {
         let list_key = list.find("join.list_key", &join.list_key)?;
         let sheet = Sheet::read(files, &dir.join(&join.file), mapping.delimiter, join.header)?;
-        let place = mapping.place(&sheet);
+        let place = mapping.place(sheet.head());
         let key = place.find("join.key", &join.key)?;
         let columns = Columns::resolve(join.into(), &place)?;
         let mut rows: HashMap<String, Vec<usize>> = HashMap::new();

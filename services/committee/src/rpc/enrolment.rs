@@ -23,6 +23,8 @@ use crate::screening::{Screening, ScreeningError};
 
 /// Profiles in one request at most.
 const MAX_PROFILES: usize = 1_000;
+/// How long an import that has begun to write waits for more rows.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Enrolment {
     pub(crate) store: Store,
@@ -49,7 +51,18 @@ impl EnrolmentService for Enrolment {
         let manifest = self.manifests.current();
         let profiles = ProfileIndex::load(&self.store).await.map_err(|e| store_error(&e))?;
         let mut import = Import::new(manifest.event.clone(), manifest.categories.clone(), profiles);
-        while let Some(message) = stream.message().await? {
+        let mode = start.mode();
+        loop {
+            let message = if import.is_writing() {
+                // Others who write wait for this import: it must not wait for long itself.
+                let message = tokio::time::timeout(MAX_SILENCE, stream.message()).await;
+                message.map_err(|_| {
+                    Status::deadline_exceeded("the rows stopped coming; nothing was imported")
+                })?
+            } else {
+                stream.message().await
+            };
+            let Some(message) = message? else { break };
             let Some(wire::import_people_request::Step::Rows(rows)) = message.step else {
                 return Err(status::malformed("step: `start` comes once, then only rows"));
             };
@@ -57,9 +70,10 @@ impl EnrolmentService for Enrolment {
                 let person = row.person.ok_or_else(|| status::malformed("person: missing"))?;
                 import.row(row.line, person);
             }
+            import.flush(&self.store, &self.env, mode).await.map_err(|e| store_error(&e))?;
         }
         let response = import
-            .finish(&self.store, &self.env, &operator, start.mode(), start.dry_run)
+            .finish(&self.store, &self.env, &operator, mode, start.dry_run)
             .await
             .map_err(|error| store_error(&error))?;
         Ok(Response::new(response))
@@ -75,10 +89,12 @@ impl EnrolmentService for Enrolment {
         let (sender, receiver) = mpsc::channel(8);
         let screening = Arc::clone(&self.screening);
         tokio::spawn(async move {
-            let last =
-                run(&screening, &sender, wait).await.map_err(|error| screening_status(&error));
-            // Whoever asked may be gone; the work is done all the same.
-            let _ = sender.send(last).await;
+            // Whoever asked may go: then it stops, wherever it is, and goes on from there when asked again.
+            let last = tokio::select! {
+                last = run(&screening, &sender, wait) => last,
+                () = sender.closed() => return,
+            };
+            let _ = sender.send(last.map_err(|error| screening_status(&error))).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use lanyard_party::StoreKey;
 use lanyard_shareholder::{FaultCount, Pseudonymiser};
 use lanyard_store::Store;
@@ -17,12 +17,12 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{malformed, store_error};
 use crate::act::Acting;
-use crate::watchlist::{self, Entries, Import, ImportError};
+use crate::watchlist::{self, Import, ImportError, Source};
 
-/// Keys of one list at most; they are in memory until the import ends.
-const MAX_KEYS: usize = 2_000_000;
 /// Longest name of a list in characters.
 const MAX_NAME: usize = 64;
+/// Longest name of a content in bytes: a hash, and room for others.
+const MAX_CONTENT: usize = 64;
 /// Progress messages that wait for a slow caller; further ones are left out.
 const WAITING: usize = 8;
 
@@ -79,18 +79,19 @@ impl WatchlistRpc {
             return Err(malformed("step: the first message must be `start`"));
         };
         let list = list_name(&start.list)?;
-        let mut entries = Entries::default();
-        while let Some(message) = stream.message().await? {
-            let Some(Step::Entries(batch)) = message.step else {
-                return Err(malformed("step: `start` comes once, then only entries"));
-            };
-            batch.entries.into_iter().for_each(|entry| entries.add(entry));
-            if entries.key_count() > MAX_KEYS {
-                return Err(malformed(format_args!(
-                    "entries: more than {MAX_KEYS} keys; split the list"
-                )));
-            }
+        if start.content.len() > MAX_CONTENT {
+            return Err(malformed(format_args!("content: at most {MAX_CONTENT} bytes")));
         }
+        let source = Source { list, content: &start.content, announced: start.entries };
+        let batches = futures::stream::try_unfold(stream, |mut stream| async {
+            match stream.message().await?.map(|message| message.step) {
+                None => Ok(None),
+                Some(Some(Step::Entries(batch))) => Ok(Some((batch.entries, stream))),
+                Some(_) => Err(malformed("step: `start` comes once, then only entries")),
+            }
+        });
+        let entries =
+            batches.map_ok(|batch| futures::stream::iter(batch).map(Ok)).try_flatten().boxed();
         let _importing = self.importing.lock().await;
         let manifest = self.acting.manifests.current();
         let import = Import {
@@ -98,20 +99,20 @@ impl WatchlistRpc {
             store_key: &self.store_key,
             pseudonymiser: &self.pseudonymiser,
             event: &manifest.event,
-            acting: &self.acting,
-            operator,
+            env: &self.acting.env,
+            act: &|| self.acting.by(operator),
         };
-        let report = |progress| {
+        let mut report = |progress: wire::ImportWatchlistResponse| {
             // A caller that reads slowly misses steps, never the end.
             let _ = sender.try_send(Ok(progress));
         };
         let before = self.pseudonymiser.faults_since(&[]);
-        let mut finished =
-            import.run(list, entries, report).await.map_err(|error| failed(&error))?;
+        let mut finished = import.run(source, entries, &mut report).await.map_err(failed)?;
         let faults = self.pseudonymiser.faults_since(&before);
         finished.holder_faults = faults.iter().map(FaultCount::to_wire).collect();
         tracing::info!(
             entries = finished.entries,
+            resumed = finished.resumed,
             keys = finished.keys,
             without_key = finished.without_key,
             matches = finished.matches,
@@ -130,8 +131,11 @@ fn list_name(name: &str) -> Result<&str, Status> {
 }
 
 /// Quotas and cheating holders are no failure of this service.
-fn failed(error: &ImportError) -> Status {
-    match error {
+fn failed(error: ImportError) -> Status {
+    match &error {
+        ImportError::Entries(status) => (**status).clone(),
+        ImportError::Count { .. } => malformed(&error),
+        ImportError::Sealed(error) => status::internal(error),
         ImportError::Pseudonym(problem) => {
             status::error(Code::FailedPrecondition, problem.reason(), error.to_string())
         }

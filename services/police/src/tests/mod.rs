@@ -2,5 +2,6 @@
 
 mod canary;
 mod changes;
+mod importing;
 mod screening;
 mod world;

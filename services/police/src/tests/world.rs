@@ -18,7 +18,7 @@ use crate::release::{self, Released};
 use crate::schema::SCHEMA;
 use crate::states::Verdict;
 use crate::subjects::{self, Submission};
-use crate::watchlist::{self, Entries};
+use crate::watchlist::{self, Entries, StagedKey};
 
 pub(super) const OFFICER: &str = "spiffe://police/operator/o-1";
 pub(super) const COMMITTEE: &str = "spiffe://committee/service/committee";
@@ -111,10 +111,21 @@ impl World {
 
     pub(super) async fn import(&self, list: &str, entries: Vec<wire::ListEntry>) -> u64 {
         let mut read = Entries::default();
-        entries.into_iter().for_each(|entry| read.add(entry));
-        let keys = read.into_keys(&event());
-        let hashes: Vec<_> = keys.identity.iter().map(hash).collect();
-        watchlist::put(&self.store, list, &keys, &hashes, self.act(OFFICER)).await.unwrap()
+        let entries: Vec<_> = entries.into_iter().filter_map(|entry| read.add(entry)).collect();
+        let labels: Vec<&str> = entries.iter().map(|entry| entry.label()).collect();
+        let (import, _) = watchlist::begin(&self.store, list, &[]).await.unwrap();
+        let mut transaction = self.store.begin().await.unwrap();
+        let staging = watchlist::stage_entries(&mut transaction, import, &labels, 0);
+        let first = staging.await.unwrap();
+        let keys = (first..).zip(&entries).flat_map(|(id, entry)| {
+            let keys = entry.keys(&event()).into_iter();
+            keys.map(move |key| StagedKey { entry: id, hash: hash(&key), kind: key.kind() })
+        });
+        let keys: Vec<_> = keys.collect();
+        watchlist::stage_keys(&mut transaction, import, &keys, 0).await.unwrap();
+        transaction.commit().await.unwrap();
+        let act = self.act(OFFICER);
+        watchlist::switch(&self.store, list, import, act).await.unwrap().matches
     }
 
     /// Hands over a print with the seeds of `seeds_of`.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityError, IdentityKey, Name};
 use lanyard_core::ids::EventId;
+use lanyard_shareholder::MAX_ELEMENTS;
 use lanyard_wire::police::v1 as wire;
 
 /// Errors that a response carries.
@@ -15,55 +16,66 @@ const MAX_ERRORS: usize = 1_000;
 const MAX_LABEL: usize = 500;
 /// Values of one kind that one entry can have.
 const MAX_VALUES: usize = 1_000;
-/// Keys that one entry can give: names times birth dates, and documents.
+/// Keys that one entry can give: names times birth dates, and documents. They are evaluated in one batch.
 const MAX_KEYS: usize = 10_000;
+const _: () = assert!(MAX_KEYS <= MAX_ELEMENTS);
 
-/// What one entry gives.
-struct Entry {
+/// What one entry gives: at least one key.
+pub(crate) struct Entry {
     label: String,
     names: BTreeSet<Name>,
     birth_dates: BTreeSet<BirthDate>,
     documents: BTreeSet<Document>,
 }
 
-/// Entries being collected; nothing is stored before all are there.
-#[derive(Default)]
+/// Reads entries one by one and counts what they give.
+#[derive(Default, Clone)]
 pub(crate) struct Entries {
-    entries: Vec<Entry>,
     received: u64,
-    keys: usize,
     without_key: u64,
     skipped: BTreeMap<&'static str, u64>,
     errors: Vec<wire::RowError>,
 }
 
-/// The keys of a whole list.
-pub(crate) struct Keys {
-    /// Labels of the entries that give keys.
-    pub(super) labels: Vec<String>,
-    pub(crate) identity: Vec<IdentityKey>,
-    /// For each key, the place of its entry among the labels.
-    pub(super) entries: Vec<usize>,
+impl Entry {
+    /// What officers know it by.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Its keys: each document, and each name with each birth date.
+    pub(crate) fn keys(&self, event: &EventId) -> Vec<IdentityKey> {
+        let documents = self.documents.iter();
+        let mut keys: Vec<_> =
+            documents.map(|document| IdentityKey::document(event, document)).collect();
+        for name in &self.names {
+            for birth_date in &self.birth_dates {
+                keys.push(IdentityKey::name_and_birth_date(event, name, *birth_date));
+            }
+        }
+        keys
+    }
 }
 
 impl Entries {
-    /// Keys so far.
-    pub(crate) const fn key_count(&self) -> usize {
-        self.keys
+    /// Entries so far.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
     }
 
-    /// Reads one entry.
-    pub(crate) fn add(&mut self, entry: wire::ListEntry) {
+    /// Reads one entry; `None` if it gives no key or is refused.
+    pub(crate) fn add(&mut self, entry: wire::ListEntry) -> Option<Entry> {
         self.received += 1;
         let line = entry.line;
-        if let Err((column, problem)) = self.read(entry)
-            && self.errors.len() < MAX_ERRORS
-        {
-            self.errors.push(wire::RowError { line, column: column.to_owned(), problem });
-        }
+        self.read(entry).unwrap_or_else(|(column, problem)| {
+            if self.errors.len() < MAX_ERRORS {
+                self.errors.push(wire::RowError { line, column: column.to_owned(), problem });
+            }
+            None
+        })
     }
 
-    fn read(&mut self, entry: wire::ListEntry) -> Result<(), (&'static str, String)> {
+    fn read(&mut self, entry: wire::ListEntry) -> Result<Option<Entry>, (&'static str, String)> {
         let label = entry.label.trim();
         if label.is_empty() || label.chars().count() > MAX_LABEL {
             return Err((
@@ -102,11 +114,9 @@ impl Entries {
         }
         if keys == 0 {
             self.without_key += 1;
-            return Ok(());
+            return Ok(None);
         }
-        self.keys += keys;
-        self.entries.push(Entry { label: label.to_owned(), names, birth_dates, documents });
-        Ok(())
+        Ok(Some(Entry { label: label.to_owned(), names, birth_dates, documents }))
     }
 
     /// Each value that parses, once; the others are counted.
@@ -131,7 +141,6 @@ impl Entries {
     /// Where the import stands.
     pub(crate) fn progress(&self) -> wire::ImportWatchlistResponse {
         wire::ImportWatchlistResponse {
-            entries: self.received,
             without_key: self.without_key,
             skipped: self
                 .skipped
@@ -144,29 +153,6 @@ impl Entries {
             errors: self.errors.clone(),
             ..Default::default()
         }
-    }
-
-    /// The keys: each document, and each name with each birth date.
-    pub(crate) fn into_keys(self, event: &EventId) -> Keys {
-        let mut keys = Keys {
-            labels: Vec::with_capacity(self.entries.len()),
-            identity: Vec::with_capacity(self.keys),
-            entries: Vec::with_capacity(self.keys),
-        };
-        for (place, entry) in self.entries.into_iter().enumerate() {
-            keys.labels.push(entry.label);
-            for document in &entry.documents {
-                keys.identity.push(IdentityKey::document(event, document));
-            }
-            for name in &entry.names {
-                for birth_date in &entry.birth_dates {
-                    let key = IdentityKey::name_and_birth_date(event, name, *birth_date);
-                    keys.identity.push(key);
-                }
-            }
-            keys.entries.resize(keys.identity.len(), place);
-        }
-        keys
     }
 }
 
@@ -219,35 +205,34 @@ mod tests {
         }
     }
 
-    fn read(entry: wire::ListEntry) -> (Entries, BTreeMap<String, u64>) {
+    /// What was read, how many keys it gives, and what was skipped.
+    fn read(entry: wire::ListEntry) -> (Entries, usize, BTreeMap<String, u64>) {
+        let event = EventId::parse("games").unwrap();
         let mut entries = Entries::default();
-        entries.add(entry);
+        let keys = entries.add(entry).map_or(0, |entry| entry.keys(&event).len());
         let skipped = entries.progress().skipped;
-        (entries, skipped.into_iter().map(|one| (one.reason, one.count)).collect())
+        (entries, keys, skipped.into_iter().map(|one| (one.reason, one.count)).collect())
     }
 
     #[test]
     fn every_name_meets_every_full_birth_date() {
-        let (entries, skipped) = read(entry(
+        let (_, keys, skipped) = read(entry(
             &["Erika Mustermann", "MUSTERMANN, Erika", "Erika Gabler"],
             &["1964-08-12", "1963-08-12", "circa 1962"],
             &[("passport", "DEU", "C01X00T47"), ("passport", "D", "c01x 00t47")],
         ));
-        assert_eq!(entries.key_count(), 2 * 2 + 1);
+        assert_eq!(keys, 2 * 2 + 1);
         assert_eq!(skipped["birth date: not in full (YYYY-MM-DD)"], 1);
-        let keys = entries.into_keys(&EventId::parse("games").unwrap());
-        assert_eq!((keys.labels.len(), keys.identity.len()), (1, 5));
-        assert_eq!(keys.entries, [0; 5]);
     }
 
     #[test]
     fn a_bad_value_is_skipped_counted_and_leaves_the_others() {
-        let (entries, skipped) = read(entry(
+        let (_, keys, skipped) = read(entry(
             &["حسین", "Agent 47", "Erika Gabler"],
             &["1964-02-31", "1964-08-12"],
             &[("library card", "DEU", "1"), ("passport", "", "1"), ("passport", "RUS", "7А1")],
         ));
-        assert_eq!(entries.key_count(), 1);
+        assert_eq!(keys, 1);
         for reason in [
             "name: unsupported script",
             "name: unsupported character",
@@ -262,20 +247,19 @@ mod tests {
 
     #[test]
     fn without_full_birth_date_or_document_there_is_no_key() {
-        let (entries, skipped) = read(entry(&["Erika Gabler"], &["1964"], &[]));
-        assert_eq!(entries.progress().without_key, 1);
+        let (entries, keys, skipped) = read(entry(&["Erika Gabler"], &["1964"], &[]));
+        assert_eq!((entries.progress().without_key, keys), (1, 0));
         assert_eq!(skipped["name: no full birth date beside it"], 1);
-        assert!(entries.into_keys(&EventId::parse("games").unwrap()).labels.is_empty());
     }
 
     #[test]
     fn an_entry_is_refused_by_line_and_column_without_its_values() {
-        let (entries, _) =
+        let (entries, ..) =
             read(wire::ListEntry { label: " ".into(), ..entry(&["canary"], &[], &[]) });
         let errors = entries.progress().errors;
         assert_eq!((errors[0].line, errors[0].column.as_str()), (3, "label"));
         let many = vec!["canary".to_owned(); MAX_VALUES + 1];
-        let (entries, _) = read(wire::ListEntry { names: many, ..entry(&[], &[], &[]) });
+        let (entries, ..) = read(wire::ListEntry { names: many, ..entry(&[], &[], &[]) });
         let errors = entries.progress().errors;
         assert_eq!(errors[0].column, "name");
         assert!(!errors[0].problem.contains("canary"));

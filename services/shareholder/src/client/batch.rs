@@ -3,58 +3,25 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use lanyard_core::identity::IdentityKey;
-use lanyard_core::oprf::{self, BlindState, BlindedElement, Pseudonym};
+use lanyard_core::oprf::{BlindedElement, Pseudonym};
 use lanyard_core::threshold::{Evaluated, Quorum, VerifiedShare, combine_with_own, verify_share};
 use lanyard_party::{Generation, HeldShare};
 use lanyard_wire::pseudonym::v1 as wire;
-use rand::Rng as _;
-use zeroize::Zeroizing;
 
 use super::fault::FaultKind;
 use super::holders::Unanswered;
-use super::{Inner, PADDING, PseudonymError};
-use crate::ledger::BatchId;
+use super::kept::Batch;
+use super::{Inner, PseudonymError};
 use crate::purpose::Purpose;
-
-/// Identity keys copied for a thread of their own, zeroised on drop.
-pub(super) struct Inputs {
-    bytes: Zeroizing<Vec<u8>>,
-    ends: Vec<usize>,
-}
-
-impl Inputs {
-    pub(super) fn copy(keys: &[IdentityKey]) -> Self {
-        // Reserved in one piece: a vector that grows leaves copies behind.
-        let total = keys.iter().map(|key| key.as_bytes().len()).sum();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(total));
-        let ends = keys
-            .iter()
-            .map(|key| {
-                bytes.extend_from_slice(key.as_bytes());
-                bytes.len()
-            })
-            .collect();
-        Self { bytes, ends }
-    }
-
-    fn slices(&self) -> Vec<&[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end]).collect()
-    }
-}
 
 /// Computes one batch, with as many holders as it takes.
 pub(super) async fn run(
     inner: Arc<Inner>,
     purpose: Purpose,
-    inputs: Inputs,
+    batch: Batch,
 ) -> Result<Vec<Pseudonym>, PseudonymError> {
-    let count = inputs.ends.len();
-    let mut rng = inner.env.rng();
-    let mut batch_id: BatchId = [0; 16];
-    rng.fill_bytes(&mut batch_id);
-    let state = on_a_core(move || blind(&inputs, &mut rng)).await??;
+    let (count, batch_id) = (batch.len(), batch.id());
+    let state = on_a_core(move || batch.blind()).await??;
 
     let blinded: Arc<[BlindedElement]> = state.blinded().into();
     let mut request = wire::EvaluateRequest {
@@ -103,18 +70,6 @@ pub(super) async fn run(
             return Ok(pseudonyms);
         }
     }
-}
-
-/// Blinds the inputs and as many random ones as fill the batch up.
-fn blind(inputs: &Inputs, rng: &mut impl rand::CryptoRng) -> Result<BlindState, PseudonymError> {
-    let mut inputs = inputs.slices();
-    let missing = inputs.len().next_multiple_of(PADDING) - inputs.len();
-    let mut padding = vec![[0; 32]; missing];
-    for input in &mut padding {
-        rng.fill_bytes(input);
-    }
-    inputs.extend(padding.iter().map(<[u8; 32]>::as_slice));
-    Ok(oprf::blind(&inputs, rng)?)
 }
 
 /// Whether another generation than this one is in force now.
