@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::act::{Act, Acting};
 use crate::ids::LocalHash;
-use crate::matching::rematch;
+use crate::rescreen;
 use crate::states::kind_number;
 
 pub(crate) use self::entries::{Entries, Keys};
@@ -81,7 +81,7 @@ pub(crate) async fn put(
 ) -> Result<u64, StoreError> {
     let mut transaction = store.begin().await?;
     replace(&mut transaction, list, keys, hashes, act).await?;
-    let matches = rematch(&mut transaction, act.now, act.delay_millis).await?;
+    let rescreened = rescreen::everyone(&mut transaction, act).await?;
     let change = AuditTrail::new_change(&mut transaction).await?;
     let reason = format!("{} entries with a key, {} keys", keys.labels.len(), hashes.len());
     let entry = NewAuditEntry {
@@ -90,9 +90,16 @@ pub(crate) async fn put(
         subject: list,
         reason: &reason,
     };
-    AuditTrail::append(&mut transaction, act.now, change, &[entry]).await?;
+    let mut entries = vec![entry];
+    entries.extend(rescreened.changed.iter().map(|(subject, how)| NewAuditEntry {
+        operator: act.operator,
+        action: "rescreen",
+        subject,
+        reason: how,
+    }));
+    AuditTrail::append(&mut transaction, act.now, change, &entries).await?;
     transaction.commit().await?;
-    Ok(matches)
+    Ok(rescreened.matches)
 }
 
 async fn replace(

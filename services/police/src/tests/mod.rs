@@ -1,6 +1,9 @@
 //! The store's behaviour: what matches, what is released when, what can be undone, and what never shows.
 
 mod canary;
+mod cases;
 mod changes;
+mod disclosures;
+mod rescreen;
 mod screening;
 mod world;
