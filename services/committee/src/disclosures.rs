@@ -33,6 +33,8 @@ use crate::states::{DisclosureState as State, Screening};
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Answers in one message.
 const MESSAGE: i64 = 64;
+/// Requests that are taken in at once, at most a page more.
+const MAX_REQUESTS: usize = 10_000;
 /// Longest text of the police in characters.
 const MAX_TEXT: usize = 500;
 
@@ -101,12 +103,14 @@ impl Disclosures {
     }
 
     async fn fetch(&self) -> Result<(), DisclosureError> {
-        let mut requests = Vec::new();
+        let mut requests: Vec<wire::DisclosureRequest> = Vec::new();
         loop {
-            let after = requests.last().map_or(0, |last: &wire::DisclosureRequest| last.request_id);
+            let after = requests.last().map_or(0, |last| last.request_id);
             let asked = wire::ListDisclosureRequestsRequest { after, limit: 0 };
             let page = self.police.clone().list_disclosure_requests(asked).await?.into_inner();
-            if page.requests.is_empty() {
+            // Oldest first, each once, and not without end, whatever the other side sends.
+            let goes_on = page.requests.last().is_some_and(|last| last.request_id > after);
+            if !goes_on || requests.len() >= MAX_REQUESTS {
                 break;
             }
             requests.extend(page.requests);

@@ -57,10 +57,12 @@ pub(crate) async fn ask(
         return Ok((wire::Outcome::NotPossible, 0));
     }
     let waiting: Option<(i64,)> = sqlx::query_as(
-        "SELECT id FROM disclosures WHERE subject_id = $1 AND sample = 0 AND (state = $2 OR identity <> $3)",
+        "SELECT id FROM disclosures WHERE subject_id = $1 AND sample = 0 \
+         AND (state = $2 OR (state = $3 AND identity <> $4))",
     )
     .bind(subject_id.as_slice())
     .bind(State::Asked.number())
+    .bind(State::Holds.number())
     .bind(Vec::new())
     .fetch_optional(&mut *transaction)
     .await?;

@@ -193,8 +193,7 @@ impl ShowArgs {
         let mut value = case_json(&case);
         value["entries"] = answer.entries.iter().map(audit_json).collect();
         value["identity"] = identity.as_ref().map_or(Value::Null, identity_json);
-        let mismatch = case.state() == CaseState::Mismatch
-            || identity.as_ref().is_some_and(|identity| !identity.binding_holds);
+        let mismatch = case.state() == CaseState::Mismatch;
         context.show(&value, || {
             let parts = [
                 mismatch.then(|| MISMATCH.to_owned()),
@@ -264,6 +263,10 @@ fn identity_facts(identity: &Identity) -> String {
         ("documents", documents.collect::<Vec<_>>().join("; ")),
         ("portrait hash", hex::encode(&identity.portrait_hash)),
         ("badge number", identity.badge_number.to_string()),
+        (
+            "who was submitted",
+            if identity.binding_holds { "yes" } else { "NO: kept as evidence" }.to_owned(),
+        ),
     ])
 }
 

@@ -135,6 +135,14 @@ async fn another_person_behind_a_clearance_is_found_and_cannot_be_cleared() {
     assert_eq!(open(&world, 1).await, Some(("Bert Beispiel".to_owned(), false)), "evidence stays");
     let actions: Vec<_> = world.audit().await.into_iter().map(|entry| entry.action).collect();
     assert!(actions.contains(&"disclosure-mismatch".to_owned()));
+    // Submitted anew, it is a new case about whoever that is.
+    world.import("list", vec![entry("L-1", "Bert Beispiel", &[])]).await;
+    world.submit(&[submitted(1, &identity("Bert Beispiel", "P2"))]).await;
+    assert_eq!(world.case_state(1).await, CaseState::Open);
+    let bert = identity("Bert Beispiel", "P2");
+    assert_eq!(disclose(&world, 1, bert).await, DisclosureState::Holds);
+    assert_eq!(open(&world, 1).await, Some(("Bert Beispiel".to_owned(), true)));
+    assert_eq!(world.decide(1, Verdict::Cleared).await, Outcome::Done);
 }
 
 #[tokio::test]
