@@ -86,8 +86,14 @@ pub(crate) async fn by_id(
         },
         None => wire::CaseState::Open,
     };
-    let (seen, state) = (seen(store, id).await?, state.into());
-    Ok(Some(wire::Case { subject: Some(subject), state, seen, disclosure, proposal }))
+    Ok(Some(wire::Case {
+        subject: Some(subject),
+        state: state.into(),
+        seen: seen(store, id).await?,
+        disclosure,
+        proposal,
+        mismatch: mismatch != 0,
+    }))
 }
 
 /// What officers saw when they decided last.

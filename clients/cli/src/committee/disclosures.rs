@@ -90,7 +90,7 @@ async fn list(context: &Context, connection: &Connection, all: bool) -> Result<(
             "state",
             "decided by",
         ];
-        format!("{}\n{} requests", table(header, rows), disclosures.len())
+        format!("{}\n{} in all", table(header, rows), disclosures.len())
     })
 }
 

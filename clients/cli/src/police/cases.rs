@@ -86,14 +86,14 @@ impl ListArgs {
                 let subject = case.subject.clone().unwrap_or_default();
                 [
                     hex::encode(&subject.subject_id),
-                    state(case.state()).to_owned(),
+                    state(case),
                     verdict(subject.verdict()).to_owned(),
                     matches(&subject.matches),
                     latest(case),
                 ]
             });
             let header = ["subject", "state", "verdict", "matches", "last"];
-            format!("{}\n{} cases", table(header, rows), cases.len())
+            format!("{}\n{} in all", table(header, rows), cases.len())
         })
     }
 }
@@ -117,7 +117,16 @@ fn latest(case: &Case) -> String {
     }
 }
 
-const fn state(state: CaseState) -> &'static str {
+/// Where it stands; a mismatch shows whatever else has happened.
+fn state(case: &Case) -> String {
+    match case.state() {
+        CaseState::Mismatch => state_name(CaseState::Mismatch).to_owned(),
+        state if case.mismatch => format!("MISMATCH, {}", state_name(state)),
+        state => state_name(state).to_owned(),
+    }
+}
+
+const fn state_name(state: CaseState) -> &'static str {
     match state {
         CaseState::Unspecified => "unknown",
         CaseState::Open => "open",
@@ -143,7 +152,8 @@ const fn disclosure_state(state: DisclosureState) -> &'static str {
 
 fn case_json(case: &Case) -> Value {
     json!({
-        "subject": case.subject.as_ref().map(subject_json), "state": state(case.state()),
+        "subject": case.subject.as_ref().map(subject_json), "state": state_name(case.state()),
+        "mismatch": case.mismatch,
         "seen": case.seen.iter().map(match_json).collect::<Vec<_>>(),
         "disclosure": case.disclosure.as_ref().map(disclosure_json),
         "proposal": case.proposal.as_ref().map(|proposal| json!({
@@ -193,10 +203,9 @@ impl ShowArgs {
         let mut value = case_json(&case);
         value["entries"] = answer.entries.iter().map(audit_json).collect();
         value["identity"] = identity.as_ref().map_or(Value::Null, identity_json);
-        let mismatch = case.state() == CaseState::Mismatch;
         context.show(&value, || {
             let parts = [
-                mismatch.then(|| MISMATCH.to_owned()),
+                case.mismatch.then(|| MISMATCH.to_owned()),
                 Some(case_facts(&case)),
                 identity.as_ref().map(identity_facts),
                 Some(audit_table(&answer.entries)),
@@ -207,7 +216,7 @@ impl ShowArgs {
             context.note("no identity is kept here: ask for it with: cases disclose");
             return Err(CliError::Negative);
         }
-        if mismatch { Err(CliError::Negative) } else { Ok(()) }
+        if case.mismatch { Err(CliError::Negative) } else { Ok(()) }
     }
 }
 
@@ -231,7 +240,7 @@ fn case_facts(case: &Case) -> String {
     };
     facts([
         ("subject", hex::encode(&subject.subject_id)),
-        ("state", state(case.state()).to_owned()),
+        ("state", state(case)),
         ("verdict", format!("{}{stop}", verdict(subject.verdict()))),
         ("why", subject.reason.clone()),
         ("matches", matches(&subject.matches)),

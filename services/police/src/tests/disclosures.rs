@@ -131,6 +131,9 @@ async fn another_person_behind_a_clearance_is_found_and_cannot_be_cleared() {
     // Nor does a list that forgets the entry clear it.
     world.import("list", vec![]).await;
     assert_eq!(world.case_state(1).await, CaseState::Mismatch);
+    world.decides(OFFICER, 1, Verdict::Refused, true).await;
+    let case = cases::by_id(&world.store, &id(1)).await.unwrap().unwrap();
+    assert!(case.state() == CaseState::SecondOfficer && case.mismatch, "it shows all the same");
     world.decide(1, Verdict::Refused).await;
     assert_eq!(open(&world, 1).await, Some(("Bert Beispiel".to_owned(), false)), "evidence stays");
     let actions: Vec<_> = world.audit().await.into_iter().map(|entry| entry.action).collect();
