@@ -19,19 +19,29 @@ const PROTOS: [&str; 8] = [
 ];
 
 /// Messages with secrets or personal data: `src/redacted.rs` gives them a Debug that shows none of it.
-const REDACTED: [&str; 15] = [
+const REDACTED: [&str; 25] = [
     ".lanyard.committee.v1.Person",
     ".lanyard.committee.v1.Document",
     ".lanyard.committee.v1.Print",
     ".lanyard.committee.v1.PrintSeeds",
     ".lanyard.committee.v1.CheckBadgeRequest",
     ".lanyard.committee.v1.CheckBadgeRequest.shown",
+    ".lanyard.committee.v1.Disclosure",
+    ".lanyard.committee.v1.DecideDisclosureRequest",
     ".lanyard.police.v1.ListEntry",
     ".lanyard.police.v1.ListDocument",
     ".lanyard.police.v1.ChangeStatusRequest",
     ".lanyard.police.v1.CheckBadgeRequest",
+    ".lanyard.police.v1.Match",
+    ".lanyard.police.v1.Identity",
+    ".lanyard.police.v1.Disclosure",
+    ".lanyard.police.v1.RequestDisclosureRequest",
+    ".lanyard.police.v1.DrawSampleRequest",
     ".lanyard.screening.v1.PrintSeeds",
     ".lanyard.screening.v1.SubjectKey",
+    ".lanyard.screening.v1.DisclosureRequest",
+    ".lanyard.screening.v1.DisclosureAnswer",
+    ".lanyard.screening.v1.DisclosureAnswer.decision",
     ".lanyard.sponsor.v1.CheckCodeRequest",
     ".lanyard.gate.v1.CheckRequest",
     ".lanyard.gate.v1.ExportAttestationsRequest",

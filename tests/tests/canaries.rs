@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use lanyard_core::badge::BadgeText;
 use lanyard_core::ids::{Audience, Authority};
-use lanyard_tests::{Desk, Needles, TestEvent, list_entry, people, run_together, sample_plan};
+use lanyard_tests::{
+    Desk, Needles, TestEvent, eventually, list_entry, people, run_together, sample_plan,
+};
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::gate::v1 as gate;
@@ -190,7 +192,43 @@ async fn live(desk: &Desk, heard: &Heard) -> Vec<String> {
     heard.note(&request);
     let mut client = desk.gate_operator.gate().unwrap();
     client.export_attestations(request).await.unwrap();
+    disclosed(desk, heard).await;
     badges
+}
+
+/// The case of whoever matches by name: asked about, approved, opened; with every message printed.
+async fn disclosed(desk: &Desk, heard: &Heard) {
+    let (mut cases, mut client) =
+        (desk.officer.cases().unwrap(), desk.registrar.disclosures().unwrap());
+    let listed = cases.list_cases(police::ListCasesRequest::default()).await.unwrap().into_inner();
+    heard.note(&listed);
+    let subject_id = listed.cases[0].subject.clone().unwrap().subject_id;
+    let legal_basis = "police act, article 7".to_owned();
+    let request = police::RequestDisclosureRequest { subject_id: subject_id.clone(), legal_basis };
+    heard.note(&request);
+    heard.note(&cases.request_disclosure(request).await.unwrap());
+    let asked = eventually("the committee is asked", async || {
+        let request = committee::ListDisclosuresRequest::default();
+        let asked = client.list_disclosures(request).await.unwrap().into_inner();
+        (!asked.disclosures.is_empty()).then_some(asked)
+    })
+    .await;
+    heard.note(&asked);
+    let request = committee::DecideDisclosureRequest {
+        request_id: asked.disclosures[0].request_id,
+        approve: true,
+        reason: NAME.to_owned(),
+    };
+    heard.note(&request);
+    heard.note(&client.decide_disclosure(request).await.unwrap());
+    let opened = eventually("the identity arrives", async || {
+        let request = police::OpenIdentityRequest { subject_id: subject_id.clone() };
+        let opened = cases.open_identity(request).await.unwrap().into_inner();
+        opened.identity.is_some().then_some(opened)
+    })
+    .await;
+    assert_eq!(opened.identity.clone().unwrap().full_name, NAME);
+    heard.note(&opened);
 }
 
 /// Bad input that carries canaries; what is refused is refused without repeating it.

@@ -12,9 +12,11 @@ use lanyard_party::{
 use lanyard_transport::{Expected, PartyName, PeerId, Role, Tls, connect, connect_within};
 use lanyard_wire::committee::v1::badge_service_client::BadgeServiceClient;
 use lanyard_wire::committee::v1::desk_service_client::DeskServiceClient as CommitteeDeskClient;
+use lanyard_wire::committee::v1::disclosure_service_client::DisclosureServiceClient;
 use lanyard_wire::committee::v1::enrolment_service_client::EnrolmentServiceClient;
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
+use lanyard_wire::police::v1::case_service_client::CaseServiceClient;
 use lanyard_wire::police::v1::desk_service_client::DeskServiceClient as PoliceDeskClient;
 use lanyard_wire::police::v1::subject_service_client::SubjectServiceClient;
 use lanyard_wire::police::v1::watchlist_service_client::WatchlistServiceClient;
@@ -186,12 +188,16 @@ clients! {
     enrolment(file_channel) -> EnrolmentServiceClient;
     /// The committee's badges; its calls may take as long as a large file does.
     badges(file_channel) -> BadgeServiceClient;
+    /// What the police ask the committee to disclose.
+    disclosures(own_channel) -> DisclosureServiceClient;
     /// The committee's desk.
     committee_desk(own_channel) -> CommitteeDeskClient;
     /// The police's watchlists; its calls may take as long as a large file does.
     watchlists(file_channel) -> WatchlistServiceClient;
     /// The police's subjects.
     subjects(own_channel) -> SubjectServiceClient;
+    /// The police's cases.
+    cases(own_channel) -> CaseServiceClient;
     /// The police's desk.
     police_desk(own_channel) -> PoliceDeskClient;
     /// The sponsor's desk.

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod codec;
 pub mod cosignature;
 pub mod decision;
+pub mod disclosure;
 pub mod freshness;
 pub mod head;
 pub mod hpke_box;

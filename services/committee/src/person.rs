@@ -1,7 +1,7 @@
 //! A row of an import, checked: what may be enrolled and what it yields for screening.
 
 use lanyard_core::binding::{Binding, BindingSalt};
-use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityKey, Name};
+use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityKey, person_keys};
 use lanyard_core::ids::{BadgeNumber, EventId, Hash};
 use lanyard_wire::committee::v1 as wire;
 use serde::{Deserialize, Serialize};
@@ -138,23 +138,11 @@ fn document(document: &wire::Document) -> Result<StoredDocument, Problem> {
 }
 
 impl Identity {
-    /// The keys that screening works on: one a document, and one of name and birth date where the name has a Latin form.
+    /// The keys that screening works on.
     pub(crate) fn keys(&self, event: &EventId) -> Vec<IdentityKey> {
-        let mut keys: Vec<IdentityKey> = self
-            .documents
-            .iter()
-            .filter_map(|stored| {
-                let kind = DocumentKind::parse(&stored.kind).ok()?;
-                let document = Document::new(kind, &stored.issuer, &stored.number).ok()?;
-                Some(IdentityKey::document(event, &document))
-            })
-            .collect();
-        let name = Name::parse(&self.full_name).ok();
-        let birth_date = BirthDate::parse(&self.birth_date).ok();
-        if let (Some(name), Some(birth_date)) = (name, birth_date) {
-            keys.push(IdentityKey::name_and_birth_date(event, &name, birth_date));
-        }
-        keys
+        let documents = self.documents.iter();
+        let documents = documents.map(|stored| [&*stored.kind, &*stored.issuer, &*stored.number]);
+        person_keys(event, &self.full_name, &self.birth_date, documents)
     }
 
     /// What is submitted for clearance, fixed.

@@ -2,11 +2,13 @@
 
 mod badges;
 mod desk;
+mod disclosures;
 mod enrolment;
 mod people;
 
 pub(crate) use badges::Badges;
 pub(crate) use desk::Desk;
+pub(crate) use disclosures::Disclosures;
 pub(crate) use enrolment::Enrolment;
 
 use lanyard_store::{AuditTrail, Store, StoreError};

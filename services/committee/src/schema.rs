@@ -2,7 +2,8 @@
 
 use lanyard_store::Schema;
 
-/// People, prints of their badges, profiles, what screening said, and sealed batches that are on their way.
+/// People, prints of their badges, profiles, what screening said, sealed batches that are on their way, and what the police
+/// asked to disclose.
 pub(crate) const SCHEMA: Schema = Schema::new(&["
 CREATE TABLE people (
     badge_number BIGINT PRIMARY KEY,
@@ -52,5 +53,18 @@ CREATE TABLE status_changes (
     previous_change BIGINT NOT NULL,
     PRIMARY KEY (change_id, badge_number)
 );
-CREATE TABLE cursors (name TEXT PRIMARY KEY, value BIGINT NOT NULL);
-CREATE TABLE screening_batches (id BIGINT PRIMARY KEY, body BYTES NOT NULL)"]);
+CREATE TABLE screening_batches (id BIGINT PRIMARY KEY, body BYTES NOT NULL);
+CREATE TABLE disclosures (
+    request_id BIGINT PRIMARY KEY,
+    badge_number BIGINT NOT NULL REFERENCES people (badge_number),
+    legal_basis TEXT NOT NULL,
+    asked_by TEXT NOT NULL,
+    asked_millis BIGINT NOT NULL,
+    state BIGINT NOT NULL,
+    decided_by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    decided_millis BIGINT NOT NULL,
+    delivered BIGINT NOT NULL
+);
+CREATE INDEX disclosures_state ON disclosures (state, request_id);
+CREATE TABLE cursors (name TEXT PRIMARY KEY, value BIGINT NOT NULL)"]);

@@ -9,15 +9,17 @@ use lanyard_party::{PartyConfig, PeerError};
 use lanyard_store::{Store, StoreError};
 use lanyard_wire::committee::v1::badge_service_server::BadgeServiceServer;
 use lanyard_wire::committee::v1::desk_service_server::DeskServiceServer;
+use lanyard_wire::committee::v1::disclosure_service_server::DisclosureServiceServer;
 use lanyard_wire::committee::v1::enrolment_service_server::EnrolmentServiceServer;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::disclosures::Disclosures;
 use crate::registry::PrintRegistry;
-use crate::rpc::{Badges, Desk, Enrolment};
+use crate::rpc::{self, Badges, Desk, Enrolment};
 use crate::schema::SCHEMA;
 use crate::screening::Screening;
 
@@ -48,17 +50,26 @@ pub async fn serve(
     let station = Station::open(Authority::Committee, config, env.clone())?;
     let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
     let (manifests, store_key) = (Arc::clone(station.manifests()), Arc::clone(station.store_key()));
+    let police = ScreeningServiceClient::new(station.peers().channel("police")?);
+    let disclosures = Arc::new(Disclosures {
+        store: store.clone(),
+        env: env.clone(),
+        manifests: Arc::clone(&manifests),
+        police: police.clone(),
+        decided: Notify::new(),
+    });
     let screening = Arc::new(Screening {
         store: store.clone(),
         env: env.clone(),
         event: manifests.current().event.clone(),
         store_key: Arc::clone(&store_key),
         pseudonymiser: station.pseudonymiser().clone(),
-        police: ScreeningServiceClient::new(station.peers().channel("police")?),
+        police,
         running: Mutex::new(()),
     });
     let stopping = shutdown.child_token();
     let keeping_up = tokio::spawn(Arc::clone(&screening).keep_up(stopping.clone()));
+    let disclosing = tokio::spawn(Arc::clone(&disclosures).keep_up(stopping.clone()));
     let enrolment = Enrolment {
         store: store.clone(),
         env: env.clone(),
@@ -75,11 +86,13 @@ pub async fn serve(
     let registry = PrintRegistry { store: store.clone(), store_key };
     let routes = Routes::new(EnrolmentServiceServer::new(enrolment))
         .add_service(BadgeServiceServer::new(badges))
+        .add_service(DisclosureServiceServer::new(rpc::Disclosures { disclosures }))
         .add_service(DeskServiceServer::new(desk));
     let served = station.run(routes, registry, shutdown).await;
     // Also if the station stopped by itself.
     stopping.cancel();
     let _ = keeping_up.await;
+    let _ = disclosing.await;
     store.close().await;
     Ok(served?)
 }

@@ -54,6 +54,31 @@ states! {
     }
 }
 
+states! {
+    /// Where a request of the police stands.
+    DisclosureState in "disclosures"."state" {
+        /// Waits for somebody.
+        Asked = 1,
+        /// Approved.
+        Approved = 2,
+        /// Refused.
+        Refused = 3,
+        /// The police ask no longer.
+        Over = 4,
+    }
+}
+
+impl From<DisclosureState> for wire::DisclosureState {
+    fn from(state: DisclosureState) -> Self {
+        match state {
+            DisclosureState::Asked => Self::Asked,
+            DisclosureState::Approved => Self::Approved,
+            DisclosureState::Refused => Self::Refused,
+            DisclosureState::Over => Self::Over,
+        }
+    }
+}
+
 impl Screening {
     pub(crate) fn from_verdict(verdict: Verdict) -> Option<Self> {
         match verdict {

@@ -1,5 +1,7 @@
 //! The committee's store, without a network.
 
+mod disclosures;
+
 use lanyard_authority::Registry as _;
 use lanyard_core::badge::IssuingKey;
 use lanyard_core::ids::{Audience, Authority, BadgeNumber, EventId, PrintNumber, Timestamp};

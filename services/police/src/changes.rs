@@ -1,4 +1,4 @@
-//! What officers do: decide, suspend, reinstate, and take a change back. The audit trail is written with the deed.
+//! What officers do at once: suspend, reinstate, and take a change back. The audit trail is written with the deed.
 
 use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
 use lanyard_wire::common::v1::StatusAction;
@@ -7,41 +7,7 @@ use sqlx::{Any, Transaction};
 
 use crate::act::Act;
 use crate::ids::SubjectId;
-use crate::matching::{Ruling, Standing, decide, of_subject};
 use crate::prints;
-use crate::states::{DecidedBy, Verdict};
-
-/// Clears or refuses a subject. An earlier decision, a rule's too, gives way: people and lists err.
-pub(crate) async fn decide_subject(
-    store: &Store,
-    subject_id: &SubjectId,
-    verdict: Verdict,
-    reason: &str,
-    act: Act<'_>,
-) -> Result<wire::Outcome, StoreError> {
-    let mut transaction = store.begin().await?;
-    let Some(standing) = Standing::load(&mut transaction, subject_id.as_slice()).await? else {
-        return Ok(wire::Outcome::NotFound);
-    };
-    if standing.withdrawn {
-        return Ok(wire::Outcome::NotPossible);
-    }
-    if (standing.verdict, standing.by) == (verdict, DecidedBy::Officer) {
-        return Ok(wire::Outcome::Unchanged);
-    }
-    let matches = of_subject(&mut transaction, subject_id.as_slice()).await?;
-    let by = DecidedBy::Officer;
-    let ruling = Ruling { verdict, by, reason, documents: matches.documents };
-    decide(&mut transaction, subject_id.as_slice(), &standing, &ruling, act.now, act.delay_millis)
-        .await?;
-    let action = if verdict == Verdict::Cleared { "clear" } else { "refuse" };
-    let change = AuditTrail::new_change(&mut transaction).await?;
-    let entry =
-        NewAuditEntry { operator: act.operator, action, subject: &subject_id.to_string(), reason };
-    AuditTrail::append(&mut transaction, act.now, change, &[entry]).await?;
-    transaction.commit().await?;
-    Ok(wire::Outcome::Done)
-}
 
 /// Whether a subject is stopped, and why.
 struct Stop {

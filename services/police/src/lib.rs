@@ -5,14 +5,18 @@
 
 mod act;
 mod case;
+mod cases;
 mod changes;
+mod config;
 mod desk;
+mod disclosures;
 mod handles;
 mod ids;
 mod matching;
 mod prints;
 mod registry;
 mod release;
+mod rescreen;
 mod rpc;
 mod schema;
 mod serve;
@@ -22,4 +26,5 @@ mod subjects;
 mod tests;
 mod watchlist;
 
+pub use config::PoliceConfig;
 pub use serve::{ServeError, serve};

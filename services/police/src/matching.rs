@@ -1,55 +1,63 @@
-//! What matches, and what follows from it.
+//! What follows from matches.
 //!
 //! The kind of a match is that of the list's key. The committee's word on a pseudonym cannot weaken a match: an equal
 //! pseudonym is the same document, or the same name and birth date.
 //!
 //! Rules, and how they meet an officer's decision:
-//! - a document matches: refused; only a name with its birth date: pending, for an officer; nothing: cleared; no key at
-//!   all, so that nothing could match: pending.
+//! - a strong match: refused; any other: pending, a case for an officer; nothing: cleared; no key at all, so that nothing
+//!   could match: pending.
 //! - What a rule decided is decided anew whenever lists or keys change.
-//! - What an officer decided stands, until more documents match than when it was decided. New keys are a new case.
+//! - What an officer cleared stands until an entry matches that the officer did not see: a strong match refuses, any other
+//!   opens the case again.
+//! - What an officer refused stands until an entry that the officer saw is gone from the lists, which opens the case again.
+//! - A case that was opened again is never cleared by a rule, nor is a subject whose disclosed identity is not the one that
+//!   was submitted. New keys are a new case.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
-use lanyard_core::identity::KeyKind;
 use lanyard_core::ids::Timestamp;
 use lanyard_store::StoreError;
 use sqlx::{Any, Transaction};
 
-use crate::states::{DecidedBy, Verdict, kind_number};
+use crate::disclosures;
+use crate::states::{DecidedBy, Verdict};
 
 /// What stands on lists against one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Matches {
-    /// List entries that match by a document.
-    pub(crate) documents: i64,
-    /// List entries that match by name and birth date.
-    pub(crate) names: i64,
+pub(crate) struct Found {
+    /// Strong matches with list entries.
+    pub(crate) strong: i64,
+    /// All other matches.
+    pub(crate) weak: i64,
+    /// Strong matches that the officer who decided last did not see.
+    pub(crate) new_strong: i64,
+    /// Other matches that the officer who decided last did not see.
+    pub(crate) new_weak: i64,
+    /// Whether an entry that the officer saw matches no longer.
+    pub(crate) gone: bool,
     /// Keys that could match.
     pub(crate) keys: i64,
 }
 
 /// A verdict, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ruling<'a> {
     pub(crate) verdict: Verdict,
     pub(crate) by: DecidedBy,
     pub(crate) reason: &'a str,
-    /// Document matches at the time.
-    pub(crate) documents: i64,
 }
 
-impl Matches {
+/// Why somebody whose disclosed identity is another is not cleared.
+pub(crate) const MISMATCH: &str = "rule: the disclosed identity is not the one that was submitted";
+
+impl Found {
     /// What the rules say.
     pub(crate) const fn ruling(self) -> Ruling<'static> {
         let (verdict, reason) = match self {
-            Self { documents: 1.., .. } => (Verdict::Refused, "rule: document match"),
-            Self { names: 1.., .. } => (Verdict::Pending, "rule: name and birth date match"),
+            Self { strong: 1.., .. } => (Verdict::Refused, "rule: document match"),
+            Self { weak: 1.., .. } => (Verdict::Pending, "rule: a match that an officer must see"),
             Self { keys: 1.., .. } => (Verdict::Cleared, "rule: no match"),
             _ => (Verdict::Pending, "rule: neither document nor full birth date to match"),
         };
-        Ruling { verdict, by: DecidedBy::Rule, reason, documents: self.documents }
+        Ruling { verdict, by: DecidedBy::Rule, reason }
     }
 }
 
@@ -58,12 +66,12 @@ impl Matches {
 pub(crate) struct Standing {
     pub(crate) verdict: Verdict,
     pub(crate) by: DecidedBy,
-    /// Document matches when it was decided.
-    pub(crate) documents: i64,
     pub(crate) released: Option<Verdict>,
     /// When the verdict is to be released; `None` if nothing waits.
     pub(crate) due: Option<Timestamp>,
     pub(crate) withdrawn: bool,
+    /// Whether the committee disclosed another identity than it submitted.
+    pub(crate) mismatch: bool,
 }
 
 type StandingColumns = (i64, i64, i64, i64, i64, i64);
@@ -75,36 +83,55 @@ impl Standing {
         subject_id: &[u8],
     ) -> Result<Option<Self>, StoreError> {
         let row: Option<StandingColumns> = sqlx::query_as(
-            "SELECT verdict, decided_by, document_matches, released, due_millis, withdrawn \
-             FROM subjects WHERE subject_id = $1",
+            "SELECT verdict, decided_by, released, due_millis, withdrawn, mismatch FROM subjects WHERE subject_id = $1",
         )
         .bind(subject_id)
         .fetch_optional(&mut **transaction)
         .await?;
-        row.map(|(verdict, by, documents, released, due, withdrawn)| {
+        row.map(|(verdict, by, released, due, withdrawn, mismatch)| {
             Ok(Self {
                 verdict: Verdict::from_number("verdict", verdict)?,
                 by: DecidedBy::from_number(by)?,
-                documents,
                 released: Verdict::from_released("released", released)?,
                 due: (due > 0).then_some(Timestamp::from_millis(due as u64)),
                 withdrawn: withdrawn != 0,
+                mismatch: mismatch != 0,
             })
         })
         .transpose()
     }
 
-    /// What the rules change about it; `None` if it stays.
-    fn reconsidered(&self, matches: Matches) -> Option<Ruling<'static>> {
-        let ruling = matches.ruling();
-        let stays = match self.by {
-            _ if self.withdrawn => true,
-            DecidedBy::Officer => {
-                self.verdict == Verdict::Refused || matches.documents <= self.documents
+    /// What the rules change about it now that `found` is on lists; `None` if it stays.
+    pub(crate) fn reconsidered(&self, found: Found) -> Option<Ruling<'static>> {
+        if self.withdrawn {
+            return None;
+        }
+        let rule = found.ruling();
+        let again = |reason| Ruling { verdict: Verdict::Pending, by: DecidedBy::Review, reason };
+        let ruling = match (self.by, self.verdict) {
+            (DecidedBy::Rule, _) if self.mismatch && rule.verdict == Verdict::Cleared => {
+                Ruling { verdict: Verdict::Pending, reason: MISMATCH, ..rule }
             }
-            DecidedBy::Rule => (ruling.verdict, ruling.documents) == (self.verdict, self.documents),
+            (DecidedBy::Rule, _) => rule,
+            (DecidedBy::Officer, Verdict::Cleared) if found.new_strong > 0 => rule,
+            (DecidedBy::Officer, Verdict::Cleared) if found.new_weak > 0 => {
+                again("rule: an entry matches that the officer who cleared did not see")
+            }
+            (DecidedBy::Officer, Verdict::Pending) if found.new_strong > 0 => {
+                Ruling { by: DecidedBy::Review, ..rule }
+            }
+            (DecidedBy::Officer, Verdict::Refused)
+                if found.gone && rule.verdict != Verdict::Refused =>
+            {
+                again("rule: an entry that an officer refused on is on the list no longer")
+            }
+            (DecidedBy::Officer, _) => return None,
+            (DecidedBy::Review, _) if rule.verdict == Verdict::Cleared => {
+                again("rule: nothing matches any longer; an officer must see it")
+            }
+            (DecidedBy::Review, _) => Ruling { by: DecidedBy::Review, ..rule },
         };
-        (!stays).then_some(ruling)
+        (ruling.verdict != self.verdict).then_some(ruling)
     }
 
     /// When a verdict decided now is to be released; `None` if the committee has it already.
@@ -123,11 +150,21 @@ impl Standing {
         if self.released == Some(Verdict::Cleared) {
             return Some(now);
         }
-        Some(self.due.unwrap_or(now.plus_millis(delay_millis)))
+        Some(self.due.unwrap_or_else(|| next_batch(now, delay_millis)))
     }
 }
 
-/// Stores a ruling on a known subject. Prints change when it is released.
+/// When the batch leaves that takes what is decided now: the first multiple of the delay that is a whole delay away. All
+/// that was decided since the batch before leaves together, whenever in between that was.
+pub(crate) fn next_batch(now: Timestamp, delay_millis: u64) -> Timestamp {
+    match delay_millis {
+        0 => now,
+        delay => Timestamp::from_millis((now.millis() + delay).next_multiple_of(delay)),
+    }
+}
+
+/// Stores a ruling on a known subject. Prints change when it is released. What another officer proposed before is void, and
+/// a case that has its verdict needs no identity any more.
 pub(crate) async fn decide(
     transaction: &mut Transaction<'static, Any>,
     subject_id: &[u8],
@@ -138,17 +175,22 @@ pub(crate) async fn decide(
 ) -> Result<(), StoreError> {
     let due = standing.release_time(ruling.verdict, now, delay_millis);
     sqlx::query(
-        "UPDATE subjects SET verdict = $1, decided_by = $2, document_matches = $3, reason = $4, due_millis = $5 \
-         WHERE subject_id = $6",
+        "UPDATE subjects SET verdict = $1, decided_by = $2, reason = $3, due_millis = $4 WHERE subject_id = $5",
     )
     .bind(ruling.verdict.number())
     .bind(ruling.by.number())
-    .bind(ruling.documents)
     .bind(ruling.reason)
     .bind(due_column(due))
     .bind(subject_id)
     .execute(&mut **transaction)
     .await?;
+    sqlx::query("DELETE FROM proposals WHERE subject_id = $1")
+        .bind(subject_id)
+        .execute(&mut **transaction)
+        .await?;
+    if ruling.verdict != Verdict::Pending {
+        disclosures::end_case(transaction, subject_id).await?;
+    }
     Ok(())
 }
 
@@ -157,126 +199,107 @@ pub(crate) fn due_column(due: Option<Timestamp>) -> i64 {
     due.map_or(0, |due| due.millis().max(1) as i64)
 }
 
-/// What matches one subject.
-pub(crate) async fn of_subject(
-    transaction: &mut Transaction<'static, Any>,
-    subject_id: &[u8],
-) -> Result<Matches, StoreError> {
-    let (keys,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM subject_keys WHERE subject_id = $1")
-        .bind(subject_id)
-        .fetch_one(&mut **transaction)
-        .await?;
-    let (documents, names): (i64, i64) = sqlx::query_as(
-        "SELECT COUNT(CASE WHEN l.kind = $1 THEN 1 END), COUNT(CASE WHEN l.kind = $2 THEN 1 END) \
-         FROM subject_keys k JOIN list_keys l ON l.hash = k.hash WHERE k.subject_id = $3",
-    )
-    .bind(kind_number(KeyKind::Document))
-    .bind(kind_number(KeyKind::NameBirthDate))
-    .bind(subject_id)
-    .fetch_one(&mut **transaction)
-    .await?;
-    Ok(Matches { documents, names, keys })
-}
-
-/// Decides anew what the lists have changed, and returns how many subjects match now.
-pub(crate) async fn rematch(
-    transaction: &mut Transaction<'static, Any>,
-    now: Timestamp,
-    delay_millis: u64,
-) -> Result<u64, StoreError> {
-    // Lists are shorter than the number of subjects' keys; SQLite takes the tables of a CROSS JOIN in this order.
-    let rows: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(
-        "SELECT k.subject_id, COUNT(CASE WHEN l.kind = $1 THEN 1 END), COUNT(CASE WHEN l.kind = $2 THEN 1 END) \
-         FROM list_keys l CROSS JOIN subject_keys k WHERE k.hash = l.hash GROUP BY k.subject_id",
-    )
-    .bind(kind_number(KeyKind::Document))
-    .bind(kind_number(KeyKind::NameBirthDate))
-    .fetch_all(&mut **transaction)
-    .await?;
-    let matched = rows.len() as u64;
-    let mut matches: HashMap<Vec<u8>, Matches> = rows
-        .into_iter()
-        .map(|(id, documents, names)| (id, Matches { documents, names, keys: documents + names }))
-        .collect();
-    // Those that matched before, and may match no longer.
-    let before: Vec<(Vec<u8>,)> = sqlx::query_as(
-        "SELECT subject_id FROM subjects WHERE decided_by = $1 AND (verdict <> $2 OR document_matches > 0)",
-    )
-    .bind(DecidedBy::Rule.number())
-    .bind(Verdict::Cleared.number())
-    .fetch_all(&mut **transaction)
-    .await?;
-    for (id,) in before {
-        if let Entry::Vacant(place) = matches.entry(id) {
-            let none = of_subject(transaction, place.key()).await?;
-            place.insert(none);
-        }
-    }
-    for (id, matches) in matches {
-        let Some(standing) = Standing::load(transaction, &id).await? else { continue };
-        if let Some(ruling) = standing.reconsidered(matches) {
-            decide(transaction, &id, &standing, &ruling, now, delay_millis).await?;
-        }
-    }
-    Ok(matched)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_000);
 
-    fn matches(documents: i64, names: i64) -> Matches {
-        Matches { documents, names, keys: 2 }
+    /// Strong and other matches, none of which an officer has seen.
+    fn found(strong: i64, weak: i64) -> Found {
+        Found { strong, weak, new_strong: strong, new_weak: weak, gone: false, keys: 2 }
     }
 
-    fn standing(verdict: Verdict, by: DecidedBy, documents: i64) -> Standing {
-        Standing { verdict, by, documents, released: None, due: None, withdrawn: false }
+    /// As [`found`], all of it seen.
+    fn seen(strong: i64, weak: i64) -> Found {
+        Found { new_strong: 0, new_weak: 0, ..found(strong, weak) }
+    }
+
+    fn standing(verdict: Verdict, by: DecidedBy) -> Standing {
+        let (released, due) = (None, None);
+        Standing { verdict, by, released, due, withdrawn: false, mismatch: false }
+    }
+
+    fn after(standing: Standing, found: Found) -> Option<(Verdict, DecidedBy)> {
+        standing.reconsidered(found).map(|ruling| (ruling.verdict, ruling.by))
     }
 
     #[test]
     fn rules_take_the_strongest_match() {
-        assert_eq!(matches(1, 1).ruling().verdict, Verdict::Refused);
-        assert_eq!(matches(0, 2).ruling().verdict, Verdict::Pending);
-        assert_eq!(matches(0, 0).ruling().verdict, Verdict::Cleared);
+        assert_eq!(found(1, 1).ruling().verdict, Verdict::Refused);
+        assert_eq!(found(0, 2).ruling().verdict, Verdict::Pending);
+        assert_eq!(found(0, 0).ruling().verdict, Verdict::Cleared);
     }
 
     #[test]
     fn whoever_has_no_key_is_not_cleared_by_it() {
-        assert_eq!(Matches::default().ruling().verdict, Verdict::Pending);
+        assert_eq!(Found::default().ruling().verdict, Verdict::Pending);
     }
 
     #[test]
-    fn an_officers_decision_stands_until_more_documents_match() {
-        let cleared = standing(Verdict::Cleared, DecidedBy::Officer, 1);
-        assert_eq!(cleared.reconsidered(matches(1, 3)), None);
-        assert_eq!(cleared.reconsidered(matches(0, 0)), None);
-        assert!(cleared.reconsidered(matches(2, 0)).is_some_and(|r| r.verdict == Verdict::Refused));
-        let refused = standing(Verdict::Refused, DecidedBy::Officer, 0);
-        assert_eq!(refused.reconsidered(matches(1, 0)), None);
-        assert_eq!(refused.reconsidered(matches(0, 0)), None);
+    fn what_an_officer_cleared_stands_until_a_match_that_is_new() {
+        let cleared = standing(Verdict::Cleared, DecidedBy::Officer);
+        assert_eq!(after(cleared, seen(1, 3)), None);
+        assert_eq!(after(cleared, Found { gone: true, ..seen(0, 0) }), None);
+        assert_eq!(after(cleared, found(1, 0)), Some((Verdict::Refused, DecidedBy::Rule)));
+        assert_eq!(after(cleared, found(0, 1)), Some((Verdict::Pending, DecidedBy::Review)));
+    }
+
+    #[test]
+    fn what_an_officer_refused_opens_again_when_its_entry_is_gone() {
+        let refused = standing(Verdict::Refused, DecidedBy::Officer);
+        assert_eq!(after(refused, found(1, 1)), None);
+        assert_eq!(after(refused, seen(0, 0)), None, "refused on other grounds");
+        let gone = |found| Found { gone: true, ..found };
+        let again = Some((Verdict::Pending, DecidedBy::Review));
+        assert_eq!(after(refused, gone(seen(0, 0))), again);
+        assert_eq!(after(refused, gone(found(0, 1))), again);
+        assert_eq!(after(refused, gone(found(1, 0))), None, "still refused");
+    }
+
+    #[test]
+    fn a_case_that_was_opened_again_is_not_cleared_by_a_rule() {
+        let review = standing(Verdict::Pending, DecidedBy::Review);
+        assert_eq!(after(review, seen(0, 0)), None);
+        assert_eq!(after(review, found(1, 0)), Some((Verdict::Refused, DecidedBy::Review)));
+        let refused = standing(Verdict::Refused, DecidedBy::Review);
+        assert_eq!(after(refused, seen(0, 0)), Some((Verdict::Pending, DecidedBy::Review)));
+        let left = standing(Verdict::Pending, DecidedBy::Officer);
+        assert_eq!(after(left, found(0, 0)), None);
+        assert_eq!(after(left, found(1, 0)), Some((Verdict::Refused, DecidedBy::Review)));
     }
 
     #[test]
     fn what_a_rule_decided_follows_the_lists() {
-        let pending = standing(Verdict::Pending, DecidedBy::Rule, 0);
-        assert!(pending.reconsidered(matches(0, 0)).is_some_and(|r| r.verdict == Verdict::Cleared));
-        assert!(pending.reconsidered(matches(1, 1)).is_some_and(|r| r.verdict == Verdict::Refused));
-        assert_eq!(pending.reconsidered(matches(0, 5)), None);
+        let pending = standing(Verdict::Pending, DecidedBy::Rule);
+        assert_eq!(after(pending, found(0, 0)), Some((Verdict::Cleared, DecidedBy::Rule)));
+        assert_eq!(after(pending, found(1, 1)), Some((Verdict::Refused, DecidedBy::Rule)));
+        assert_eq!(after(pending, found(0, 5)), None);
         let withdrawn = Standing { withdrawn: true, ..pending };
-        assert_eq!(withdrawn.reconsidered(matches(1, 0)), None);
+        assert_eq!(after(withdrawn, found(1, 0)), None);
+        let mismatch = Standing { mismatch: true, ..pending };
+        assert_eq!(after(mismatch, found(0, 0)), None, "another person's identity clears nobody");
     }
 
     #[test]
-    fn a_release_waits_unless_it_stops_somebody() {
-        let new = standing(Verdict::Pending, DecidedBy::Rule, 0);
-        let due = |standing: &Standing, verdict| standing.release_time(verdict, NOW, 5_000);
-        assert_eq!(due(&new, Verdict::Cleared), Some(NOW.plus_millis(5_000)));
+    fn a_release_waits_for_its_batch_unless_it_stops_somebody() {
+        let new = standing(Verdict::Pending, DecidedBy::Rule);
+        let due = |standing: &Standing, verdict| standing.release_time(verdict, NOW, 3_000);
+        assert_eq!(due(&new, Verdict::Cleared), Some(Timestamp::from_millis(1_005_000)));
         let waiting = Standing { due: Some(NOW.plus_millis(7)), ..new };
         assert_eq!(due(&waiting, Verdict::Refused), Some(NOW.plus_millis(7)));
         let cleared = Standing { released: Some(Verdict::Cleared), ..new };
         assert_eq!(due(&cleared, Verdict::Refused), Some(NOW));
         assert_eq!(due(&cleared, Verdict::Cleared), None);
+    }
+
+    #[test]
+    fn all_of_one_period_share_a_batch_a_whole_delay_or_more_away() {
+        let batch = |millis| next_batch(Timestamp::from_millis(millis), 10_000).millis();
+        assert_eq!(batch(20_000), 30_000);
+        for millis in [20_001, 25_000, 29_999, 30_000] {
+            assert_eq!(batch(millis), 40_000);
+        }
+        assert_eq!(next_batch(NOW, 0), NOW);
     }
 }

@@ -1,10 +1,13 @@
 //! The police's RPCs: each parses its request, calls one function, and words the answer.
 
+mod answers;
+mod cases;
 mod desk;
 mod screening;
 mod subjects;
 mod watchlist;
 
+pub(crate) use cases::CaseRpc;
 pub(crate) use desk::DeskRpc;
 pub(crate) use screening::ScreeningRpc;
 pub(crate) use subjects::SubjectRpc;
@@ -12,8 +15,9 @@ pub(crate) use watchlist::WatchlistRpc;
 
 use std::fmt::Display;
 
-use lanyard_store::StoreError;
+use lanyard_store::{AuditEntry, StoreError};
 use lanyard_transport::status;
+use lanyard_wire::common::v1 as common;
 use lanyard_wire::convert::array;
 use tonic::Status;
 
@@ -38,12 +42,29 @@ fn page_size(asked: u32) -> u32 {
 }
 
 /// A reason that people can read later.
-fn reason(text: &str) -> Result<&str, Status> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > MAX_REASON {
-        return Err(malformed(format_args!("reason: say why, in 1 to {MAX_REASON} characters")));
+fn reason(given: &str) -> Result<&str, Status> {
+    text("reason", given)
+}
+
+/// Words that people can read later.
+fn text<'a>(field: &'static str, given: &'a str) -> Result<&'a str, Status> {
+    let given = given.trim();
+    if given.is_empty() || given.chars().count() > MAX_REASON {
+        return Err(malformed(format_args!("{field}: give 1 to {MAX_REASON} characters")));
     }
-    Ok(text)
+    Ok(given)
+}
+
+fn audit_entry(entry: AuditEntry) -> common::AuditEntry {
+    common::AuditEntry {
+        sequence: entry.sequence,
+        time_millis: entry.time.millis(),
+        operator: entry.operator,
+        action: entry.action,
+        subject: entry.subject,
+        reason: entry.reason,
+        change_id: entry.change_id,
+    }
 }
 
 fn subject_id(bytes: &[u8]) -> Result<SubjectId, Status> {

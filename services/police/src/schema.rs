@@ -1,6 +1,7 @@
 //! The police's tables. Neither pseudonyms nor identities stand in them: keys are local hashes, seeds are sealed, and of a
 //! watchlist only the labels that it gives its entries are kept. While a list is imported, the batches of keys that are
-//! being evaluated are kept too, sealed; what came of them waits in tables of its own until the list is whole.
+//! being evaluated are kept too, sealed; what came of them waits in tables of its own until the list is whole. An identity
+//! that the committee disclosed is sealed, and only here until its case has a verdict.
 
 use lanyard_store::Schema;
 
@@ -52,7 +53,6 @@ CREATE TABLE subjects (
     binding BYTES NOT NULL,
     verdict BIGINT NOT NULL,
     decided_by BIGINT NOT NULL,
-    document_matches BIGINT NOT NULL,
     reason TEXT NOT NULL,
     due_millis BIGINT NOT NULL,
     released BIGINT NOT NULL,
@@ -60,6 +60,7 @@ CREATE TABLE subjects (
     suspended BIGINT NOT NULL,
     suspension_reason TEXT NOT NULL,
     withdrawn BIGINT NOT NULL,
+    mismatch BIGINT NOT NULL,
     last_change BIGINT NOT NULL
 );
 CREATE INDEX subjects_due ON subjects (due_millis);
@@ -70,6 +71,36 @@ CREATE TABLE subject_keys (
     PRIMARY KEY (subject_id, hash)
 );
 CREATE INDEX subject_keys_hash ON subject_keys (hash);
+CREATE TABLE seen_matches (
+    subject_id BYTES NOT NULL REFERENCES subjects (subject_id),
+    list_id BIGINT NOT NULL,
+    label TEXT NOT NULL,
+    hash BYTES NOT NULL,
+    kind BIGINT NOT NULL,
+    PRIMARY KEY (subject_id, list_id, label, hash)
+);
+CREATE TABLE proposals (
+    subject_id BYTES PRIMARY KEY REFERENCES subjects (subject_id),
+    verdict BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    proposed_by TEXT NOT NULL,
+    proposed_millis BIGINT NOT NULL
+);
+CREATE TABLE disclosures (
+    id BIGINT PRIMARY KEY,
+    subject_id BYTES NOT NULL REFERENCES subjects (subject_id),
+    sample BIGINT NOT NULL,
+    state BIGINT NOT NULL,
+    legal_basis TEXT NOT NULL,
+    asked_by TEXT NOT NULL,
+    asked_millis BIGINT NOT NULL,
+    answered_by TEXT NOT NULL,
+    answered_millis BIGINT NOT NULL,
+    refusal TEXT NOT NULL,
+    identity BYTES NOT NULL
+);
+CREATE INDEX disclosures_subject ON disclosures (subject_id, id);
+CREATE INDEX disclosures_state ON disclosures (state, id);
 CREATE TABLE prints (
     id BIGINT PRIMARY KEY,
     subject_id BYTES NOT NULL,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use lanyard_authority::{Station, StationConfig, StationError};
+use lanyard_authority::{Station, StationError};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
 use lanyard_party::PartyConfig;
 use lanyard_store::{Store, StoreError};
+use lanyard_wire::police::v1::case_service_server::CaseServiceServer;
 use lanyard_wire::police::v1::desk_service_server::DeskServiceServer;
 use lanyard_wire::police::v1::subject_service_server::SubjectServiceServer;
 use lanyard_wire::police::v1::watchlist_service_server::WatchlistServiceServer;
@@ -16,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::act::Acting;
+use crate::config::PoliceConfig;
 use crate::desk::Desk;
 use crate::handles::HandleIndex;
 use crate::registry::PrintRegistry;
 use crate::release::keep_releasing;
-use crate::rpc::{DeskRpc, ScreeningRpc, SubjectRpc, WatchlistRpc};
+use crate::rpc::{CaseRpc, DeskRpc, ScreeningRpc, SubjectRpc, WatchlistRpc};
 use crate::schema::SCHEMA;
 
 /// Why the service does not start, or stopped.
@@ -40,13 +42,14 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`].
 pub async fn serve(
-    config: PartyConfig<StationConfig>,
+    config: PartyConfig<PoliceConfig>,
     env: Env,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let station = Station::open(Authority::Police, config, env.clone())?;
+    let four_eyes = config.section.four_eyes;
+    let station = Station::open(Authority::Police, PoliceConfig::station(config), env.clone())?;
     let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
-    let routes = routes(&station, &store, &env)?;
+    let routes = routes(&station, &store, &env, four_eyes)?;
     let registry =
         PrintRegistry { store: store.clone(), store_key: Arc::clone(station.store_key()) };
     // Ends with the station, also if that stops by itself.
@@ -61,13 +64,26 @@ pub async fn serve(
     Ok(served?)
 }
 
-fn routes(station: &Station, store: &Store, env: &Env) -> Result<Routes, StationError> {
+fn routes(
+    station: &Station,
+    store: &Store,
+    env: &Env,
+    four_eyes: bool,
+) -> Result<Routes, StationError> {
     let (manifests, store_key) = (station.manifests(), station.store_key());
     let acting = Acting { env: env.clone(), manifests: Arc::clone(manifests) };
     let screening = ScreeningRpc {
         store: store.clone(),
         store_key: Arc::clone(store_key),
         acting: acting.clone(),
+        hpke_key: station.folder().hpke_key()?,
+        pseudonymiser: station.pseudonymiser().clone(),
+    };
+    let cases = CaseRpc {
+        store: store.clone(),
+        store_key: Arc::clone(store_key),
+        acting: acting.clone(),
+        four_eyes,
     };
     let watchlists = WatchlistRpc {
         store: store.clone(),
@@ -94,5 +110,6 @@ fn routes(station: &Station, store: &Store, env: &Env) -> Result<Routes, Station
     Ok(Routes::new(ScreeningServiceServer::new(screening))
         .add_service(WatchlistServiceServer::new(watchlists))
         .add_service(SubjectServiceServer::new(subjects))
+        .add_service(CaseServiceServer::new(cases))
         .add_service(DeskServiceServer::new(DeskRpc { desk })))
 }

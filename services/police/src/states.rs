@@ -2,6 +2,7 @@
 
 use lanyard_core::identity::KeyKind;
 use lanyard_store::StoreError;
+use lanyard_wire::police::v1 as police;
 use lanyard_wire::screening::v1 as wire;
 
 /// How screening ended, or that it has not.
@@ -49,6 +50,18 @@ impl Verdict {
     }
 }
 
+impl TryFrom<wire::Verdict> for Verdict {
+    type Error = ();
+    fn try_from(verdict: wire::Verdict) -> Result<Self, ()> {
+        match verdict {
+            wire::Verdict::Cleared => Ok(Self::Cleared),
+            wire::Verdict::Refused => Ok(Self::Refused),
+            wire::Verdict::Pending => Ok(Self::Pending),
+            wire::Verdict::Unspecified => Err(()),
+        }
+    }
+}
+
 impl From<Verdict> for wire::Verdict {
     fn from(verdict: Verdict) -> Self {
         match verdict {
@@ -66,6 +79,8 @@ pub(crate) enum DecidedBy {
     Rule = 1,
     /// An officer.
     Officer = 2,
+    /// A rule, over an officer's decision that a list has overtaken: only an officer can clear now.
+    Review = 3,
 }
 
 impl DecidedBy {
@@ -77,7 +92,52 @@ impl DecidedBy {
         match number {
             1 => Ok(Self::Rule),
             2 => Ok(Self::Officer),
+            3 => Ok(Self::Review),
             _ => Err(StoreError::Corrupt { table: "subjects", column: "decided_by" }),
+        }
+    }
+}
+
+/// Where a request for disclosure stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DisclosureState {
+    /// Asked.
+    Asked = 1,
+    /// The committee refused.
+    Refused = 2,
+    /// Disclosed, and the preimage is the one that was submitted.
+    Holds = 3,
+    /// Disclosed, and it is not.
+    Mismatch = 4,
+    /// Given up before there was an answer.
+    Over = 5,
+}
+
+impl DisclosureState {
+    pub(crate) const fn number(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn from_number(number: i64) -> Result<Self, StoreError> {
+        match number {
+            1 => Ok(Self::Asked),
+            2 => Ok(Self::Refused),
+            3 => Ok(Self::Holds),
+            4 => Ok(Self::Mismatch),
+            5 => Ok(Self::Over),
+            _ => Err(StoreError::Corrupt { table: "disclosures", column: "state" }),
+        }
+    }
+}
+
+impl From<DisclosureState> for police::DisclosureState {
+    fn from(state: DisclosureState) -> Self {
+        match state {
+            DisclosureState::Asked => Self::Asked,
+            DisclosureState::Refused => Self::Refused,
+            DisclosureState::Holds => Self::Holds,
+            DisclosureState::Mismatch => Self::Mismatch,
+            DisclosureState::Over => Self::Over,
         }
     }
 }
@@ -87,11 +147,22 @@ pub(crate) const fn kind_number(kind: KeyKind) -> i64 {
     kind.byte() as i64
 }
 
+/// Reads [`kind_number`].
+pub(crate) fn kind_from_number(number: i64) -> Result<KeyKind, StoreError> {
+    let kind = u8::try_from(number).ok().and_then(KeyKind::from_byte);
+    kind.ok_or(StoreError::Corrupt { table: "list_keys", column: "kind" })
+}
+
+/// Whether a match by this kind of key is sure, so that it refuses by itself; any other is a case for an officer.
+pub(crate) const fn is_strong(kind: KeyKind) -> bool {
+    matches!(kind, KeyKind::Document)
+}
+
 /// Reads [`kind_number`] as the wire's word.
 pub(crate) fn wire_kind(number: i64) -> Result<wire::KeyKind, StoreError> {
-    match u8::try_from(number).ok().and_then(KeyKind::from_byte) {
-        Some(KeyKind::Document) => Ok(wire::KeyKind::Document),
-        Some(KeyKind::NameBirthDate) => Ok(wire::KeyKind::NameBirthDate),
+    match kind_from_number(number)? {
+        KeyKind::Document => Ok(wire::KeyKind::Document),
+        KeyKind::NameBirthDate => Ok(wire::KeyKind::NameBirthDate),
         _ => Err(StoreError::Corrupt { table: "list_keys", column: "kind" }),
     }
 }

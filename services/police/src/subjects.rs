@@ -10,8 +10,9 @@ use sqlx::{Any, Transaction};
 
 use crate::act::Act;
 use crate::ids::{LocalHash, SubjectId};
-use crate::matching::{Matches, Standing, due_column, of_subject};
-use crate::prints;
+use crate::matching::{Found, Standing, due_column, next_batch};
+use crate::rescreen::{forget_seen, of_subject};
+use crate::{disclosures, prints};
 
 /// A person as submitted, without padding.
 pub(crate) struct Submission {
@@ -45,8 +46,10 @@ pub(crate) async fn submit(
             replaced.push((submission.id.to_string(), format!("was {}", standing.verdict.name())));
         }
         store_keys(&mut transaction, submission).await?;
-        let matches = of_subject(&mut transaction, submission.id.as_slice()).await?;
-        put(&mut transaction, submission, matches, act).await?;
+        forget_seen(&mut transaction, submission.id.as_slice()).await?;
+        disclosures::end_subject(&mut transaction, submission.id.as_slice()).await?;
+        let found = of_subject(&mut transaction, submission.id.as_slice()).await?;
+        put(&mut transaction, submission, found, act).await?;
         // Prints may have come first.
         prints::mark_changed(&mut transaction, submission.id.as_slice()).await?;
     }
@@ -91,20 +94,19 @@ async fn is_known(
 async fn put(
     transaction: &mut Transaction<'static, Any>,
     submission: &Submission,
-    matches: Matches,
+    found: Found,
     act: Act<'_>,
 ) -> Result<(), StoreError> {
-    let ruling = matches.ruling();
+    let ruling = found.ruling();
     sqlx::query(
-        "UPDATE subjects SET binding = $1, verdict = $2, decided_by = $3, document_matches = $4, reason = $5, \
-         due_millis = $6, released = 0, release_sequence = 0, withdrawn = 0 WHERE subject_id = $7",
+        "UPDATE subjects SET binding = $1, verdict = $2, decided_by = $3, reason = $4, due_millis = $5, released = 0, \
+         release_sequence = 0, withdrawn = 0, mismatch = 0 WHERE subject_id = $6",
     )
     .bind(submission.binding.as_slice())
     .bind(ruling.verdict.number())
     .bind(ruling.by.number())
-    .bind(ruling.documents)
     .bind(ruling.reason)
-    .bind(due_column(Some(act.now.plus_millis(act.delay_millis))))
+    .bind(due_column(Some(next_batch(act.now, act.delay_millis))))
     .bind(submission.id.as_slice())
     .execute(&mut **transaction)
     .await?;
@@ -117,11 +119,11 @@ async fn store_keys(
     submission: &Submission,
 ) -> Result<(), StoreError> {
     let id = submission.id.as_slice();
-    let nothing = Matches::default().ruling();
+    let nothing = Found::default().ruling();
     sqlx::query(
-        "INSERT INTO subjects (subject_id, binding, verdict, decided_by, document_matches, reason, due_millis, \
-         released, release_sequence, suspended, suspension_reason, withdrawn, last_change) \
-         VALUES ($1, $2, $3, $4, 0, '', 0, 0, 0, 0, '', 0, 0) ON CONFLICT (subject_id) DO NOTHING",
+        "INSERT INTO subjects (subject_id, binding, verdict, decided_by, reason, due_millis, released, \
+         release_sequence, suspended, suspension_reason, withdrawn, mismatch, last_change) \
+         VALUES ($1, $2, $3, $4, '', 0, 0, 0, 0, '', 0, 0, 0) ON CONFLICT (subject_id) DO NOTHING",
     )
     .bind(id)
     .bind(submission.binding.as_slice())
@@ -163,6 +165,7 @@ pub(crate) async fn withdraw(
             .bind(id.as_slice())
             .execute(&mut *transaction)
             .await?;
+        disclosures::end_subject(&mut transaction, id.as_slice()).await?;
         prints::mark_changed(&mut transaction, id.as_slice()).await?;
         withdrawn.push((id.to_string(), format!("was {}", standing.verdict.name())));
     }

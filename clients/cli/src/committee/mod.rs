@@ -1,6 +1,7 @@
 //! `lanyard committee`: the committee's people.
 
 mod changes;
+mod disclosures;
 pub(crate) mod import;
 mod issue;
 mod profiles;
@@ -31,6 +32,8 @@ enum CommitteeCommand {
     /// Have everyone screened who is not yet: pseudonyms to the police, verdicts back. Broken off, as by Ctrl-C, it goes on
     /// where it was when it is started again.
     Screen(import::ScreenArgs),
+    /// List what the police ask to disclose, approve or refuse it.
+    Disclosures(disclosures::DisclosuresArgs),
     /// Issue badges: derive texts and QR codes with the issuing key, hand the seeds to the service.
     Issue(issue::IssueArgs),
     /// Replace lost badges: the old print ends, a new one waits for issue.
@@ -66,6 +69,7 @@ impl CommitteeArgs {
             C::Import(args) => args.run(context, &connection).await,
             C::Profiles(args) => args.run(context, &connection).await,
             C::Screen(args) => args.run(context, &connection).await,
+            C::Disclosures(args) => args.run(context, &connection).await,
             C::Issue(args) => args.run(context, &connection).await,
             C::Reissue(args) => args.reissue(context, &connection).await,
             C::Suspend(args) => args.change(context, &connection, changes::Action::Suspend).await,

@@ -160,30 +160,33 @@ impl AuditArgs {
 
 /// Shows entries of an audit trail.
 pub(crate) fn show_audit(context: &Context, entries: &[AuditEntry]) -> Result<(), CliError> {
-    let values: Vec<Value> = entries
-        .iter()
-        .map(|entry| {
-            json!({
-                "sequence": entry.sequence, "time_millis": entry.time_millis,
-                "operator": entry.operator, "action": entry.action, "subject": entry.subject,
-                "reason": entry.reason, "change_id": entry.change_id,
-            })
-        })
-        .collect();
-    context.show(&json!({ "entries": values }), || {
-        let rows = entries.iter().map(|entry| {
-            [
-                entry.sequence.to_string(),
-                time(lanyard_core::ids::Timestamp::from_millis(entry.time_millis)),
-                entry.operator.clone(),
-                entry.action.clone(),
-                entry.subject.clone(),
-                entry.reason.clone(),
-                entry.change_id.to_string(),
-            ]
-        });
-        table(["no.", "time", "operator", "action", "subject", "reason", "change"], rows)
+    let values: Vec<Value> = entries.iter().map(audit_json).collect();
+    context.show(&json!({ "entries": values }), || audit_table(entries))
+}
+
+/// An entry for machines.
+pub(crate) fn audit_json(entry: &AuditEntry) -> Value {
+    json!({
+        "sequence": entry.sequence, "time_millis": entry.time_millis,
+        "operator": entry.operator, "action": entry.action, "subject": entry.subject,
+        "reason": entry.reason, "change_id": entry.change_id,
     })
+}
+
+/// Entries for people.
+pub(crate) fn audit_table(entries: &[AuditEntry]) -> String {
+    let rows = entries.iter().map(|entry| {
+        [
+            entry.sequence.to_string(),
+            time(lanyard_core::ids::Timestamp::from_millis(entry.time_millis)),
+            entry.operator.clone(),
+            entry.action.clone(),
+            entry.subject.clone(),
+            entry.reason.clone(),
+            entry.change_id.to_string(),
+        ]
+    });
+    table(["no.", "time", "operator", "action", "subject", "reason", "change"], rows)
 }
 
 /// How far publication is, of either authority.

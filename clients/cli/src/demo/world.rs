@@ -13,10 +13,12 @@ use lanyard_env::Env;
 use lanyard_liar::LiarHandle;
 use lanyard_transport::Role;
 use lanyard_wire::committee::v1::badge_service_client::BadgeServiceClient;
+use lanyard_wire::committee::v1::disclosure_service_client::DisclosureServiceClient;
 use lanyard_wire::committee::v1::enrolment_service_client::EnrolmentServiceClient;
 use lanyard_wire::common::v1 as common;
 use lanyard_wire::gate::v1 as gate;
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
+use lanyard_wire::police::v1::case_service_client::CaseServiceClient;
 use lanyard_wire::police::v1::desk_service_client::DeskServiceClient as PoliceDesk;
 use lanyard_wire::police::v1::subject_service_client::SubjectServiceClient;
 use lanyard_wire::police::v1::watchlist_service_client::WatchlistServiceClient;
@@ -61,6 +63,8 @@ pub(super) struct World {
     pub(super) badges: BadgeServiceClient<Channel>,
     pub(super) watchlists: WatchlistServiceClient<Channel>,
     pub(super) subjects: SubjectServiceClient<Channel>,
+    pub(super) cases: CaseServiceClient<Channel>,
+    pub(super) disclosures: DisclosureServiceClient<Channel>,
     pub(super) police_desk: PoliceDesk<Channel>,
     pub(super) sponsor_desk: SponsorDesk<Channel>,
     pub(super) trustee: KeyShareServiceClient<Channel>,
@@ -144,6 +148,8 @@ impl World {
             badges: registrar.badges()?,
             watchlists: officer.watchlists()?,
             subjects: officer.subjects()?,
+            cases: officer.cases()?,
+            disclosures: registrar.disclosures()?,
             police_desk: act(&Member::Police, Role::Desk)?.police_desk()?,
             sponsor_desk: act(&Member::Sponsor, Role::Desk)?.sponsor_desk()?,
             trustee: act(&Member::Trustee, Role::Operator)?.key_share()?,

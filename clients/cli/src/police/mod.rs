@@ -1,5 +1,6 @@
 //! `lanyard police`: the police's people.
 
+mod cases;
 mod subjects;
 mod views;
 mod watchlist;
@@ -26,8 +27,10 @@ enum PoliceCommand {
     Watchlist(watchlist::WatchlistArgs),
     /// List subjects of screening with what matched; no identities are known here.
     Subjects(subjects::SubjectsArgs),
-    /// Clear or refuse a subject that waits for a human.
-    Decide(subjects::DecideArgs),
+    /// List cases, look at one, ask who it is, decide.
+    Cases(cases::CasesArgs),
+    /// Have the committee prove, of cleared subjects drawn at random, that they are who was submitted.
+    Sample(cases::SampleArgs),
     /// Suspend subjects, by id or by a badge in hand.
     Suspend(subjects::ChangeArgs),
     /// End suspensions.
@@ -54,7 +57,8 @@ impl PoliceArgs {
         match self.command {
             C::Watchlist(args) => args.run(context, &connection).await,
             C::Subjects(args) => args.run(context, &connection).await,
-            C::Decide(args) => args.run(context, &connection).await,
+            C::Cases(args) => args.run(context, &connection).await,
+            C::Sample(args) => args.run(context, &connection).await,
             C::Suspend(args) => args.run(context, &connection, subjects::Action::Suspend).await,
             C::Reinstate(args) => args.run(context, &connection, subjects::Action::Reinstate).await,
             C::Undo(args) => args.run(context, &connection).await,

@@ -1,11 +1,10 @@
-//! Subjects of screening: their cases, decisions and stops.
+//! Subjects of screening: what matched, and stops.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use lanyard_client::{Connection, call};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1::{
-    ChangeStatusRequest, DecideSubjectRequest, ListSubjectsRequest, Outcome, SubjectState,
-    UndoChangeRequest,
+    ChangeStatusRequest, ListSubjectsRequest, Match, Outcome, SubjectState, UndoChangeRequest,
 };
 use lanyard_wire::screening::v1::{KeyKind, Verdict};
 use serde_json::{Value, json};
@@ -18,6 +17,19 @@ use crate::secrets::credential;
 /// A subject's id: 16 bytes in hexadecimal.
 #[derive(Debug, Clone)]
 pub(crate) struct SubjectId(Vec<u8>);
+
+impl SubjectId {
+    /// Its 16 bytes.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+}
+
+impl std::fmt::Display for SubjectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(&self.0))
+    }
+}
 
 impl std::str::FromStr for SubjectId {
     type Err = String;
@@ -76,7 +88,7 @@ impl SubjectsArgs {
                     hex::encode(&subject.subject_id),
                     verdict(subject.verdict()).to_owned(),
                     if subject.suspended { "suspended" } else { "" }.to_owned(),
-                    matches(subject),
+                    matches(&subject.matches),
                     subject.reason.clone(),
                 ]
             });
@@ -88,20 +100,21 @@ impl SubjectsArgs {
 
 /// A subject for machines.
 pub(crate) fn subject_json(subject: &SubjectState) -> Value {
-    let matches: Vec<Value> = subject
-        .matches
-        .iter()
-        .map(|one| json!({ "list": one.list, "label": one.label, "kind": kind(one.kind()) }))
-        .collect();
+    let matches: Vec<Value> = subject.matches.iter().map(match_json).collect();
     json!({
         "subject_id": hex::encode(&subject.subject_id), "verdict": verdict(subject.verdict()),
         "suspended": subject.suspended, "matches": matches, "reason": subject.reason,
     })
 }
 
-/// What a subject matched, for people.
-pub(crate) fn matches(subject: &SubjectState) -> String {
-    let matches = subject.matches.iter();
+/// A match for machines.
+pub(crate) fn match_json(one: &Match) -> Value {
+    json!({ "list": one.list, "label": one.label, "kind": kind(one.kind()) })
+}
+
+/// Matches for people.
+pub(crate) fn matches(matches: &[Match]) -> String {
+    let matches = matches.iter();
     let matches = matches.map(|one| format!("{} {} ({})", one.list, one.label, kind(one.kind())));
     matches.collect::<Vec<_>>().join("; ")
 }
@@ -124,56 +137,17 @@ const fn kind(kind: KeyKind) -> &'static str {
     }
 }
 
-fn outcome(outcome: Outcome) -> (&'static str, bool) {
+pub(super) fn outcome(outcome: Outcome) -> (&'static str, bool) {
     match outcome {
         Outcome::Done => ("done", true),
         Outcome::Unchanged => ("was so already", true),
         Outcome::NotFound => ("not known here", false),
         Outcome::NotPossible => ("not possible from where it stands", false),
+        Outcome::SecondOfficer => ("waits for a second officer to decide the same", true),
+        Outcome::Mismatch => {
+            ("REFUSED: what the committee disclosed is not what it submitted", false)
+        }
         Outcome::Unspecified => ("unknown", false),
-    }
-}
-
-/// `lanyard police decide`.
-#[derive(Args)]
-pub(crate) struct DecideArgs {
-    /// Whose case.
-    subject: SubjectId,
-    /// Clear or refuse.
-    #[arg(value_enum)]
-    verdict: Decision,
-    /// Why; it stands in the audit trail beside your name, and never leaves the police.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Decision {
-    Clear,
-    Refuse,
-}
-
-impl DecideArgs {
-    pub(crate) async fn run(
-        self,
-        context: &Context,
-        connection: &Connection,
-    ) -> Result<(), CliError> {
-        let verdict = match self.verdict {
-            Decision::Clear => Verdict::Cleared,
-            Decision::Refuse => Verdict::Refused,
-        };
-        let who = hex::encode(&self.subject.0);
-        let request = DecideSubjectRequest {
-            subject_id: self.subject.0,
-            verdict: verdict.into(),
-            reason: self.reason,
-        };
-        let answer = call("decide", connection.subjects()?.decide_subject(request).await)?;
-        let (outcome, good) = outcome(answer.outcome());
-        context
-            .show(&json!({ "subject": who, "outcome": outcome }), || format!("{who}: {outcome}"))?;
-        if good { Ok(()) } else { Err(CliError::Negative) }
     }
 }
 

@@ -99,7 +99,7 @@ impl DeskArgs {
                         hex::encode(&subject.subject_id),
                         verdict(subject.verdict())
                     );
-                    (case, subject.reason.clone(), matches(subject))
+                    (case, subject.reason.clone(), matches(&subject.matches))
                 }
             };
             let bindings = match (answer.bindings_match, &answer.committee, &answer.police) {

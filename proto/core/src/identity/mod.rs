@@ -8,6 +8,7 @@ mod birth_date;
 mod document;
 mod issuer;
 mod name;
+mod person;
 mod translit;
 
 use thiserror::Error;
@@ -16,6 +17,7 @@ use zeroize::ZeroizeOnDrop;
 pub use birth_date::BirthDate;
 pub use document::{Document, DocumentKind};
 pub use name::Name;
+pub use person::person_keys;
 pub use translit::transliterate;
 
 use crate::codec::join;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_party::StoreKey;
+use lanyard_shareholder::Pseudonymiser;
 use lanyard_store::Store;
 use lanyard_transport::{caller, status};
 use lanyard_wire::convert::array;
@@ -16,8 +18,8 @@ use super::{malformed, page_size, store_error, subject_id};
 use crate::act::Acting;
 use crate::ids::LocalHash;
 use crate::prints::{self, Print, PrintError, PrintSeeds};
-use crate::release;
 use crate::subjects::{self, Submission};
+use crate::{disclosures, release};
 
 /// Subjects or prints in one call at most: all of a call is stored together.
 const MAX_PER_CALL: usize = 100_000;
@@ -28,6 +30,9 @@ pub(crate) struct ScreeningRpc {
     pub(crate) store: Store,
     pub(crate) store_key: Arc<StoreKey>,
     pub(crate) acting: Acting,
+    /// Opens what the committee discloses.
+    pub(crate) hpke_key: HpkeSecretKey,
+    pub(crate) pseudonymiser: Pseudonymiser,
 }
 
 #[tonic::async_trait]
@@ -106,6 +111,27 @@ impl ScreeningService for ScreeningRpc {
             })
             .collect();
         Ok(Response::new(wire::ListVerdictsResponse { verdicts, cursor }))
+    }
+
+    async fn list_disclosure_requests(
+        &self,
+        request: Request<wire::ListDisclosureRequestsRequest>,
+    ) -> Result<Response<wire::ListDisclosureRequestsResponse>, Status> {
+        let wire::ListDisclosureRequestsRequest { after, limit } = request.into_inner();
+        let requests = disclosures::asked_after(&self.store, after, page_size(limit))
+            .await
+            .map_err(|error| store_error(&error))?;
+        Ok(Response::new(wire::ListDisclosureRequestsResponse { requests }))
+    }
+
+    async fn answer_disclosures(
+        &self,
+        request: Request<wire::AnswerDisclosuresRequest>,
+    ) -> Result<Response<wire::AnswerDisclosuresResponse>, Status> {
+        let operator = caller(&request)?.to_string();
+        let answers = request.into_inner().answers;
+        let settled_ids = self.take_answers(answers, self.acting.by(&operator)).await?;
+        Ok(Response::new(wire::AnswerDisclosuresResponse { settled_ids }))
     }
 }
 

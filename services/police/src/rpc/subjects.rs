@@ -8,17 +8,14 @@ use lanyard_core::ids::{Audience, Authority};
 use lanyard_party::StoreKey;
 use lanyard_store::{AuditTrail, Store};
 use lanyard_transport::{caller, status};
-use lanyard_wire::common::v1 as common;
 use lanyard_wire::police::v1 as wire;
 use lanyard_wire::police::v1::subject_service_server::SubjectService;
-use lanyard_wire::screening::v1 as screening;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use super::{malformed, page_size, reason, store_error, subject_id};
+use super::{audit_entry, malformed, page_size, reason, store_error, subject_id};
 use crate::act::Acting;
 use crate::ids::SubjectId;
-use crate::states::Verdict;
 use crate::{case, changes, prints};
 
 /// Subjects in one request at most.
@@ -66,26 +63,6 @@ impl SubjectService for SubjectRpc {
         Ok(Response::new(response))
     }
 
-    async fn decide_subject(
-        &self,
-        request: Request<wire::DecideSubjectRequest>,
-    ) -> Result<Response<wire::DecideSubjectResponse>, Status> {
-        let operator = caller(&request)?.to_string();
-        let request = request.into_inner();
-        let verdict = match request.verdict() {
-            screening::Verdict::Cleared => Verdict::Cleared,
-            screening::Verdict::Refused => Verdict::Refused,
-            _ => return Err(malformed("verdict: cleared or refused")),
-        };
-        let id = subject_id(&request.subject_id)?;
-        let reason = reason(&request.reason)?;
-        let act = self.acting.by(&operator);
-        let outcome = changes::decide_subject(&self.store, &id, verdict, reason, act)
-            .await
-            .map_err(|error| store_error(&error))?;
-        Ok(Response::new(wire::DecideSubjectResponse { outcome: outcome.into() }))
-    }
-
     async fn change_status(
         &self,
         request: Request<wire::ChangeStatusRequest>,
@@ -126,18 +103,7 @@ impl SubjectService for SubjectRpc {
         let entries = AuditTrail::list(self.store.pool(), None, after, page_size(limit))
             .await
             .map_err(|error| store_error(&error))?;
-        let entries = entries
-            .into_iter()
-            .map(|entry| common::AuditEntry {
-                sequence: entry.sequence,
-                time_millis: entry.time.millis(),
-                operator: entry.operator,
-                action: entry.action,
-                subject: entry.subject,
-                reason: entry.reason,
-                change_id: entry.change_id,
-            })
-            .collect();
+        let entries = entries.into_iter().map(audit_entry).collect();
         Ok(Response::new(wire::ListAuditResponse { entries }))
     }
 

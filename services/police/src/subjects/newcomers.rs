@@ -2,15 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lanyard_core::identity::KeyKind;
 use lanyard_store::{StoreError, placeholders};
 use sqlx::{Any, AssertSqlSafe, Transaction};
 
 use super::Submission;
 use crate::act::Act;
-use crate::matching::{Matches, due_column};
+use crate::matching::{Found, due_column, next_batch};
 use crate::prints;
-use crate::states::kind_number;
+use crate::states::{is_strong, kind_from_number};
 
 /// Rows that one statement inserts or names.
 const ROWS: usize = 256;
@@ -80,29 +79,29 @@ async fn holding(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// What stands on lists against each hash; most are not there.
+/// Strong and other matches of each hash with entries of lists; most are on none.
 async fn matches(
     transaction: &mut Transaction<'static, Any>,
     submissions: &[&Submission],
 ) -> Result<HashMap<Vec<u8>, (i64, i64)>, StoreError> {
-    let mut matches = HashMap::new();
+    let mut matches: HashMap<Vec<u8>, (i64, i64)> = HashMap::new();
     let hashes: Vec<&[u8]> =
         submissions.iter().flat_map(|one| one.keys.iter().map(|hash| hash.as_slice())).collect();
     for hashes in hashes.chunks(ROWS) {
         let statement = format!(
-            "SELECT hash, COUNT(CASE WHEN kind = $1 THEN 1 END), COUNT(CASE WHEN kind = $2 THEN 1 END) \
-             FROM list_keys WHERE hash IN {} GROUP BY hash",
-            placeholders(3, 1, hashes.len())
+            "SELECT hash, kind, COUNT(*) FROM list_keys WHERE hash IN {} GROUP BY hash, kind",
+            placeholders(1, 1, hashes.len())
         );
-        let query = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(kind_number(KeyKind::Document))
-            .bind(kind_number(KeyKind::NameBirthDate));
+        let query = sqlx::query_as(AssertSqlSafe(statement));
         let rows: Vec<(Vec<u8>, i64, i64)> = hashes
             .iter()
             .fold(query, |query, hash| query.bind(*hash))
             .fetch_all(&mut **transaction)
             .await?;
-        matches.extend(rows.into_iter().map(|(hash, documents, names)| (hash, (documents, names))));
+        for (hash, kind, count) in rows {
+            let (strong, weak) = matches.entry(hash).or_default();
+            *(if is_strong(kind_from_number(kind)?) { strong } else { weak }) += count;
+        }
     }
     Ok(matches)
 }
@@ -114,18 +113,18 @@ async fn put(
     act: Act<'_>,
 ) -> Result<(), StoreError> {
     let statement = format!(
-        "INSERT INTO subjects (subject_id, binding, verdict, decided_by, document_matches, reason, due_millis, \
-         released, release_sequence, suspended, suspension_reason, withdrawn, last_change) VALUES {}",
+        "INSERT INTO subjects (subject_id, binding, verdict, decided_by, reason, due_millis, released, \
+         release_sequence, suspended, suspension_reason, withdrawn, mismatch, last_change) VALUES {}",
         placeholders(1, submissions.len(), 13)
     );
-    let due = due_column(Some(act.now.plus_millis(act.delay_millis)));
+    let due = due_column(Some(next_batch(act.now, act.delay_millis)));
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for one in submissions {
-        let mut found = Matches { keys: one.keys.len() as i64, ..Matches::default() };
+        let mut found = Found { keys: one.keys.len() as i64, ..Found::default() };
         for hash in &one.keys {
-            let (documents, names) = matches.get(hash.as_slice()).copied().unwrap_or_default();
-            found.documents += documents;
-            found.names += names;
+            let (strong, weak) = matches.get(hash.as_slice()).copied().unwrap_or_default();
+            found.strong += strong;
+            found.weak += weak;
         }
         let ruling = found.ruling();
         query = query
@@ -133,13 +132,13 @@ async fn put(
             .bind(one.binding.as_slice())
             .bind(ruling.verdict.number())
             .bind(ruling.by.number())
-            .bind(ruling.documents)
             .bind(ruling.reason)
             .bind(due)
             .bind(0_i64)
             .bind(0_i64)
             .bind(0_i64)
             .bind("")
+            .bind(0_i64)
             .bind(0_i64)
             .bind(0_i64);
     }

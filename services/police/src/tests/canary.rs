@@ -10,7 +10,7 @@ use lanyard_wire::screening::v1 as screening;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::world::{OFFICER, World, entry, id, passport, person, pseudonym, seeds, submission};
-use crate::changes::{change_status, decide_subject};
+use crate::changes::change_status;
 use crate::states::Verdict;
 
 /// A needle is looked for raw, in hex of both cases, and as a debug list of numbers.
@@ -70,9 +70,10 @@ async fn neither_store_nor_log_shows_pseudonyms_seeds_or_identities() {
     world.submit(&[submission(1, &keys())]).await;
     world.print(1, 1, 0x51).await.unwrap();
     world.release().await;
-    decide_subject(&world.store, &id(1), Verdict::Cleared, "reason", world.act(OFFICER))
-        .await
-        .unwrap();
+    world.decide(1, Verdict::Pending).await;
+    let disclosed = super::disclosures::identity("Canary Birdname", "CANARYPASS");
+    super::disclosures::disclose(&world, 1, disclosed).await;
+    super::disclosures::open(&world, 1).await.unwrap();
     change_status(&world.store, true, &[Some(id(1))], "reason", world.act(OFFICER)).await.unwrap();
     let label = world.case(1).await.matches[0].label.clone();
     assert_eq!(label, "Canary-Label", "officers do see it");
@@ -115,7 +116,25 @@ fn messages_do_not_print_what_they_carry() {
     let change =
         wire::ChangeStatusRequest { badge_texts: vec![badge.into()], ..Default::default() };
     let check = wire::CheckBadgeRequest { badge_text: badge.into(), with_attestations: false };
+    let matched = wire::Match { list: "Canary".into(), label: "Canary".into(), kind: 1 };
+    let state = wire::SubjectState { matches: vec![matched.clone()], ..Default::default() };
+    let case = wire::Case {
+        subject: Some(state),
+        seen: vec![matched],
+        disclosure: Some(wire::Disclosure { refusal: "Canary".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let identity = wire::Identity { full_name: "Canary".into(), ..Default::default() };
+    let opened = wire::OpenIdentityResponse { identity: Some(identity) };
+    let sealed = screening::disclosure_answer::Decision::SealedIdentity(vec![0xCA; 64]);
+    let answer = screening::DisclosureAnswer { decision: Some(sealed), ..Default::default() };
+    let answers = screening::AnswerDisclosuresRequest { answers: vec![answer] };
+    let asked = screening::DisclosureRequest { legal_basis: "Canary".into(), ..Default::default() };
     for shown in [
+        format!("{case:?}"),
+        format!("{opened:?}"),
+        format!("{answers:?}"),
+        format!("{asked:?}"),
         format!("{subject:?}"),
         format!("{print:?}"),
         format!("{entries:?}"),

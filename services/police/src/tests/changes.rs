@@ -1,17 +1,11 @@
-//! What officers do.
+//! What officers do at once.
 
 use lanyard_core::record::Status;
 use lanyard_wire::police::v1::Outcome;
 
-use super::world::{OFFICER, World, entry, id, passport, person, submission};
-use crate::changes::{change_status, decide_subject, undo};
-use crate::release::release_due;
+use super::world::{OFFICER, World, id, passport, submission};
+use crate::changes::{change_status, undo};
 use crate::states::Verdict;
-
-async fn decide(world: &World, number: u8, verdict: Verdict) -> Outcome {
-    let act = world.act(OFFICER);
-    decide_subject(&world.store, &id(number), verdict, "looked at it", act).await.unwrap()
-}
 
 async fn suspend(world: &World, numbers: &[u8]) -> (Vec<Outcome>, i64) {
     change(world, true, numbers, "loud").await
@@ -29,59 +23,6 @@ async fn cleared_with_print(world: &World, number: u8) {
     world.submit(&[submission(number, &[passport("P1")])]).await;
     world.print(number, 1, number).await.unwrap();
     world.release().await;
-}
-
-#[tokio::test]
-async fn an_officer_decides_what_waits_and_the_committee_reads_it_later() {
-    let world = World::new().await;
-    world.import("list", vec![entry("L-1", "Anna Beispiel", &[])]).await;
-    world.submit(&[submission(1, &[person("Anna Beispiel")])]).await;
-    world.release().await;
-    let cursor = world.released(0).await[0].sequence;
-    assert_eq!(decide(&world, 1, Verdict::Cleared).await, Outcome::Done);
-    assert_eq!(decide(&world, 1, Verdict::Cleared).await, Outcome::Unchanged);
-    assert_eq!(decide(&world, 2, Verdict::Cleared).await, Outcome::NotFound);
-    assert!(world.released(cursor).await.is_empty());
-    world.release().await;
-    assert_eq!(world.released(cursor).await[0].verdict, Verdict::Cleared);
-    assert_eq!(world.case(1).await.reason, "looked at it");
-    let audit = world.audit().await;
-    let last = audit.last().unwrap();
-    assert_eq!((last.operator.as_str(), last.action.as_str()), (OFFICER, "clear"));
-    assert_eq!(last.subject, id(1).to_string());
-}
-
-#[tokio::test]
-async fn a_decision_before_the_release_takes_its_place() {
-    let world = World::new().await;
-    world.import("list", vec![entry("L-1", "Anna Beispiel", &[])]).await;
-    world
-        .submit(&[submission(1, &[person("Anna Beispiel")]), submission(2, &[passport("P1")])])
-        .await;
-    world.clock.advance_millis(super::world::DELAY / 2);
-    decide(&world, 1, Verdict::Refused).await;
-    world.clock.advance_millis(super::world::DELAY / 2);
-    assert_eq!(release_due(&world.store, world.env.now()).await.unwrap(), 2, "at the same time");
-    assert_eq!(world.verdict(1).await, Some(Verdict::Refused));
-}
-
-#[tokio::test]
-async fn what_an_officer_cleared_stays_until_another_document_matches() {
-    let world = World::new().await;
-    let one = || entry("L-1", "Anna Beispiel", &["P1"]);
-    world.import("a", vec![one()]).await;
-    world
-        .submit(&[submission(1, &[passport("P1"), passport("P2"), person("Anna Beispiel")])])
-        .await;
-    decide(&world, 1, Verdict::Cleared).await;
-    world.release().await;
-    assert_eq!(world.verdict(1).await, Some(Verdict::Cleared));
-    world.import("a", vec![one()]).await;
-    world.import("b", vec![entry("B-1", "Anna Beispiel", &[])]).await;
-    assert_eq!(world.release().await, 0, "no more documents than the officer saw");
-    world.import("c", vec![entry("C-1", "Cora Beispiel", &["P2"])]).await;
-    world.release().await;
-    assert_eq!(world.verdict(1).await, Some(Verdict::Refused));
 }
 
 #[tokio::test]

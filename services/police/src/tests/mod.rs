@@ -1,7 +1,10 @@
 //! The store's behaviour: what matches, what is released when, what can be undone, and what never shows.
 
 mod canary;
+mod cases;
 mod changes;
+mod disclosures;
 mod importing;
+mod rescreen;
 mod screening;
 mod world;

@@ -3,8 +3,9 @@
 use lanyard_core::record::Status;
 use lanyard_wire::screening::v1::KeyKind;
 
-use super::world::{World, entry, id, passport, person, submission};
+use super::world::{DELAY, World, entry, id, passport, person, submission};
 use crate::prints::PrintError;
+use crate::release::release_due;
 use crate::states::Verdict;
 use crate::subjects;
 
@@ -39,22 +40,50 @@ async fn a_document_refuses_a_name_waits_and_nothing_clears() {
 #[tokio::test]
 async fn nothing_is_released_before_its_delay_and_then_all_at_once() {
     let world = World::new().await;
+    world.import("list", vec![entry("L-1", "Anna Beispiel", &["P3"])]).await;
+    let release = async || release_due(&world.store, world.env.now()).await.unwrap();
+    world.clock.advance_millis(1);
     world.submit(&[submission(2, &[passport("P1")])]).await;
     world.print(2, 1, 2).await.unwrap();
-    world.clock.advance_millis(super::world::DELAY / 2);
-    world.submit(&[submission(1, &[passport("P2")])]).await;
-    let now = world.env.now();
-    assert_eq!(crate::release::release_due(&world.store, now).await.unwrap(), 0);
+    world.clock.advance_millis(DELAY / 2);
+    world.submit(&[submission(4, &[passport("P3")]), submission(3, &[])]).await;
+    world.clock.advance_millis(DELAY / 2 - 1);
+    world.submit(&[submission(1, &[person("Anna Beispiel")])]).await;
+    world.clock.advance_millis(DELAY - 1);
+    assert_eq!(release().await, 0, "the last of them has not waited as long as it must");
     assert!(world.released(0).await.is_empty());
     assert_eq!(world.record(2).await.status, Status::NotYet);
 
-    assert_eq!(world.release().await, 2);
+    world.clock.advance_millis(1);
+    assert_eq!(release().await, 4, "cleared, refused and pending, early and late");
     let released = world.released(0).await;
-    assert_eq!(released[0].subject_id, id(1), "ids are random, and so is this order");
+    let order: Vec<_> = released.iter().map(|one| one.subject_id).collect();
+    assert_eq!(order, [id(1), id(2), id(3), id(4)], "ids are random, and so is this order");
     assert_eq!(world.record(2).await.status, Status::Valid);
-    let cursor = released[0].sequence;
+    let cursor = released[2].sequence;
     assert_eq!(world.released(cursor).await.len(), 1);
-    assert_eq!(world.release().await, 0, "once");
+    assert_eq!(release().await, 0, "once");
+}
+
+#[tokio::test]
+async fn what_an_officer_decides_leaves_with_the_others_of_its_batch() {
+    let world = World::new().await;
+    world.import("list", vec![entry("L-1", "Anna Beispiel", &[])]).await;
+    world.submit(&[submission(1, &[person("Anna Beispiel")])]).await;
+    world.release().await;
+    let cursor = world.released(0).await[0].sequence;
+    let release = async || release_due(&world.store, world.env.now()).await.unwrap();
+    world.clock.advance_millis(1_234);
+    world.decide(1, Verdict::Cleared).await;
+    world.clock.advance_millis(4_321);
+    world.submit(&[submission(2, &[passport("P1")])]).await;
+    world.clock.advance_millis(2 * DELAY - 1_234 - 4_321 - 1);
+    assert_eq!(release().await, 0);
+    world.clock.advance_millis(1);
+    assert_eq!(release().await, 2);
+    let verdicts: Vec<_> =
+        world.released(cursor).await.iter().map(|one| (one.subject_id, one.verdict)).collect();
+    assert_eq!(verdicts, [(id(1), Verdict::Cleared), (id(2), Verdict::Cleared)]);
 }
 
 #[tokio::test]
@@ -154,7 +183,7 @@ async fn a_new_list_decides_anew_and_a_shorter_one_too() {
 
     assert_eq!(world.import("a", vec![entry("L-1", "Anna Beispiel", &["P1"])]).await, 2);
     // Whoever was cleared is stopped at the next release, without the delay.
-    assert_eq!(crate::release::release_due(&world.store, world.env.now()).await.unwrap(), 2);
+    assert_eq!(release_due(&world.store, world.env.now()).await.unwrap(), 2);
     assert_eq!(world.verdict(1).await, Some(Verdict::Refused));
     assert_eq!(world.verdict(2).await, Some(Verdict::Pending));
     assert_eq!(world.record(1).await.status, Status::NotGood);

@@ -10,7 +10,6 @@ use lanyard_store::{AuditEntry, AuditTrail, Store};
 use lanyard_wire::police::v1 as wire;
 
 use crate::act::Act;
-use crate::case;
 use crate::ids::{LocalHash, SubjectId};
 use crate::prints::{self, Print, PrintError, PrintSeeds};
 use crate::registry::PrintRegistry;
@@ -19,8 +18,10 @@ use crate::schema::SCHEMA;
 use crate::states::Verdict;
 use crate::subjects::{self, Submission};
 use crate::watchlist::{self, Entries, StagedKey};
+use crate::{case, cases};
 
 pub(super) const OFFICER: &str = "spiffe://police/operator/o-1";
+pub(super) const SECOND: &str = "spiffe://police/operator/o-2";
 pub(super) const COMMITTEE: &str = "spiffe://committee/service/committee";
 /// How long verdicts wait, in milliseconds.
 pub(super) const DELAY: u64 = 10_000;
@@ -37,7 +38,7 @@ pub(super) fn store_key() -> StoreKey {
     StoreKey::from_bytes(&[7; 32])
 }
 
-fn event() -> EventId {
+pub(super) fn event() -> EventId {
     EventId::parse("games").unwrap()
 }
 
@@ -56,7 +57,7 @@ pub(super) fn pseudonym(key: &IdentityKey) -> [u8; 64] {
     [half, half].concat().try_into().unwrap()
 }
 
-fn hash(key: &IdentityKey) -> LocalHash {
+pub(super) fn hash(key: &IdentityKey) -> LocalHash {
     LocalHash::of(&store_key(), &pseudonym(key))
 }
 
@@ -155,6 +156,29 @@ impl World {
     pub(super) async fn verdict(&self, number: u8) -> Option<Verdict> {
         let released = self.released(0).await;
         released.into_iter().find(|one| one.subject_id == id(number)).map(|one| one.verdict)
+    }
+
+    /// An officer decides.
+    pub(super) async fn decide(&self, number: u8, verdict: Verdict) -> wire::Outcome {
+        self.decides(OFFICER, number, verdict, false).await
+    }
+
+    pub(super) async fn decides(
+        &self,
+        officer: &str,
+        number: u8,
+        verdict: Verdict,
+        four_eyes: bool,
+    ) -> wire::Outcome {
+        let act = self.act(officer);
+        cases::decide_case(&self.store, &id(number), verdict, "looked at it", four_eyes, act)
+            .await
+            .unwrap()
+    }
+
+    /// Where the case of a subject stands.
+    pub(super) async fn case_state(&self, number: u8) -> wire::CaseState {
+        cases::by_id(&self.store, &id(number)).await.unwrap().unwrap().state()
     }
 
     pub(super) async fn case(&self, number: u8) -> wire::SubjectState {

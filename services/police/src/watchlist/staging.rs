@@ -8,7 +8,7 @@ use sqlx::{Any, AssertSqlSafe, Transaction};
 
 use crate::act::Act;
 use crate::ids::LocalHash;
-use crate::matching::rematch;
+use crate::rescreen;
 use crate::states::kind_number;
 
 /// Rows that one statement inserts.
@@ -184,18 +184,18 @@ pub(crate) async fn switch(
     .execute(&mut *transaction)
     .await?;
     discard(&mut transaction, import).await?;
-    let matches = rematch(&mut transaction, act.now, act.delay_millis).await?;
+    let rescreened = rescreen::everyone(&mut transaction, act).await?;
     let change = AuditTrail::new_change(&mut transaction).await?;
     let reason = format!("{entries} entries with a key, {keys} keys");
-    let entry = NewAuditEntry {
-        operator: act.operator,
-        action: "import-watchlist",
-        subject: list,
-        reason: &reason,
-    };
-    AuditTrail::append(&mut transaction, act.now, change, &[entry]).await?;
+    let entry =
+        |action, subject, reason| NewAuditEntry { operator: act.operator, action, subject, reason };
+    let mut audited = vec![entry("import-watchlist", list, &reason)];
+    let changed = rescreened.changed.iter();
+    audited.extend(changed.map(|(subject, how)| entry("rescreen", subject, how)));
+    AuditTrail::append(&mut transaction, act.now, change, &audited).await?;
     transaction.commit().await?;
-    Ok(Switched { keys: keys as u64, evaluations: evaluations as u64, matches })
+    let (keys, evaluations) = (keys as u64, evaluations as u64);
+    Ok(Switched { keys, evaluations, matches: rescreened.matches })
 }
 
 /// Empties the list of this name, or makes it, and returns its id.

@@ -1,5 +1,6 @@
 //! The scenes of the demo, in order. Each leaves the event as it found it, but for what it is about.
 
+mod cases;
 mod lies;
 mod outage;
 mod proofs;

@@ -5,14 +5,15 @@ use lanyard_client::call;
 use lanyard_core::badge::{BadgeText, IssuingKey};
 use lanyard_core::ids::{BadgeNumber, EventId, PrintNumber};
 use lanyard_wire::gate::v1::Reason;
-use lanyard_wire::police::v1::{CheckBadgeRequest, DecideSubjectRequest, Outcome};
+use lanyard_wire::police::v1::CheckBadgeRequest;
 use lanyard_wire::screening::v1::Verdict;
 
+use super::cases::{decide, disclose};
 use super::{ADMIT, Play, REFER, deny, is, name, show};
 use crate::demo::error::DemoError;
 use crate::demo::ledger::Seen;
 use crate::demo::plan::{MAIN, POOL, SERVICE};
-use crate::demo::world::{PATIENCE, World, eventually};
+use crate::demo::world::{PATIENCE, eventually};
 
 impl Play<'_> {
     pub(super) async fn verdicts(&mut self) -> Result<(), DemoError> {
@@ -96,6 +97,9 @@ impl Play<'_> {
         self.referred.push(("undecided", waiting));
         let text = self.text(person)?;
         let (world, ledger) = (&*self.world, &mut *self.ledger);
+        ledger
+            .expect("the committee discloses who it is", "SEALED, HOLDS", disclose(world, &text))
+            .await;
         let attempt = async {
             decide(world, &text, Verdict::Cleared, "another person of that name").await?;
             let response = eventually("ADMIT", PATIENCE, async || {
@@ -107,26 +111,5 @@ impl Play<'_> {
         };
         ledger.expect("an officer clears the namesake", "ADMIT", attempt).await;
         Ok(())
-    }
-}
-
-/// An officer's decision on the subject whose badge is at hand.
-async fn decide(
-    world: &World,
-    badge_text: &str,
-    verdict: Verdict,
-    reason: &str,
-) -> Result<(), DemoError> {
-    let request = CheckBadgeRequest { badge_text: badge_text.to_owned(), with_attestations: false };
-    let case = call("ask the police's desk", world.police_desk.clone().check_badge(request).await)?;
-    let request = DecideSubjectRequest {
-        subject_id: case.subject.unwrap_or_default().subject_id,
-        verdict: verdict.into(),
-        reason: reason.to_owned(),
-    };
-    let decided = call("decide a case", world.subjects.clone().decide_subject(request).await)?;
-    match decided.outcome() {
-        Outcome::Done | Outcome::Unchanged => Ok(()),
-        other => Err(DemoError::unexpected(format!("the decision: {}", other.as_str_name()))),
     }
 }

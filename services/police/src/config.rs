@@ -1,0 +1,56 @@
+//! What the police configure beside the common fields.
+
+use std::collections::BTreeMap;
+
+use lanyard_authority::StationConfig;
+use lanyard_party::PartyConfig;
+use serde::{Deserialize, Serialize};
+
+/// The police's section of `config.toml`: that of every authority, and how cases are decided. The latter is nobody else's
+/// business, so it stands here and not in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoliceConfig {
+    /// As in [`StationConfig`].
+    pub store: String,
+    /// As in [`StationConfig`].
+    pub upstreams: Vec<String>,
+    /// As in [`StationConfig`].
+    pub witnesses: BTreeMap<String, String>,
+    /// Whether a second officer must decide the same before a case is cleared or refused. A stop needs one officer always.
+    #[serde(default)]
+    pub four_eyes: bool,
+}
+
+impl PoliceConfig {
+    /// The part that every authority has.
+    pub(crate) fn station(config: PartyConfig<Self>) -> PartyConfig<StationConfig> {
+        let PartyConfig { folder, common, section } = config;
+        let Self { store, upstreams, witnesses, four_eyes: _ } = section;
+        PartyConfig { folder, common, section: StationConfig { store, upstreams, witnesses } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const PLAIN: &str = "name = \"police\"\nlisten = \"127.0.0.1:7002\"\nstore = \"sqlite://data/police.db\"\n\
+        upstreams = []\n";
+
+    fn four_eyes(line: &str) -> Result<bool, String> {
+        let text = format!("{PLAIN}{line}\n[witnesses]\n");
+        PartyConfig::<PoliceConfig>::parse(Path::new("config.toml"), &text)
+            .map(|config| config.section.four_eyes)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_officer_decides_unless_two_are_asked_for() {
+        assert_eq!(four_eyes(""), Ok(false));
+        assert_eq!(four_eyes("four_eyes = true"), Ok(true));
+        assert!(four_eyes("for_eyes = true").is_err_and(|error| error.contains("for_eyes")));
+    }
+}
