@@ -7,11 +7,12 @@ use std::{env, fs, io};
 
 use protox::prost::Message as _;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "lanyard/common/v1/common.proto",
     "lanyard/feed/v1/feed.proto",
     "lanyard/pseudonym/v1/pseudonym.proto",
     "lanyard/screening/v1/screening.proto",
+    "lanyard/staff/v1/staff.proto",
     "lanyard/committee/v1/committee.proto",
     "lanyard/police/v1/police.proto",
     "lanyard/sponsor/v1/sponsor.proto",
@@ -19,7 +20,7 @@ const PROTOS: [&str; 8] = [
 ];
 
 /// Messages with secrets or personal data: `src/redacted.rs` gives them a Debug that shows none of it.
-const REDACTED: [&str; 15] = [
+const REDACTED: [&str; 22] = [
     ".lanyard.committee.v1.Person",
     ".lanyard.committee.v1.Document",
     ".lanyard.committee.v1.Print",
@@ -30,8 +31,15 @@ const REDACTED: [&str; 15] = [
     ".lanyard.police.v1.ListDocument",
     ".lanyard.police.v1.ChangeStatusRequest",
     ".lanyard.police.v1.CheckBadgeRequest",
+    ".lanyard.police.v1.CheckDocumentRequest",
+    ".lanyard.police.v1.CheckDocumentRequest.shown",
     ".lanyard.screening.v1.PrintSeeds",
     ".lanyard.screening.v1.SubjectKey",
+    ".lanyard.staff.v1.Member",
+    ".lanyard.staff.v1.Document",
+    ".lanyard.staff.v1.Print",
+    ".lanyard.staff.v1.PrintSeeds",
+    ".lanyard.staff.v1.HandedPrint",
     ".lanyard.sponsor.v1.CheckCodeRequest",
     ".lanyard.gate.v1.CheckRequest",
     ".lanyard.gate.v1.ExportAttestationsRequest",

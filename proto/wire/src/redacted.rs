@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{committee, gate, police, screening, sponsor};
+use crate::{committee, gate, police, screening, sponsor, staff};
 
 macro_rules! redact {
     ($($message:ty),* $(,)?) => {
@@ -27,8 +27,15 @@ redact!(
     police::v1::ListDocument,
     police::v1::ChangeStatusRequest,
     police::v1::CheckBadgeRequest,
+    police::v1::CheckDocumentRequest,
+    police::v1::check_document_request::Shown,
     screening::v1::PrintSeeds,
     screening::v1::SubjectKey,
+    staff::v1::Member,
+    staff::v1::Document,
+    staff::v1::Print,
+    staff::v1::PrintSeeds,
+    staff::v1::HandedPrint,
     sponsor::v1::CheckCodeRequest,
     gate::v1::CheckRequest,
     gate::v1::ExportAttestationsRequest,

@@ -2,11 +2,13 @@
 
 mod desk;
 mod screening;
+mod staff;
 mod subjects;
 mod watchlist;
 
 pub(crate) use desk::DeskRpc;
 pub(crate) use screening::ScreeningRpc;
+pub(crate) use staff::StaffRpc;
 pub(crate) use subjects::SubjectRpc;
 pub(crate) use watchlist::WatchlistRpc;
 
