@@ -24,6 +24,7 @@ mod scan;
 mod secrets;
 mod serve;
 mod sponsor;
+mod station;
 pub mod table;
 mod up;
 mod verify;

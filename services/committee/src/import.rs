@@ -200,8 +200,8 @@ impl Writer<'_> {
         .execute(&mut **self.transaction)
         .await?;
         sqlx::query(
-            "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, handed_over, changed) \
-             VALUES ($1, $2, 1, 1, $3, $3, 0, 0)",
+            "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, police_tag, handed_over, changed) \
+             VALUES ($1, $2, 1, 1, $3, $3, $3, 0, 0)",
         )
         .bind(print_id)
         .bind(badge_number)

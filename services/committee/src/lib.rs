@@ -6,6 +6,7 @@
 mod badges;
 mod import;
 mod person;
+mod police_badges;
 mod profiles;
 mod registry;
 mod rpc;

@@ -1,7 +1,7 @@
 //! People and watchlists from CSV files.
 //!
 //! [`Sheet::read`] turns a file into rows, or says why it is none; a [`Mapping`] says which column is what;
-//! [`people`] and [`watchlist`] apply it row by row. Bad rows become [`RowProblem`]s with line and column, never with the
+//! [`people`], [`staff`] and [`watchlist`] apply it row by row. Bad rows become [`RowProblem`]s with line and column, never with the
 //! value. `docs/FORMATS.md` describes files and mappings for their authors.
 
 mod dates;
@@ -11,6 +11,7 @@ mod mapping;
 mod people;
 mod sheet;
 mod source;
+mod staff;
 #[cfg(test)]
 mod tests;
 mod watchlist;
@@ -24,6 +25,7 @@ pub use mapping::{
 pub use people::people;
 pub use sheet::{Row, Sheet};
 pub use source::Source;
+pub use staff::staff;
 pub use watchlist::watchlist;
 
 /// What is wrong with a row.

@@ -11,19 +11,41 @@ use super::sheet::{Row, Sheet};
 use super::source::{Resolved, Source};
 use super::{Read, RowProblem};
 
-/// The columns of the own format; those without a star may be left out.
-const OWN: [&str; 9] = [
-    "reference",
-    "full_name",
-    "birth_date",
-    "category",
-    "function",
-    "organisation",
-    "profile",
-    "valid_from",
-    "valid_until",
-];
-const REQUIRED: [&str; 4] = ["reference", "full_name", "category", "profile"];
+/// The columns of an own format, beside documents and portrait.
+pub(super) struct OwnColumns {
+    known: &'static [&'static str],
+    required: &'static [&'static str],
+}
+
+/// Of people.
+const PEOPLE: OwnColumns = OwnColumns {
+    known: &[
+        "reference",
+        "full_name",
+        "birth_date",
+        "category",
+        "function",
+        "organisation",
+        "profile",
+        "valid_from",
+        "valid_until",
+    ],
+    required: &["reference", "full_name", "category", "profile"],
+};
+
+/// Of the police's own staff: the profile says the category.
+pub(super) const STAFF: OwnColumns = OwnColumns {
+    known: &[
+        "reference",
+        "full_name",
+        "birth_date",
+        "function",
+        "profile",
+        "valid_from",
+        "valid_until",
+    ],
+    required: &["reference", "full_name", "profile"],
+};
 const PORTRAIT: &str = "portrait_hash";
 /// Documents that a row of the own format can have.
 const MAX_DOCUMENTS: usize = 8;
@@ -41,7 +63,7 @@ pub fn people(
     let mapping = match mapping {
         Some(mapping) => mapping,
         None => {
-            own = own_format(sheet)?;
+            own = own_format(sheet, &PEOPLE)?;
             &own
         }
     };
@@ -67,11 +89,11 @@ pub fn people(
 }
 
 /// The mapping that the header of a file in the own format amounts to.
-fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
+pub(super) fn own_format(sheet: &Sheet, columns: &OwnColumns) -> Result<Mapping, TableError> {
     let header = sheet.header().unwrap_or_default();
     let has = |name: &str| header.iter().any(|one| one == name);
     let refused = |problem: String| TableError::Header { path: sheet.path().to_owned(), problem };
-    if let Some(missing) = REQUIRED.iter().find(|name| !has(name)) {
+    if let Some(missing) = columns.required.iter().find(|name| !has(name)) {
         return Err(refused(format!("the header has no column {missing:?}")));
     }
     let documents: Vec<DocumentMapping> = (1..=MAX_DOCUMENTS)
@@ -98,7 +120,7 @@ fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
         .collect::<Result<_, _>>()?;
     let known = |name: &String| {
         let name = name.as_str();
-        OWN.contains(&name)
+        columns.known.contains(&name)
             || name == PORTRAIT
             || (1..=MAX_DOCUMENTS)
                 .any(|number| document_columns(number).iter().any(|one| one == name))
@@ -112,7 +134,7 @@ fn own_format(sheet: &Sheet) -> Result<Mapping, TableError> {
         full_name: named("full_name"),
         birth_date: optional("birth_date"),
         documents,
-        category: named("category"),
+        category: optional("category").unwrap_or_else(|| Source::constant("none")),
         function: optional("function"),
         organisation: optional("organisation"),
         profile: named("profile"),

@@ -1,7 +1,7 @@
 //! `DeskService`.
 
-use lanyard_core::identity::{IdentityKey, KeyKind};
-use lanyard_core::ids::EventId;
+use lanyard_core::identity::{IdentityKey, KeyKind, Mrz, Name, PartialDate};
+use lanyard_core::ids::{EventId, Timestamp};
 use lanyard_core::record::{Minutes, Record, Status as RecordStatus};
 use lanyard_transport::{caller, status};
 use lanyard_wire::common::v1 as common;
@@ -11,6 +11,7 @@ use lanyard_wire::police::v1::desk_service_server::DeskService;
 use lanyard_wire::screening::v1 as screening;
 use lanyard_wire::staff::v1::MemberState;
 use tonic::{Code, Request, Response, Status};
+use zeroize::Zeroizing;
 
 use super::{malformed, reason, store_error};
 use crate::act::Acting;
@@ -59,8 +60,9 @@ impl DeskService for DeskRpc {
         let operator = caller(&request)?.to_string();
         let request = request.into_inner();
         let reason = reason(&request.reason)?;
-        let keys = shown_keys(request.shown, &self.acting.manifests.current().event)?;
         let act = self.acting.by(&operator);
+        let event = &self.acting.manifests.current().event;
+        let keys = shown_keys(request.shown, event, act.now)?;
         let found = self.desk.check_document(&keys, reason, act).await;
         let found = found.map_err(|error| refused(&error))?;
         let mut people = Vec::with_capacity(found.len());
@@ -133,7 +135,11 @@ fn bindings_match(committee: &Side, police: &Side) -> bool {
 }
 
 /// The identity keys of what is shown.
-fn shown_keys(shown: Option<Shown>, event: &EventId) -> Result<Vec<IdentityKey>, Status> {
+fn shown_keys(
+    shown: Option<Shown>,
+    event: &EventId,
+    now: Timestamp,
+) -> Result<Vec<IdentityKey>, Status> {
     match shown {
         None => Err(malformed("shown: give a document or its machine-readable zone")),
         Some(Shown::Document(document)) => {
@@ -141,7 +147,18 @@ fn shown_keys(shown: Option<Shown>, event: &EventId) -> Result<Vec<IdentityKey>,
                 .map_err(|(column, problem)| malformed(format_args!("{column}: {problem}")))?;
             Ok(vec![IdentityKey::document(event, &document)])
         }
-        Some(Shown::Mrz(_)) => Err(malformed("mrz: not read yet; give the document")),
+        Some(Shown::Mrz(text)) => {
+            let text = Zeroizing::new(text);
+            let mrz =
+                Mrz::parse(&text, now).map_err(|error| malformed(format_args!("mrz: {error}")))?;
+            let mut keys = vec![IdentityKey::document(event, mrz.document())];
+            let name = Name::parse(&mrz.full_name()).ok();
+            let birth_date = mrz.birth_date().and_then(PartialDate::day);
+            if let (Some(name), Some(birth_date)) = (name, birth_date) {
+                keys.push(IdentityKey::name_and_birth_date(event, &name, birth_date));
+            }
+            Ok(keys)
+        }
     }
 }
 
