@@ -159,6 +159,7 @@ pub(super) fn profiles(today: Date) -> Result<Vec<Profile>, DemoError> {
         venues: vec!["STA".to_owned()],
         zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
         sessions,
+        police: false,
     };
     Ok(vec![
         profile(CREW, CATEGORY, &["PUB"], vec![]),
