@@ -9,6 +9,8 @@ mod prints;
 mod views;
 
 pub(crate) use changes::{change_status, reissue, undo};
+#[cfg(test)]
+pub(crate) use handover::Handed;
 pub(crate) use handover::{OfferedProfile, offer, offered, take};
 pub(crate) use import::{Import, Writer};
 pub(crate) use member::{document, key_hash};

@@ -303,3 +303,151 @@ async fn put_badge(
     .await?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use lanyard_core::badge::IssuingKey;
+    use lanyard_core::ids::{Audience, EventId, PrintNumber};
+    use lanyard_core::record::Status;
+    use lanyard_wire::committee::v1::Profile;
+    use tempfile::TempDir;
+    use tonic::transport::Endpoint;
+
+    use super::*;
+    use crate::police_badges::entries;
+    use crate::schema::SCHEMA;
+
+    const FIRST: u32 = BadgeNumber::FIRST_OF_POLICE.get();
+
+    struct World {
+        _folder: TempDir,
+        handover: Handover,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open("sqlite://test.db", folder.path(), &SCHEMA).await.unwrap();
+            let patrol = Profile {
+                code: "patrol".into(),
+                category: "Police".into(),
+                police: true,
+                ..Default::default()
+            };
+            profiles::put(&store, vec![patrol]).await.unwrap();
+            // Nobody is called: pages are put in by hand.
+            let nobody = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+            let handover = Handover {
+                store,
+                env: Env::system(),
+                store_key: Arc::new(StoreKey::from_bytes(&[5; 32])),
+                police: HandoverServiceClient::new(nobody),
+            };
+            Self { _folder: folder, handover }
+        }
+
+        async fn put(&self, print: wire::HandedPrint) {
+            let read = Print::read(print).unwrap();
+            self.handover.put(&[read], 1).await.unwrap();
+        }
+
+        /// Change number and status of everything published.
+        async fn published(&self) -> Vec<(u64, Status)> {
+            let Handover { store, store_key, .. } = &self.handover;
+            let entries = entries(store, store_key, 0, 100).await.unwrap();
+            entries.iter().map(|(changed, entry)| (*changed, entry.record.status)).collect()
+        }
+    }
+
+    fn print(badge_number: u32, print_number: u16) -> wire::HandedPrint {
+        let event = EventId::parse("games").unwrap();
+        let secret = IssuingKey::from_bytes([9; 32]).badge_secret(
+            &event,
+            BadgeNumber::new(badge_number),
+            PrintNumber::new(print_number),
+        );
+        let seed = |audience| secret.seed(Authority::Committee, audience).expose_bytes().to_vec();
+        wire::HandedPrint {
+            badge_number,
+            print_number: print_number.into(),
+            committee_gate_seed: seed(Audience::Gate),
+            committee_police_seed: seed(Audience::Police),
+            committee_sponsor_seed: seed(Audience::Sponsor),
+            profile: "patrol".into(),
+            binding: vec![7; Binding::SIZE],
+            ..Default::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_twice_changes_nothing() {
+        let world = World::new().await;
+        world.put(print(FIRST, 1)).await;
+        let once = world.published().await;
+        assert_eq!(once.len(), 1);
+        world.put(print(FIRST, 1)).await;
+        assert_eq!(world.published().await, once);
+        world.put(wire::HandedPrint { revoked: true, ..print(FIRST, 1) }).await;
+        let [(changed, Status::Revoked)] = world.published().await[..] else { panic!("revoked") };
+        assert!(changed > once[0].0);
+    }
+
+    #[tokio::test]
+    async fn a_lost_print_ends_and_the_next_is_good() {
+        let world = World::new().await;
+        world.put(print(FIRST, 1)).await;
+        world.put(wire::HandedPrint { replaced: true, ..print(FIRST, 1) }).await;
+        world.put(print(FIRST, 2)).await;
+        let statuses: Vec<_> = world.published().await.iter().map(|(_, status)| *status).collect();
+        assert_eq!(statuses, [Status::Reprinted, Status::Valid]);
+    }
+
+    #[tokio::test]
+    async fn a_print_takes_no_place_of_another() {
+        let world = World::new().await;
+        world.put(print(FIRST, 1)).await;
+        let before = world.published().await;
+        let victim = print(FIRST, 1);
+        let mut thief = print(FIRST + 1, 1);
+        thief.committee_police_seed = victim.committee_police_seed;
+        world.put(thief).await;
+        // Other seeds for a print that is known.
+        world.put(wire::HandedPrint { print_number: 1, ..print(FIRST, 2) }).await;
+        assert_eq!(world.published().await, before);
+    }
+
+    #[tokio::test]
+    async fn a_print_takes_no_place_of_the_committees_own() {
+        let world = World::new().await;
+        let Handover { store, store_key, .. } = &world.handover;
+        let tag = store_key.local_hash("police seed", &[4; 32]).to_vec();
+        let mut transaction = store.begin().await.unwrap();
+        for statement in [
+            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, birth_date, documents, \
+             category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, screening, \
+             current_print, last_change) VALUES (1, 'A', $1, $1, $1, '', '', '[]', '', '', '', 1, 0, 0, $1, 1, 1, 1, 0)",
+            "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, police_tag, handed_over, changed) \
+             VALUES (1, 1, 1, 2, $1, $1, $1, 0, 0)",
+        ] {
+            sqlx::query(statement).bind(&tag).execute(&mut *transaction).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        world
+            .put(wire::HandedPrint { committee_police_seed: vec![4; 32], ..print(FIRST, 1) })
+            .await;
+        assert!(world.published().await.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_police_print_is_refused() {
+        let bad = [
+            wire::HandedPrint { badge_number: 7, ..print(FIRST, 1) },
+            wire::HandedPrint { print_number: 0, ..print(FIRST, 1) },
+            wire::HandedPrint { binding: vec![0; 3], ..print(FIRST, 1) },
+            wire::HandedPrint { committee_gate_seed: vec![1; 31], ..print(FIRST, 1) },
+        ];
+        for print in bad {
+            assert!(matches!(Print::read(print), Err(HandoverError::Malformed { .. })));
+        }
+    }
+}

@@ -3,4 +3,5 @@
 mod canary;
 mod changes;
 mod screening;
+mod staff;
 mod world;
