@@ -5,7 +5,8 @@
 
 mod attack;
 
-use lanyard_core::ids::{Authority, BadgeNumber};
+use lanyard_core::badge::{BadgeText, ScopedCode};
+use lanyard_core::ids::{Audience, Authority, BadgeNumber};
 use lanyard_tests::{
     Checked, Desk, TestEvent, eventually, list_entry, member, people, run_together,
 };
@@ -143,6 +144,17 @@ async fn desks(desk: &Desk, badge: &str) {
     assert!(answer.subject.is_none() && answer.bindings_match, "{answer:?}");
     assert_eq!(answer.staff.unwrap().member.unwrap().reference, "S-0001");
     assert_eq!(answer.attestations.len(), 2);
+
+    // A phone's code for the police leads there too.
+    let manifest = desk.registrar.manifest();
+    let secret = BadgeText::parse(badge, &manifest.event).unwrap();
+    let epoch = manifest.epoch_at(desk.registrar.env().now());
+    let code = ScopedCode::derive(&secret, &manifest.event, Audience::Police, epoch);
+    let badge_text = code.to_text(&manifest.event).to_string();
+    let request = police::CheckBadgeRequest { badge_text, with_attestations: false };
+    let answer = desk.police_desk.police_desk().unwrap().check_badge(request).await.unwrap();
+    let answer = answer.into_inner();
+    assert!(answer.staff.is_some() && answer.bindings_match, "{answer:?}");
 
     let found = desk.check_document("passport", "UTO", "S-0000001").await.unwrap().people;
     assert_eq!(found.len(), 1);

@@ -25,15 +25,9 @@ use crate::verify::write_attestations;
 
 /// `lanyard police check`.
 #[derive(Args)]
-#[group(id = "shown", required = true, multiple = false, args = ["document", "mrz"])]
 pub(crate) struct CheckArgs {
-    /// The document, as `passport:DEU:C01X00T47`: kind (passport, national-id, residence or other), issuing state, number;
-    /// `-` reads it from stdin, where no list of processes shows it.
-    #[arg(long, value_name = "KIND:ISSUER:NUMBER")]
-    document: Option<String>,
-    /// Read the document's machine-readable zone from stdin: two or three lines, typed or from a reader.
-    #[arg(long)]
-    mrz: bool,
+    #[command(flatten)]
+    shown: ShownArgs,
     /// Why; it stands in the audit trail beside your name, without the document.
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -42,13 +36,26 @@ pub(crate) struct CheckArgs {
     attestations: Option<PathBuf>,
 }
 
+/// One of the two.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct ShownArgs {
+    /// The document, as `passport:DEU:C01X00T47`: kind (passport, national-id, residence or other), issuing state, number;
+    /// `-` reads it from stdin, where no list of processes shows it.
+    #[arg(long, value_name = "KIND:ISSUER:NUMBER")]
+    document: Option<String>,
+    /// Read the document's machine-readable zone from stdin: two or three lines, typed or from a reader.
+    #[arg(long)]
+    mrz: bool,
+}
+
 impl CheckArgs {
     pub(crate) async fn run(
         self,
         context: &Context,
         connection: &Connection,
     ) -> Result<(), CliError> {
-        let shown = match &self.document {
+        let shown = match &self.shown.document {
             Some(text) => Shown::Document(document(&credential(text)?)?),
             None => Shown::Mrz(zone(context)?.to_string()),
         };
@@ -179,7 +186,20 @@ fn person_text(person: &FoundPerson) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::Cli;
+
+    #[test]
+    fn a_document_or_a_zone_is_shown() {
+        let parsed = |shown: &[&str]| {
+            let check = ["lanyard", "police", "check", "--reason", "why"];
+            Cli::try_parse_from(check.iter().chain(shown)).is_ok()
+        };
+        assert!(parsed(&["--mrz"]) && parsed(&["--document", "-"]));
+        assert!(!parsed(&[]) && !parsed(&["--mrz", "--document", "-"]));
+    }
 
     #[test]
     fn a_document_has_three_parts() {
