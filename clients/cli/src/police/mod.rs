@@ -6,6 +6,8 @@ mod subjects;
 mod views;
 mod watchlist;
 
+pub(crate) use staff::staff_seeds;
+
 use clap::{Args, Subcommand};
 use lanyard_client::Connection;
 use lanyard_transport::{PartyName, Role};

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use lanyard_client::{Connection, call, item};
+use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::staff::v1::{ListPrintsRequest, Print, PrintSeeds, RegisterPrintsRequest};
 
 use crate::committee::import::chunks;
@@ -35,17 +36,7 @@ impl IssueArgs {
         let cards = self.list(connection).await?;
         let (issued, seeds) = derive(context, &key, &connection.manifest().event, cards)?;
         drop(key);
-        let seeds: Vec<PrintSeeds> = seeds
-            .into_iter()
-            .map(|seeds| PrintSeeds {
-                badge_number: seeds.badge_number,
-                print_number: seeds.print_number,
-                committee_gate: seeds.committee_gate,
-                committee_police: seeds.committee_police,
-                committee_sponsor: seeds.committee_sponsor,
-                police_gate: seeds.police_gate,
-            })
-            .collect();
+        let seeds: Vec<PrintSeeds> = seeds.into_iter().map(staff_seeds).collect();
         let messages = chunks(seeds, MESSAGE).map(|prints| RegisterPrintsRequest { prints });
         let answer = connection.staff()?.register_prints(tokio_stream::iter(messages)).await;
         let registered = call("register the badges", answer)?.registered;
@@ -66,6 +57,18 @@ impl IssueArgs {
         let why = "it is unknown, or issued already (then --include-issued)";
         all_found(&self.references, &cards, why)?;
         Ok(cards)
+    }
+}
+
+/// The seeds of a print, for the police's service.
+pub(crate) fn staff_seeds(seeds: committee::PrintSeeds) -> PrintSeeds {
+    PrintSeeds {
+        badge_number: seeds.badge_number,
+        print_number: seeds.print_number,
+        committee_gate: seeds.committee_gate,
+        committee_police: seeds.committee_police,
+        committee_sponsor: seeds.committee_sponsor,
+        police_gate: seeds.police_gate,
     }
 }
 

@@ -4,6 +4,8 @@ mod changes;
 mod import;
 mod issue;
 
+pub(crate) use issue::staff_seeds;
+
 use clap::{Args, Subcommand};
 use lanyard_client::{Connection, call};
 use lanyard_wire::staff::v1::{ListStaffRequest, MemberState, PrintState};
