@@ -7,11 +7,12 @@ use std::{env, fs, io};
 
 use protox::prost::Message as _;
 
-const PROTOS: [&str; 8] = [
+const PROTOS: [&str; 9] = [
     "lanyard/common/v1/common.proto",
     "lanyard/feed/v1/feed.proto",
     "lanyard/pseudonym/v1/pseudonym.proto",
     "lanyard/screening/v1/screening.proto",
+    "lanyard/staff/v1/staff.proto",
     "lanyard/committee/v1/committee.proto",
     "lanyard/police/v1/police.proto",
     "lanyard/sponsor/v1/sponsor.proto",
@@ -19,7 +20,7 @@ const PROTOS: [&str; 8] = [
 ];
 
 /// Messages with secrets or personal data: `src/redacted.rs` gives them a Debug that shows none of it.
-const REDACTED: [&str; 25] = [
+const REDACTED: [&str; 32] = [
     ".lanyard.committee.v1.Person",
     ".lanyard.committee.v1.Document",
     ".lanyard.committee.v1.Print",
@@ -42,6 +43,13 @@ const REDACTED: [&str; 25] = [
     ".lanyard.screening.v1.DisclosureRequest",
     ".lanyard.screening.v1.DisclosureAnswer",
     ".lanyard.screening.v1.DisclosureAnswer.decision",
+    ".lanyard.police.v1.CheckDocumentRequest",
+    ".lanyard.police.v1.CheckDocumentRequest.shown",
+    ".lanyard.staff.v1.Member",
+    ".lanyard.staff.v1.Document",
+    ".lanyard.staff.v1.Print",
+    ".lanyard.staff.v1.PrintSeeds",
+    ".lanyard.staff.v1.HandedPrint",
     ".lanyard.sponsor.v1.CheckCodeRequest",
     ".lanyard.gate.v1.CheckRequest",
     ".lanyard.gate.v1.ExportAttestationsRequest",

@@ -106,11 +106,19 @@ impl TestEvent {
     /// # Panics
     /// If it does not.
     pub fn start(&mut self, name: &str) {
+        self.start_in(name, self.env.clone());
+    }
+
+    /// Starts a service in a world of its own, and waits until it listens.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start_in(&mut self, name: &str, env: Env) {
         let member: Member = name.parse().expect("a member's name");
         if self.running.contains_key(&member) {
             return;
         }
-        let (env, shutdown) = (self.env.clone(), CancellationToken::new());
+        let shutdown = CancellationToken::new();
         let (config, stop) = (self.folder(name).join("config.toml"), shutdown.clone());
         let party = member.clone();
         let thread = std::thread::spawn(move || run(&party, &config, env, stop));
@@ -186,7 +194,16 @@ impl TestEvent {
     /// If there is none.
     #[must_use]
     pub fn person(&self, member: &str, role: Role) -> Connection {
-        Connection::open(&self.env, &self.folder(member), &[role], None)
+        self.person_in(&self.env, member, role)
+    }
+
+    /// As [`TestEvent::person`], in a world of their own.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn person_in(&self, env: &Env, member: &str, role: Role) -> Connection {
+        Connection::open(env, &self.folder(member), &[role], None)
             .unwrap_or_else(|error| panic!("{member}: {error}"))
     }
 }

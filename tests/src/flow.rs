@@ -52,7 +52,8 @@ pub struct Checked {
     pub response: gate::CheckResponse,
 }
 
-/// The profiles that tests enrol under: `crew` at the stadium's public doors, `everywhere`.
+/// The profiles that tests enrol under: `crew` at the stadium's public doors, `everywhere`, and
+/// `patrol`, which the police may give to their own staff.
 #[must_use]
 pub fn access() -> Vec<committee::Profile> {
     let profile =
@@ -62,10 +63,15 @@ pub fn access() -> Vec<committee::Profile> {
             venues: venues.iter().map(|venue| (*venue).to_owned()).collect(),
             zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
             sessions: Vec::new(),
+            police: false,
         };
     vec![
         profile("crew", "Volunteer", &["STA"], &["PUB"]),
         profile("everywhere", "Official", &[], &[]),
+        committee::Profile {
+            police: true,
+            ..profile("patrol", "Police", &["STA"], &["PUB", "BOH"])
+        },
     ]
 }
 
@@ -197,6 +203,7 @@ impl Desk {
             action: action.into(),
             references: vec![reference.to_owned()],
             reason: "a test".to_owned(),
+            badge_numbers: Vec::new(),
         };
         let answer = badges.change_status(request).await?.into_inner();
         assert_eq!(answer.outcomes[0].outcome(), committee::Outcome::Done, "{reference}");

@@ -9,7 +9,9 @@ mod identities;
 mod leaks;
 mod messages;
 mod people;
+mod recorder;
 mod rpcs;
+mod staff;
 mod wire;
 
 pub use event::{PASSPHRASE, TestEvent, sample_plan};
@@ -18,5 +20,7 @@ pub use identities::{Authorities, Certified};
 pub use leaks::{Needles, Search};
 pub use messages::Inventor;
 pub use people::{list_entry, people};
+pub use recorder::{Recorder, Sent};
 pub use rpcs::{HOSTS, Rpc, hosts, rpcs};
+pub use staff::member;
 pub use wire::{Caller, Connection, NoReply, Refused, Reply, framed};

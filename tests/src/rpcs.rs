@@ -11,6 +11,8 @@ pub const HOSTS: &[(&str, &[PartyName])] = {
         ("lanyard.feed.v1.FeedService", &[Committee, Police, Sponsor]),
         ("lanyard.pseudonym.v1.KeyShareService", &[Committee, Police, Trustee]),
         ("lanyard.screening.v1.ScreeningService", &[Police]),
+        ("lanyard.staff.v1.StaffService", &[Police]),
+        ("lanyard.staff.v1.HandoverService", &[Police]),
         ("lanyard.committee.v1.EnrolmentService", &[Committee]),
         ("lanyard.committee.v1.BadgeService", &[Committee]),
         ("lanyard.committee.v1.DisclosureService", &[Committee]),

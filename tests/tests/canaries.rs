@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex};
 use lanyard_core::badge::BadgeText;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_tests::{
-    Desk, Needles, TestEvent, eventually, list_entry, people, run_together, sample_plan,
+    Desk, Needles, TestEvent, eventually, list_entry, member, people, run_together, sample_plan,
 };
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::gate::v1 as gate;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::sponsor::v1 as sponsor;
+use lanyard_wire::staff::v1 as staff;
 use tonic::Status;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -103,6 +104,13 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
     }
     // The search works: the committee is the party that holds identities.
     assert!(!identities.find_in(&event.folder("committee")).is_empty());
+    // And of their own staff, the police are.
+    let staff = staff_identities();
+    assert_eq!(staff.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
+    for party in ["sponsor", "trustee", "gate-1", "committee", "exchange"] {
+        assert_eq!(staff.find_in(&event.folder(party)), Vec::<String>::new());
+    }
+    assert!(!staff.find_in(&event.folder("police")).is_empty());
 }
 
 const NAME: &str = "Kanarien Vogelsang-Zwitscher";
@@ -127,6 +135,31 @@ fn canary() -> committee::Person {
         category: "Official".to_owned(),
         ..people(1).remove(0)
     }
+}
+
+const STAFF_NAME: &str = "Falkenauge Kestrelwing-Turmfalke";
+const STAFF_DOCUMENT: &str = "ZS5550199QQ";
+const STAFF_REFERENCE: &str = "UNDERCOVER-77193";
+const STAFF_FUNCTION: &str = "falconer of the vice squad";
+
+fn staff_canary() -> staff::Member {
+    let mut member = member(0);
+    member.reference = STAFF_REFERENCE.to_owned();
+    member.full_name = STAFF_NAME.to_owned();
+    member.function = STAFF_FUNCTION.to_owned();
+    member.documents[0].number = STAFF_DOCUMENT.to_owned();
+    member
+}
+
+/// What tells who one of the police's staff is.
+fn staff_identities() -> lanyard_tests::Search {
+    let mut needles = Needles::default();
+    needles.add_text("name", STAFF_NAME);
+    needles.add_text("transliterated name", "FALKENAUGE KESTRELWING TURMFALKE");
+    needles.add_text("document", STAFF_DOCUMENT);
+    needles.add_text("reference", STAFF_REFERENCE);
+    needles.add_text("function", STAFF_FUNCTION);
+    needles.ready()
 }
 
 /// What tells who somebody is. The birth date of one person is that of others, too.
@@ -172,9 +205,20 @@ async fn live(desk: &Desk, heard: &Heard) -> Vec<String> {
     heard.note(&entry);
     heard.note(&desk.list(vec![entry]).await.unwrap());
     let texts = desk.issue().await.unwrap();
+    heard.note(&staff_canary());
+    heard.note(&desk.enrol_staff(&[staff_canary()]).await.unwrap());
+    let staff = desk.issue_staff().await.unwrap();
     heard.note(&desk.screen(3).await.unwrap());
     desk.settle().await;
-    let badges = vec![texts["KV-1"].clone(), texts["P-0000"].clone()];
+    for number in [DOCUMENT, STAFF_DOCUMENT] {
+        let found = desk.check_document("passport", "UTO", number).await.unwrap();
+        assert_eq!(found.people.len(), 1);
+        heard.note(&found.people[0].prints);
+    }
+    heard
+        .error(&desk.check_document("passport", "UTO", &format!("{DOCUMENT}é")).await.unwrap_err());
+    let badges =
+        vec![texts["KV-1"].clone(), texts["P-0000"].clone(), staff[STAFF_REFERENCE].clone()];
     for badge in &badges {
         heard.note(&desk.check(badge, "sta-main").await.unwrap());
         let request =

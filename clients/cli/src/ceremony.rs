@@ -222,7 +222,9 @@ impl CeremonyArgs {
                 let (folder, exchange) = (self.folder()?, self.exchange()?);
                 let made = context.env.files.exists(&folder.join("keys/issuing.age"))?;
                 let passphrase = match member {
-                    Member::Committee if !made => Some(passphrase.read_new(&context.env)?),
+                    member if member.is_authority() && !made => {
+                        Some(passphrase.read_new(&context.env)?)
+                    }
                     _ => None,
                 };
                 let passphrase = passphrase.as_deref().map(String::as_str);

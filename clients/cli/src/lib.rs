@@ -28,6 +28,7 @@ mod secrets;
 mod sending;
 mod serve;
 mod sponsor;
+mod station;
 pub mod table;
 mod up;
 mod verify;

@@ -26,6 +26,15 @@ pub(crate) struct References {
 impl References {
     /// All of them, each once; at least one.
     pub(crate) fn read(&self, env: &Env) -> Result<Vec<String>, CliError> {
+        let references = self.read_any(env)?;
+        if references.is_empty() {
+            return Err(CliError::option("REFERENCE", "give at least one, or a list with --file"));
+        }
+        Ok(references)
+    }
+
+    /// All of them, each once; none is fine where there is another way to say whom.
+    pub(crate) fn read_any(&self, env: &Env) -> Result<Vec<String>, CliError> {
         let mut references = self.references.clone();
         if let Some(path) = &self.file {
             let bytes = env.files.read(path)?;
@@ -38,8 +47,7 @@ impl References {
         let mut seen = std::collections::HashSet::new();
         references.retain(|reference| seen.insert(reference.clone()));
         match references.len() {
-            0 => Err(CliError::option("REFERENCE", "give at least one, or a list with --file")),
-            1..=MAX_AT_ONCE => Ok(references),
+            0..=MAX_AT_ONCE => Ok(references),
             given => {
                 let problem =
                     format!("{given} given, at most {MAX_AT_ONCE} at once; split the list");

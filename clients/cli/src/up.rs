@@ -132,6 +132,8 @@ fn announce(context: &Context, cluster: &Cluster) -> Result<(), CliError> {
              lanyard police --folder {dir}/police watchlist import clients/cli/samples/watchlist.csv\n  \
              lanyard committee --folder {dir}/committee screen --wait 60\n  \
              lanyard committee --folder {dir}/committee issue --out badges{passphrase}\n  \
+             lanyard police --folder {dir}/police staff import clients/cli/samples/staff.csv\n  \
+             lanyard police --folder {dir}/police staff issue --out staff-badges{passphrase}\n  \
              lanyard scan --folder {gate} --at ACCESS-POINT\n  \
              lanyard gate --folder {gate} status\n\n\
              docs/FORMATS.md says what the files hold. Ctrl-C stops everything; the same command starts it again.",

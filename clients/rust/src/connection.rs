@@ -22,6 +22,7 @@ use lanyard_wire::police::v1::subject_service_client::SubjectServiceClient;
 use lanyard_wire::police::v1::watchlist_service_client::WatchlistServiceClient;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
 use lanyard_wire::sponsor::v1::desk_service_client::DeskServiceClient as SponsorDeskClient;
+use lanyard_wire::staff::v1::staff_service_client::StaffServiceClient;
 use tonic::transport::Channel;
 
 use crate::error::ClientError;
@@ -198,6 +199,8 @@ clients! {
     subjects(own_channel) -> SubjectServiceClient;
     /// The police's cases.
     cases(own_channel) -> CaseServiceClient;
+    /// The police's own staff; its calls may take as long as a large file does.
+    staff(file_channel) -> StaffServiceClient;
     /// The police's desk.
     police_desk(own_channel) -> PoliceDeskClient;
     /// The sponsor's desk.

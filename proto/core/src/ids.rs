@@ -280,12 +280,24 @@ number! {
     Epoch(u32)
 }
 number! {
-    /// A badge's number at its issuer, stable across prints.
+    /// A badge's number, stable across prints.
     BadgeNumber(u32)
 }
 number! {
     /// Which print of a badge: 1 at first, one more after each loss.
     PrintNumber(u16)
+}
+
+impl BadgeNumber {
+    /// The first number of badges that the police issue to their own staff. The committee's numbers start from 1 and stay
+    /// below, so that a number never names two badges, and tells whose they are.
+    pub const FIRST_OF_POLICE: Self = Self(1_000_000_000);
+
+    /// Who issues the badge of this number.
+    #[must_use]
+    pub const fn issuer(self) -> Authority {
+        if self.0 < Self::FIRST_OF_POLICE.0 { Authority::Committee } else { Authority::Police }
+    }
 }
 
 impl Epoch {

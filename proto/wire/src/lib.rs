@@ -32,6 +32,8 @@ packages! {
     pseudonym = "lanyard.pseudonym.v1";
     /// What the committee hands the police.
     screening = "lanyard.screening.v1";
+    /// The police's own staff, and what the committee is given of them.
+    staff = "lanyard.staff.v1";
     /// The committee's own file.
     committee = "lanyard.committee.v1";
     /// The police's own file.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{committee, gate, police, screening, sponsor};
+use crate::{committee, gate, police, screening, sponsor, staff};
 
 macro_rules! redact {
     ($($message:ty),* $(,)?) => {
@@ -39,6 +39,13 @@ redact!(
     screening::v1::DisclosureRequest,
     screening::v1::DisclosureAnswer,
     screening::v1::disclosure_answer::Decision,
+    police::v1::CheckDocumentRequest,
+    police::v1::check_document_request::Shown,
+    staff::v1::Member,
+    staff::v1::Document,
+    staff::v1::Print,
+    staff::v1::PrintSeeds,
+    staff::v1::HandedPrint,
     sponsor::v1::CheckCodeRequest,
     gate::v1::CheckRequest,
     gate::v1::ExportAttestationsRequest,

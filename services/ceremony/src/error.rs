@@ -80,8 +80,8 @@ pub enum CeremonyError {
         /// The step.
         step: &'static str,
     },
-    /// The committee's issuing key needs a passphrase.
-    #[error("the committee's issuing key is sealed under a passphrase: give one")]
+    /// An issuing key needs a passphrase.
+    #[error("the issuing key is sealed under a passphrase: give one")]
     PassphraseNeeded,
     /// No listen address for a member.
     #[error("no listen address for {member}")]

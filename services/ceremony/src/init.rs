@@ -101,7 +101,7 @@ pub fn init_all(
     for member in plan.members() {
         progress(&member, "prepare");
         let folder = EventTree::folder(dir, &member);
-        let passphrase = (member == Member::Committee).then_some(passphrase);
+        let passphrase = member.is_authority().then_some(passphrase);
         seats.push(Seat::prepare(env, &folder, &exchange, &member, plan, passphrase)?.0);
     }
     certify_gates(&seats, plan, &mut progress)?;

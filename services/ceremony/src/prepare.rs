@@ -19,7 +19,7 @@ impl Seat {
     /// Draws the member's keys in `folder` and announces the public halves in `exchange`. An interrupted run is
     /// resumed with the keys that it left; a second run only restores a lost announcement.
     ///
-    /// The committee gives the `passphrase` of its issuing key.
+    /// Committee and police give the `passphrase` of their own issuing keys.
     ///
     /// # Errors
     /// [`CeremonyError::OtherFolder`], [`CeremonyError::PassphraseNeeded`] and others.
@@ -88,7 +88,7 @@ impl Seat {
         if plan.is_witness(member) {
             public.witness = Some(self.witness_key()?);
         }
-        if *member == Member::Committee {
+        if member.is_authority() {
             self.make_issuing_key(passphrase)?;
         }
         if *member == Member::Police {

@@ -1,6 +1,7 @@
 //! Prints and statuses of badges: issued, lost, stopped, restored, and who did it.
 
 use lanyard_core::badge::Seed;
+use lanyard_core::ids::{Authority, BadgeNumber};
 use lanyard_core::record::Status;
 use lanyard_env::Env;
 use lanyard_party::{Cell, StoreKey};
@@ -11,6 +12,7 @@ use sqlx::{Any, Transaction};
 use zeroize::Zeroizing;
 
 use crate::import::mark_changed;
+use crate::police_badges;
 use crate::states::{PrintState, status_from_number};
 
 /// Seeds of one print, as the station derived them.
@@ -65,13 +67,16 @@ pub(crate) async fn register(
         let mut gate = [0; 32];
         gate.copy_from_slice(&print.seeds[..32]);
         let tag = gate_tag(store_key, &Seed::from_bytes(gate));
+        let police_tag = store_key.local_hash("police seed", &print.seeds[32..64]).to_vec();
         let sealed = store_key.seal(seeds_cell(id), print.seeds.as_slice(), &mut env.rng());
         let changed = next_number(&mut transaction, "changed").await?;
         sqlx::query(
-            "UPDATE prints SET seeds = $1, gate_tag = $2, state = $3, handed_over = 0, changed = $4 WHERE id = $5",
+            "UPDATE prints SET seeds = $1, gate_tag = $2, police_tag = $3, state = $4, handed_over = 0, changed = $5 \
+             WHERE id = $6",
         )
         .bind(sealed)
         .bind(tag)
+        .bind(police_tag)
         .bind(PrintState::Issued.number())
         .bind(changed)
         .bind(id)
@@ -111,6 +116,43 @@ async fn find(
     .transpose()
 }
 
+/// The badge of a number, whoever issued it, and what it is called in the audit trail.
+async fn find_number(
+    transaction: &mut Transaction<'static, Any>,
+    number: u32,
+) -> Result<Option<(String, Badge)>, StoreError> {
+    if !is_police(number.into()) {
+        let reference: Option<(String,)> =
+            sqlx::query_as("SELECT reference FROM people WHERE badge_number = $1")
+                .bind(i64::from(number))
+                .fetch_optional(&mut **transaction)
+                .await?;
+        let Some((reference,)) = reference else { return Ok(None) };
+        let badge = find(transaction, &reference).await?;
+        return Ok(badge.map(|badge| (reference, badge)));
+    }
+    let row: Option<(i64, i64)> =
+        sqlx::query_as("SELECT status, last_change FROM police_badges WHERE badge_number = $1")
+            .bind(i64::from(number))
+            .fetch_optional(&mut **transaction)
+            .await?;
+    let Some((status, last_change)) = row else { return Ok(None) };
+    let status = status_from_number(status)?;
+    // Prints of police badges are the police's to replace.
+    let badge = Badge { number: number.into(), status, current_print: 0, last_change };
+    Ok(Some((police_subject(number.into()), badge)))
+}
+
+/// What a police badge is called in the audit trail.
+fn police_subject(number: i64) -> String {
+    format!("police badge {number}")
+}
+
+fn is_police(number: i64) -> bool {
+    let number = u32::try_from(number).map(BadgeNumber::new);
+    number.is_ok_and(|number| number.issuer() == Authority::Police)
+}
+
 /// The status after an action, if it is possible from where the badge stands.
 fn after(action: StatusAction, status: Status) -> Result<Status, wire::Outcome> {
     let target = match action {
@@ -127,38 +169,57 @@ fn after(action: StatusAction, status: Status) -> Result<Status, wire::Outcome> 
     Ok(target)
 }
 
+/// Which badges to stop or restore: references first, then numbers.
+pub(crate) struct Targets<'a> {
+    pub(crate) references: &'a [String],
+    pub(crate) numbers: &'a [u32],
+}
+
 /// Suspends, reinstates or revokes; all that is possible of a list, in one transaction.
 pub(crate) async fn change_status(
     store: &Store,
     env: &Env,
     action: StatusAction,
-    references: &[String],
+    targets: &Targets<'_>,
     deed: &Deed<'_>,
 ) -> Result<wire::ChangeStatusResponse, StoreError> {
     let mut transaction = store.begin().await?;
     let change_id = AuditTrail::new_change(&mut transaction).await?;
-    let mut outcomes = Vec::with_capacity(references.len());
-    let mut audit = Vec::new();
-    for reference in references {
-        let outcome = match find(&mut transaction, reference).await? {
+    let mut found = Vec::with_capacity(targets.references.len() + targets.numbers.len());
+    for reference in targets.references {
+        let badge = find(&mut transaction, reference).await?;
+        found.push((reference.clone(), badge.map(|badge| (reference.clone(), badge))));
+    }
+    for number in targets.numbers {
+        found.push((number.to_string(), find_number(&mut transaction, *number).await?));
+    }
+    let mut outcomes = Vec::with_capacity(found.len());
+    let mut changed = Vec::new();
+    for (named, badge) in found {
+        let outcome = match badge {
             None => wire::Outcome::NotFound,
-            Some(badge) => match after(action, badge.status) {
+            Some((subject, badge)) => match after(action, badge.status) {
                 Err(outcome) => outcome,
                 Ok(status) => {
                     remember(&mut transaction, change_id, &badge).await?;
-                    set_status(&mut transaction, &badge, status, change_id).await?;
-                    audit.push(NewAuditEntry {
-                        operator: deed.operator,
-                        action: action_name(action),
-                        subject: reference,
-                        reason: deed.reason,
-                    });
+                    store_status(&mut transaction, badge.number, status.byte().into(), change_id)
+                        .await?;
+                    changed.push(subject);
                     wire::Outcome::Done
                 }
             },
         };
-        outcomes.push(outcome_of(reference, outcome));
+        outcomes.push(outcome_of(&named, outcome));
     }
+    let audit: Vec<_> = changed
+        .iter()
+        .map(|subject| NewAuditEntry {
+            operator: deed.operator,
+            action: action_name(action),
+            subject,
+            reason: deed.reason,
+        })
+        .collect();
     AuditTrail::append(&mut transaction, env.now(), change_id, &audit).await?;
     transaction.commit().await?;
     Ok(wire::ChangeStatusResponse { outcomes, change_id: change_id as u64 })
@@ -194,19 +255,30 @@ async fn remember(
     Ok(())
 }
 
-async fn set_status(
+/// Stores a status and the change that made it, and puts the badge before the publisher.
+async fn store_status(
     transaction: &mut Transaction<'static, Any>,
-    badge: &Badge,
-    status: Status,
-    change_id: i64,
+    number: i64,
+    status: i64,
+    last_change: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE people SET status = $1, last_change = $2 WHERE badge_number = $3")
-        .bind(i64::from(status.byte()))
-        .bind(change_id)
-        .bind(badge.number)
+    let police = is_police(number);
+    let statement = if police {
+        "UPDATE police_badges SET status = $1, last_change = $2 WHERE badge_number = $3"
+    } else {
+        "UPDATE people SET status = $1, last_change = $2 WHERE badge_number = $3"
+    };
+    sqlx::query(statement)
+        .bind(status)
+        .bind(last_change)
+        .bind(number)
         .execute(&mut **transaction)
         .await?;
-    mark_changed(transaction, badge.number).await
+    if police {
+        police_badges::mark_changed(transaction, number).await
+    } else {
+        mark_changed(transaction, number).await
+    }
 }
 
 /// Takes a change of status back, for every badge that nothing has changed since.
@@ -218,8 +290,10 @@ pub(crate) async fn undo(
 ) -> Result<wire::UndoChangeResponse, StoreError> {
     let mut transaction = store.begin().await?;
     let rows: Vec<(i64, i64, i64, String, i64)> = sqlx::query_as(
-        "SELECT c.badge_number, c.before, c.previous_change, p.reference, p.last_change FROM status_changes c \
-         JOIN people p ON p.badge_number = c.badge_number WHERE c.change_id = $1 ORDER BY c.badge_number",
+        "SELECT c.badge_number, c.before, c.previous_change, COALESCE(p.reference, ''), \
+         COALESCE(p.last_change, b.last_change, 0) FROM status_changes c \
+         LEFT JOIN people p ON p.badge_number = c.badge_number \
+         LEFT JOIN police_badges b ON b.badge_number = c.badge_number WHERE c.change_id = $1 ORDER BY c.badge_number",
     )
     .bind(change_id)
     .fetch_all(&mut *transaction)
@@ -231,14 +305,8 @@ pub(crate) async fn undo(
             response.skipped += 1;
             continue;
         }
-        sqlx::query("UPDATE people SET status = $1, last_change = $2 WHERE badge_number = $3")
-            .bind(before)
-            .bind(previous)
-            .bind(number)
-            .execute(&mut *transaction)
-            .await?;
-        mark_changed(&mut transaction, number).await?;
-        restored.push(reference);
+        store_status(&mut transaction, number, before, previous).await?;
+        restored.push(if is_police(number) { police_subject(number) } else { reference });
         response.restored += 1;
     }
     let audit: Vec<_> = restored
@@ -310,8 +378,8 @@ async fn reprint(
     }
     let id = next_number(transaction, "print").await?;
     sqlx::query(
-        "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, handed_over, changed) \
-         VALUES ($1, $2, $3, $4, $5, $5, 0, 0)",
+        "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, police_tag, handed_over, changed) \
+         VALUES ($1, $2, $3, $4, $5, $5, $5, 0, 0)",
     )
     .bind(id)
     .bind(badge.number)

@@ -253,8 +253,9 @@ impl Writer<'_> {
         }
         query.execute(&mut *self.transaction).await?;
         let statement = format!(
-            "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, handed_over, changed) VALUES {}",
-            placeholders(1, applicants.len(), 8)
+            "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, police_tag, handed_over, changed) \
+             VALUES {}",
+            placeholders(1, applicants.len(), 9)
         );
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for place in 0..count {
@@ -263,6 +264,7 @@ impl Writer<'_> {
                 .bind(first_badge + place)
                 .bind(1_i64)
                 .bind(PrintState::Waiting.number())
+                .bind(Vec::<u8>::new())
                 .bind(Vec::<u8>::new())
                 .bind(Vec::<u8>::new())
                 .bind(0_i64)

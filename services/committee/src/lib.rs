@@ -7,6 +7,7 @@ mod badges;
 mod disclosures;
 mod import;
 mod person;
+mod police_badges;
 mod profiles;
 mod registry;
 mod rpc;

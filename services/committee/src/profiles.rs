@@ -7,7 +7,10 @@ use lanyard_core::profile::{Profile, ProfileError, ProfileTable, Session};
 use lanyard_core::record::ProfileId;
 use lanyard_store::{Store, StoreError, next_number};
 use lanyard_wire::committee::v1 as wire;
+use lanyard_wire::staff::v1 as staff;
 use serde::{Deserialize, Serialize};
+
+use crate::police_badges;
 
 /// A profile as the store keeps it, in the words of the wire.
 #[derive(Serialize, Deserialize)]
@@ -63,7 +66,7 @@ pub(crate) fn check(profiles: &[wire::Profile], manifest: &Manifest) -> Result<(
 pub(crate) async fn put(store: &Store, profiles: Vec<wire::Profile>) -> Result<u32, StoreError> {
     let mut transaction = store.begin().await?;
     for profile in profiles {
-        let code = profile.code.clone();
+        let (code, police) = (profile.code.clone(), profile.police);
         let body =
             serde_json::to_string(&StoredProfile::from(profile)).expect("strings always serialise");
         let known: Option<(i64,)> = sqlx::query_as("SELECT id FROM profiles WHERE code = $1")
@@ -75,19 +78,36 @@ pub(crate) async fn put(store: &Store, profiles: Vec<wire::Profile>) -> Result<u
             None => next_number(&mut transaction, "profile").await?,
         };
         sqlx::query(
-            "INSERT INTO profiles (id, code, body) VALUES ($1, $2, $3) \
-             ON CONFLICT (id) DO UPDATE SET body = $3",
+            "INSERT INTO profiles (id, code, body, police) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (id) DO UPDATE SET body = $3, police = $4",
         )
         .bind(id)
-        .bind(code)
+        .bind(&code)
         .bind(body)
+        .bind(i64::from(police))
         .execute(&mut *transaction)
         .await?;
+        police_badges::mark_profile_changed(&mut transaction, &code).await?;
     }
     let (total,): (i64,) =
         sqlx::query_as("SELECT COUNT(*) FROM profiles").fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(total as u32)
+}
+
+/// The profiles that the police may give to their own staff, by code.
+pub(crate) async fn offered(store: &Store) -> Result<Vec<staff::Profile>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT code, body FROM profiles WHERE police = 1 ORDER BY code")
+            .fetch_all(store.pool())
+            .await?;
+    rows.into_iter()
+        .map(|(code, body)| {
+            let stored: StoredProfile = serde_json::from_str(&body)
+                .map_err(|_| StoreError::Corrupt { table: "profiles", column: "body" })?;
+            Ok(staff::Profile { code, category: stored.category })
+        })
+        .collect()
 }
 
 /// The table as published.

@@ -15,8 +15,8 @@ use sqlx::any::AnyRow;
 use thiserror::Error;
 
 use crate::badges::{SEEDS, seeds_cell};
-use crate::profiles;
 use crate::states::{PrintState, status_from_number};
+use crate::{police_badges, profiles};
 
 /// The committee's store as its publisher sees it.
 pub(crate) struct PrintRegistry {
@@ -50,13 +50,16 @@ impl Registry for PrintRegistry {
         .fetch_all(self.store.pool())
         .await
         .map_err(StoreError::from)?;
-        let mut changes = Changes { entries: Vec::with_capacity(rows.len()), cursor: after };
+        let mut found = police_badges::entries(&self.store, &self.store_key, after, limit).await?;
         for row in &rows {
             let changed: i64 = row.try_get("changed").map_err(StoreError::from)?;
-            changes.cursor = changed as u64;
-            changes.entries.push(self.entry(row)?);
+            found.push((changed as u64, self.entry(row)?));
         }
-        Ok(changes)
+        // Both kinds draw their numbers from one counter; what does not fit in this page comes with the next.
+        found.sort_unstable_by_key(|(changed, _)| *changed);
+        found.truncate(limit as usize);
+        let cursor = found.last().map_or(after, |(changed, _)| *changed);
+        Ok(Changes { entries: found.into_iter().map(|(_, entry)| entry).collect(), cursor })
     }
 
     async fn profiles(&self) -> Result<ProfileTable, RegistryError> {

@@ -2,8 +2,8 @@
 
 use lanyard_store::Schema;
 
-/// People, prints of their badges, profiles, what screening said, sealed batches that are on their way, and what the police
-/// asked to disclose.
+/// People, prints of their badges, profiles, what screening said, sealed batches that are on their way, what the police asked
+/// to disclose, and badges of police staff, whose bearers are not known.
 pub(crate) const SCHEMA: Schema = Schema::new(&["
 CREATE TABLE people (
     badge_number BIGINT PRIMARY KEY,
@@ -34,18 +34,45 @@ CREATE TABLE prints (
     state BIGINT NOT NULL,
     seeds BYTES NOT NULL,
     gate_tag BYTES NOT NULL,
+    police_tag BYTES NOT NULL,
     handed_over BIGINT NOT NULL,
     changed BIGINT NOT NULL,
     UNIQUE (badge_number, print_number)
 );
 CREATE INDEX prints_changed ON prints (changed);
 CREATE INDEX prints_gate_tag ON prints (gate_tag);
+CREATE INDEX prints_police_tag ON prints (police_tag);
 CREATE INDEX prints_handed_over ON prints (handed_over);
 CREATE TABLE profiles (
     id BIGINT PRIMARY KEY,
     code TEXT NOT NULL UNIQUE,
-    body TEXT NOT NULL
+    body TEXT NOT NULL,
+    police BIGINT NOT NULL
 );
+CREATE TABLE police_badges (
+    badge_number BIGINT PRIMARY KEY,
+    profile TEXT NOT NULL,
+    not_before BIGINT NOT NULL,
+    not_after BIGINT NOT NULL,
+    binding BYTES NOT NULL,
+    status BIGINT NOT NULL,
+    revoked BIGINT NOT NULL,
+    last_change BIGINT NOT NULL
+);
+CREATE INDEX police_badges_profile ON police_badges (profile);
+CREATE TABLE police_prints (
+    id BIGINT PRIMARY KEY,
+    badge_number BIGINT NOT NULL REFERENCES police_badges (badge_number),
+    print_number BIGINT NOT NULL,
+    replaced BIGINT NOT NULL,
+    seeds BYTES NOT NULL,
+    gate_tag BYTES NOT NULL UNIQUE,
+    police_tag BYTES NOT NULL UNIQUE,
+    sponsor_tag BYTES NOT NULL UNIQUE,
+    changed BIGINT NOT NULL,
+    UNIQUE (badge_number, print_number)
+);
+CREATE INDEX police_prints_changed ON police_prints (changed);
 CREATE TABLE status_changes (
     change_id BIGINT NOT NULL,
     badge_number BIGINT NOT NULL,

@@ -12,12 +12,14 @@ use lanyard_wire::committee::v1::desk_service_server::DeskServiceServer;
 use lanyard_wire::committee::v1::disclosure_service_server::DisclosureServiceServer;
 use lanyard_wire::committee::v1::enrolment_service_server::EnrolmentServiceServer;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
+use lanyard_wire::staff::v1::handover_service_client::HandoverServiceClient;
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::disclosures::Disclosures;
+use crate::police_badges::Handover;
 use crate::registry::PrintRegistry;
 use crate::rpc::{self, Badges, Desk, Enrolment};
 use crate::schema::SCHEMA;
@@ -70,6 +72,13 @@ pub async fn serve(
     let stopping = shutdown.child_token();
     let keeping_up = tokio::spawn(Arc::clone(&screening).keep_up(stopping.clone()));
     let disclosing = tokio::spawn(Arc::clone(&disclosures).keep_up(stopping.clone()));
+    let handover = Handover {
+        store: store.clone(),
+        env: env.clone(),
+        store_key: Arc::clone(&store_key),
+        police: HandoverServiceClient::new(station.peers().channel("police")?),
+    };
+    let handing_over = tokio::spawn(handover.keep_up(stopping.clone()));
     let enrolment = Enrolment {
         store: store.clone(),
         env: env.clone(),
@@ -93,6 +102,7 @@ pub async fn serve(
     stopping.cancel();
     let _ = keeping_up.await;
     let _ = disclosing.await;
+    let _ = handing_over.await;
     store.close().await;
     Ok(served?)
 }

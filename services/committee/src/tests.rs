@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use crate::badges::{self, Deed, PrintSeeds, SEEDS};
+use crate::badges::{self, Deed, PrintSeeds, SEEDS, Targets};
 use crate::import::Import;
 use crate::profiles::{self, ProfileIndex};
 use crate::registry::PrintRegistry;
@@ -88,7 +88,9 @@ impl Desk {
     async fn change(&self, action: StatusAction, reference: &str) -> wire::ChangeStatusResponse {
         let deed = Deed { operator: OPERATOR, reason: "test" };
         let references = [reference.to_owned()];
-        badges::change_status(&self.store, &self.env, action, &references, &deed).await.unwrap()
+        badges::change_status(&self.store, &self.env, action, &named(&references), &deed)
+            .await
+            .unwrap()
     }
 
     /// What the publisher is told of every print, by its id.
@@ -184,7 +186,7 @@ async fn undo_restores_what_nothing_changed_since() {
     let both = ["A-1".to_owned(), "A-2".to_owned()];
     let action = StatusAction::Suspend;
     let suspended =
-        badges::change_status(&desk.store, &desk.env, action, &both, &deed).await.unwrap();
+        badges::change_status(&desk.store, &desk.env, action, &named(&both), &deed).await.unwrap();
     desk.change(StatusAction::Revoke, "A-2").await;
     let change = suspended.change_id as i64;
     let undone = badges::undo(&desk.store, &desk.env, change, &deed).await.unwrap();
@@ -220,4 +222,9 @@ async fn changes_are_paged_without_a_gap() {
     let page = registry.changes(after, 2).await.unwrap();
     assert_eq!(page.entries.len(), 1);
     assert_eq!(page.entries[0].record.status, Status::Suspended);
+}
+
+/// Badges named by reference.
+fn named(references: &[String]) -> Targets<'_> {
+    Targets { references, numbers: &[] }
 }

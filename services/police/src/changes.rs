@@ -8,6 +8,7 @@ use sqlx::{Any, Transaction};
 use crate::act::Act;
 use crate::ids::SubjectId;
 use crate::prints;
+use crate::staff;
 
 /// Whether a subject is stopped, and why.
 struct Stop {
@@ -137,7 +138,7 @@ async fn append(
     AuditTrail::append(transaction, act.now, change_id, &entries).await
 }
 
-/// Takes a change of status back, for every subject that no later one has changed.
+/// Takes a change of status back, for every subject and every badge of the own staff that no later one has changed.
 pub(crate) async fn undo(
     store: &Store,
     change_id: i64,
@@ -169,6 +170,10 @@ pub(crate) async fn undo(
         restored.push(SubjectId::from_column("status_changes", &id)?.to_string());
         response.restored += 1;
     }
+    let staff = staff::undo(&mut transaction, change_id).await?;
+    response.restored += staff.restored.len() as u64;
+    response.skipped += staff.skipped;
+    restored.extend(staff.restored);
     append(&mut transaction, "undo", &restored, reason, change_id, act).await?;
     transaction.commit().await?;
     Ok(response)

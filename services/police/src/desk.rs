@@ -1,4 +1,6 @@
-//! The police's desk: both records of one badge from the police's own mirrors, so that nobody learns who was checked.
+//! The police's desk: both records of a badge from the police's own mirrors, so that nobody learns who was checked.
+
+mod document;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +8,22 @@ use std::time::Duration;
 use lanyard_authority::{OwnAudienceKeys, PublishError};
 use lanyard_core::attestation::{Attestation, Opening};
 use lanyard_core::audience_key::AudienceKey;
-use lanyard_core::badge::{BadgeTextError, EpochKey, Presented};
+use lanyard_core::badge::{BadgeTextError, EpochKey, Presented, Seed};
 use lanyard_core::ids::{Audience, Authority, Epoch};
 use lanyard_core::record::{Record, RecordError};
 use lanyard_core::tlog_proof::TlogProof;
 use lanyard_feed::{DirectoryKey, FeedError, Lookup, Mirror};
 use lanyard_party::{ManifestStore, StoreKey};
+use lanyard_shareholder::{PseudonymError, Pseudonymiser};
 use lanyard_store::{Store, StoreError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::handles::HandleIndex;
-use crate::ids::SubjectId;
-use crate::prints::{self, Held, PrintError};
+use crate::prints::{self, PrintError};
+use crate::staff;
+
+pub(crate) use document::{Found, FoundPrint, Person};
 
 /// Why a badge cannot be checked.
 #[derive(Debug, Error)]
@@ -72,6 +77,9 @@ pub(crate) enum DeskError {
     /// Seeds do not read back.
     #[error(transparent)]
     Print(#[from] PrintError),
+    /// Pseudonyms cannot be computed.
+    #[error(transparent)]
+    Pseudonym(#[from] PseudonymError),
     /// The own audience key does not read back.
     #[error(transparent)]
     Key(#[from] PublishError),
@@ -96,8 +104,8 @@ struct Place {
 pub(crate) struct Checked {
     pub(crate) committee: Side,
     pub(crate) police: Side,
-    /// The subject, if the badge is one that was handed over.
-    pub(crate) subject_id: Option<SubjectId>,
+    /// Whose it is; `None` for a badge that is not known here.
+    pub(crate) person: Option<Person>,
 }
 
 /// The desk.
@@ -109,6 +117,13 @@ pub(crate) struct Desk {
     pub(crate) own_keys: OwnAudienceKeys,
     pub(crate) committee: Arc<Mirror>,
     pub(crate) handles: HandleIndex,
+    pub(crate) pseudonymiser: Pseudonymiser,
+}
+
+/// The print of a badge in hand, from the own store.
+struct Held {
+    person: Person,
+    police_gate: Seed,
 }
 
 impl Desk {
@@ -136,16 +151,13 @@ impl Desk {
         let police_epoch = live_epoch(&self.own)?;
         let police_key = presented
             .epoch_key(event, Authority::Police, Audience::Gate, police_epoch)
-            .or_else(|| {
-                let seed = held.as_ref()?.seeds.police_gate();
-                Some(seed.epoch_key(event, police_epoch))
-            });
+            .or_else(|| Some(held.as_ref()?.police_gate.epoch_key(event, police_epoch)));
         let committee = self.committee_side(committee_epoch, committee_key)?;
         let police = match police_key {
             Some(key) => self.police_side(police_epoch, key)?,
             None => Side { record: None, age_seconds: age_seconds(&self.own), place: None },
         };
-        Ok(Checked { committee, police, subject_id: held.map(|held| held.subject_id) })
+        Ok(Checked { committee, police, person: held.map(|held| held.person) })
     }
 
     /// The print in the own store.
@@ -156,22 +168,35 @@ impl Desk {
         committee_key: &EpochKey,
     ) -> Result<Option<Held>, DeskError> {
         let (store, store_key) = (&self.store, &*self.store_key);
-        match presented {
+        let (subject, staff) = match presented {
             Presented::Badge(secret) => {
                 let seed = secret.seed(Authority::Police, Audience::Gate);
-                Ok(prints::by_seed(store, store_key, &seed).await?)
+                (
+                    prints::by_seed(store, store_key, &seed).await?,
+                    staff::by_seed(store, store_key, &seed).await?,
+                )
             }
             Presented::Scoped(_) => {
                 let manifest = self.manifests.current();
                 let handle = committee_key.handle();
                 let print =
                     self.handles.find(store, store_key, &manifest.event, epoch, &handle).await?;
-                match print {
-                    Some(print) => Ok(prints::by_id(store, store_key, print).await?),
-                    None => Ok(None),
-                }
+                let Some(print) = print else { return Ok(None) };
+                (
+                    prints::by_id(store, store_key, print).await?,
+                    staff::by_id(store, store_key, print).await?,
+                )
             }
-        }
+        };
+        let of_subject = |held: prints::Held| Held {
+            person: Person::Subject(held.subject_id),
+            police_gate: held.seeds.police_gate(),
+        };
+        let of_staff = |held: staff::Held| Held {
+            person: Person::Staff(held.badge_number),
+            police_gate: held.seeds.police_gate(),
+        };
+        Ok(subject.map(of_subject).or_else(|| staff.map(of_staff)))
     }
 
     fn committee_side(&self, epoch: Epoch, epoch_key: EpochKey) -> Result<Side, DeskError> {
@@ -194,9 +219,10 @@ impl Desk {
     /// Both attestations with their openings, the committee's first, of the sides that have a place in a directory.
     pub(crate) async fn attest(
         &self,
-        checked: &Checked,
+        committee: &Side,
+        police: &Side,
     ) -> Result<Vec<Zeroizing<Vec<u8>>>, DeskError> {
-        let sides = [(&self.committee, &checked.committee), (&self.own, &checked.police)];
+        let sides = [(&self.committee, committee), (&self.own, police)];
         let mut attestations = Vec::with_capacity(sides.len());
         for (mirror, side) in sides {
             if let Some(place) = &side.place {

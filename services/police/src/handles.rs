@@ -8,11 +8,12 @@ use lanyard_store::Store;
 use tokio::sync::Mutex;
 
 use crate::prints::{PrintError, PrintSeeds};
+use crate::staff;
 
 /// Prints read from the store at once.
 const PAGE: i64 = 4_096;
 
-/// The prints by their handles in the committee's directory for the police, of the epoch that was last asked for. It is
+/// The prints, the own staff's too, by their handles in the committee's directory for the police, of the epoch that was last asked for. It is
 /// built when a first code is shown, and brought up to date with each.
 #[derive(Default)]
 pub(crate) struct HandleIndex {
@@ -24,6 +25,8 @@ struct Known {
     epoch: Option<Epoch>,
     /// Prints changed up to here are in.
     cursor: i64,
+    /// Those of the own staff.
+    staff_cursor: i64,
     prints: HashMap<Handle, i64>,
 }
 
@@ -55,6 +58,14 @@ impl HandleIndex {
                 let seeds = PrintSeeds::open(store_key, *id, sealed)?;
                 let handle = seeds.committee_police().epoch_key(event, epoch).handle();
                 known.prints.insert(handle, *id);
+            }
+        }
+        loop {
+            let page = staff::index_page(store, store_key, known.staff_cursor, PAGE).await?;
+            let Some((.., cursor)) = page.last() else { break };
+            known.staff_cursor = *cursor;
+            for (id, seed, _) in &page {
+                known.prints.insert(seed.epoch_key(event, epoch).handle(), *id);
             }
         }
         Ok(known.prints.get(handle).copied())

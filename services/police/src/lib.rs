@@ -1,4 +1,5 @@
-//! The police's service: watchlist, screening, stops, their desk, their feed, their witness and their key share.
+//! The police's service: watchlist, screening, stops, their own staff, their desk, their feed, their witness and their key
+//! share.
 //!
 //! The one party that holds a watchlist. It learns nothing of people who do not match: what the committee submits are
 //! pseudonyms, kept as keyed hashes, and the seeds that it hands over open no gate.
@@ -20,6 +21,7 @@ mod rescreen;
 mod rpc;
 mod schema;
 mod serve;
+mod staff;
 mod states;
 mod subjects;
 #[cfg(test)]

@@ -224,6 +224,23 @@ pub(crate) async fn by_seed(
     row.map(|row| Held::read(store_key, &row)).transpose()
 }
 
+/// Numbers and seeds of all prints of a subject, oldest first.
+pub(crate) async fn of_subject(
+    store: &Store,
+    store_key: &StoreKey,
+    subject_id: &SubjectId,
+) -> Result<Vec<(u32, PrintSeeds)>, PrintError> {
+    let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, print_number, seeds FROM prints WHERE subject_id = $1 ORDER BY print_number, id",
+    )
+    .bind(subject_id.as_slice())
+    .fetch_all(store.pool())
+    .await?;
+    rows.into_iter()
+        .map(|(id, number, sealed)| Ok((number as u32, PrintSeeds::open(store_key, id, &sealed)?)))
+        .collect()
+}
+
 /// The print of this number in the store.
 pub(crate) async fn by_id(
     store: &Store,

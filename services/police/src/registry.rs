@@ -13,6 +13,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::prints::{PrintError, PrintSeeds};
+use crate::staff;
 use crate::states::Verdict;
 
 /// The police's store as its publisher sees it.
@@ -36,13 +37,16 @@ impl Registry for PrintRegistry {
         .bind(i64::from(limit))
         .fetch_all(self.store.pool())
         .await?;
-        let mut changes = Changes { entries: Vec::with_capacity(rows.len()), cursor: after };
+        let mut found = staff::entries(&self.store, &self.store_key, after, limit).await?;
         for row in &rows {
             let changed: i64 = row.try_get("changed")?;
-            changes.cursor = changed as u64;
-            changes.entries.push(self.entry(row)?);
+            found.push((changed as u64, self.entry(row)?));
         }
-        Ok(changes)
+        // Both kinds draw their numbers from one counter; what does not fit in this page comes with the next.
+        found.sort_unstable_by_key(|(changed, _)| *changed);
+        found.truncate(limit as usize);
+        let cursor = found.last().map_or(after, |(changed, _)| *changed);
+        Ok(Changes { entries: found.into_iter().map(|(_, entry)| entry).collect(), cursor })
     }
 
     async fn profiles(&self) -> Result<ProfileTable, PrintError> {

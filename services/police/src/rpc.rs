@@ -4,12 +4,14 @@ mod answers;
 mod cases;
 mod desk;
 mod screening;
+mod staff;
 mod subjects;
 mod watchlist;
 
 pub(crate) use cases::CaseRpc;
 pub(crate) use desk::DeskRpc;
 pub(crate) use screening::ScreeningRpc;
+pub(crate) use staff::StaffRpc;
 pub(crate) use subjects::SubjectRpc;
 pub(crate) use watchlist::WatchlistRpc;
 

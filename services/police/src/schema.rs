@@ -1,11 +1,11 @@
-//! The police's tables. Neither pseudonyms nor identities stand in them: keys are local hashes, seeds are sealed, and of a
+//! The police's tables. Neither pseudonyms nor identities stand in them, but for those of the own staff: keys are local hashes, seeds are sealed, and of a
 //! watchlist only the labels that it gives its entries are kept. While a list is imported, the batches of keys that are
 //! being evaluated are kept too, sealed; what came of them waits in tables of its own until the list is whole. An identity
 //! that the committee disclosed is sealed, and only here until its case has a verdict.
 
 use lanyard_store::Schema;
 
-/// Watchlists, imports of them, subjects of screening, and prints of their badges.
+/// Watchlists, imports of them, subjects of screening and prints of their badges, the own staff and theirs.
 pub(crate) const SCHEMA: Schema = Schema::new(&["
 CREATE TABLE watchlists (
     id BIGINT PRIMARY KEY,
@@ -112,6 +112,56 @@ CREATE TABLE prints (
 );
 CREATE INDEX prints_subject ON prints (subject_id, print_number);
 CREATE INDEX prints_changed ON prints (changed);
+CREATE TABLE staff (
+    badge_number BIGINT PRIMARY KEY,
+    reference TEXT NOT NULL UNIQUE,
+    full_name TEXT NOT NULL,
+    birth_date TEXT NOT NULL,
+    documents TEXT NOT NULL,
+    portrait_hash BYTES NOT NULL,
+    salt BYTES NOT NULL,
+    binding BYTES NOT NULL,
+    function TEXT NOT NULL,
+    profile TEXT NOT NULL,
+    not_before BIGINT NOT NULL,
+    not_after BIGINT NOT NULL,
+    status BIGINT NOT NULL,
+    current_print BIGINT NOT NULL,
+    last_change BIGINT NOT NULL
+);
+CREATE TABLE staff_keys (
+    hash BYTES NOT NULL,
+    badge_number BIGINT NOT NULL REFERENCES staff (badge_number),
+    kind BIGINT NOT NULL,
+    PRIMARY KEY (hash, badge_number)
+);
+CREATE INDEX staff_keys_badge ON staff_keys (badge_number);
+CREATE TABLE staff_prints (
+    id BIGINT PRIMARY KEY,
+    badge_number BIGINT NOT NULL REFERENCES staff (badge_number),
+    print_number BIGINT NOT NULL,
+    state BIGINT NOT NULL,
+    seeds BYTES NOT NULL,
+    gate_tag BYTES NOT NULL,
+    changed BIGINT NOT NULL,
+    handover BIGINT NOT NULL,
+    taken BIGINT NOT NULL,
+    UNIQUE (badge_number, print_number)
+);
+CREATE INDEX staff_prints_changed ON staff_prints (changed);
+CREATE INDEX staff_prints_gate_tag ON staff_prints (gate_tag);
+CREATE INDEX staff_prints_handover ON staff_prints (handover);
+CREATE TABLE staff_profiles (
+    code TEXT PRIMARY KEY,
+    category TEXT NOT NULL
+);
+CREATE TABLE staff_changes (
+    change_id BIGINT NOT NULL,
+    badge_number BIGINT NOT NULL,
+    before BIGINT NOT NULL,
+    previous_change BIGINT NOT NULL,
+    PRIMARY KEY (change_id, badge_number)
+);
 CREATE TABLE status_changes (
     change_id BIGINT NOT NULL,
     subject_id BYTES NOT NULL,

@@ -12,6 +12,8 @@ use lanyard_wire::police::v1::desk_service_server::DeskServiceServer;
 use lanyard_wire::police::v1::subject_service_server::SubjectServiceServer;
 use lanyard_wire::police::v1::watchlist_service_server::WatchlistServiceServer;
 use lanyard_wire::screening::v1::screening_service_server::ScreeningServiceServer;
+use lanyard_wire::staff::v1::handover_service_server::HandoverServiceServer;
+use lanyard_wire::staff::v1::staff_service_server::StaffServiceServer;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -22,7 +24,7 @@ use crate::desk::Desk;
 use crate::handles::HandleIndex;
 use crate::registry::PrintRegistry;
 use crate::release::keep_releasing;
-use crate::rpc::{CaseRpc, DeskRpc, ScreeningRpc, SubjectRpc, WatchlistRpc};
+use crate::rpc::{CaseRpc, DeskRpc, ScreeningRpc, StaffRpc, SubjectRpc, WatchlistRpc};
 use crate::schema::SCHEMA;
 
 /// Why the service does not start, or stopped.
@@ -95,9 +97,11 @@ fn routes(
     let subjects = SubjectRpc {
         store: store.clone(),
         store_key: Arc::clone(store_key),
-        acting,
+        acting: acting.clone(),
         publication: station.publication(),
     };
+    let staff =
+        StaffRpc { store: store.clone(), store_key: Arc::clone(store_key), acting: acting.clone() };
     let desk = Desk {
         store: store.clone(),
         store_key: Arc::clone(store_key),
@@ -106,10 +110,13 @@ fn routes(
         own_keys: station.own_audience_keys()?,
         committee: Arc::clone(station.other()),
         handles: HandleIndex::default(),
+        pseudonymiser: station.pseudonymiser().clone(),
     };
     Ok(Routes::new(ScreeningServiceServer::new(screening))
         .add_service(WatchlistServiceServer::new(watchlists))
         .add_service(SubjectServiceServer::new(subjects))
         .add_service(CaseServiceServer::new(cases))
-        .add_service(DeskServiceServer::new(DeskRpc { desk })))
+        .add_service(StaffServiceServer::new(staff.clone()))
+        .add_service(HandoverServiceServer::new(staff))
+        .add_service(DeskServiceServer::new(DeskRpc { desk, acting })))
 }

@@ -153,6 +153,8 @@ pub const RULES: &[Rule] = &[
     unary("/lanyard.screening.v1.ScreeningService/ListVerdicts", &[COMMITTEE]),
     unary("/lanyard.screening.v1.ScreeningService/ListDisclosureRequests", &[COMMITTEE]),
     unary("/lanyard.screening.v1.ScreeningService/AnswerDisclosures", &[COMMITTEE]),
+    unary("/lanyard.staff.v1.HandoverService/OfferProfiles", &[COMMITTEE]),
+    unary("/lanyard.staff.v1.HandoverService/TakePrints", &[COMMITTEE]),
     // The committee's people.
     stream("/lanyard.committee.v1.EnrolmentService/ImportPeople", &[COMMITTEE_OPERATOR]),
     stream("/lanyard.committee.v1.EnrolmentService/Screen", &[COMMITTEE_OPERATOR]),
@@ -162,6 +164,7 @@ pub const RULES: &[Rule] = &[
     stream("/lanyard.committee.v1.BadgeService/RegisterPrints", &[COMMITTEE_OPERATOR]),
     unary("/lanyard.committee.v1.BadgeService/ReissueBadges", &[COMMITTEE_OPERATOR]),
     unary("/lanyard.committee.v1.BadgeService/ChangeStatus", &[COMMITTEE_OPERATOR]),
+    unary("/lanyard.committee.v1.BadgeService/ListPoliceBadges", &[COMMITTEE_OPERATOR]),
     unary("/lanyard.committee.v1.BadgeService/UndoChange", &[COMMITTEE_OPERATOR]),
     unary("/lanyard.committee.v1.BadgeService/ListAudit", &[COMMITTEE_OPERATOR]),
     unary("/lanyard.committee.v1.BadgeService/GetPublication", &[COMMITTEE_OPERATOR]),
@@ -184,6 +187,13 @@ pub const RULES: &[Rule] = &[
     unary("/lanyard.police.v1.CaseService/DrawSample", &[POLICE_OPERATOR]),
     unary("/lanyard.police.v1.CaseService/ListSamples", &[POLICE_OPERATOR]),
     unary("/lanyard.police.v1.DeskService/CheckBadge", &[POLICE_DESK, POLICE_OPERATOR]),
+    unary("/lanyard.police.v1.DeskService/CheckDocument", &[POLICE_DESK, POLICE_OPERATOR]),
+    stream("/lanyard.staff.v1.StaffService/ImportStaff", &[POLICE_OPERATOR]),
+    unary("/lanyard.staff.v1.StaffService/ListStaff", &[POLICE_OPERATOR, POLICE_DESK]),
+    stream("/lanyard.staff.v1.StaffService/ListPrints", &[POLICE_OPERATOR]),
+    stream("/lanyard.staff.v1.StaffService/RegisterPrints", &[POLICE_OPERATOR]),
+    unary("/lanyard.staff.v1.StaffService/ReissueBadges", &[POLICE_OPERATOR]),
+    unary("/lanyard.staff.v1.StaffService/ChangeStatus", &[POLICE_OPERATOR]),
     // The sponsor's people.
     unary("/lanyard.sponsor.v1.DeskService/CheckCode", &[SPONSOR_DESK]),
     // The gate's people.

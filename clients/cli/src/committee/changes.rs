@@ -11,9 +11,22 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::references::{Became, References, show_outcomes, show_undo};
 
-/// A change to a list of badges.
+/// A change to the status of a list of badges.
 #[derive(Args)]
-pub(crate) struct ChangeArgs {
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    references: References,
+    /// A badge's number, as `police-badges` shows it for those whose bearers are not known here; may be given several times.
+    #[arg(long = "number", value_name = "NUMBER")]
+    numbers: Vec<u32>,
+    /// Why; it stands in the audit trail beside your name.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Lost badges.
+#[derive(Args)]
+pub(crate) struct ReissueArgs {
     #[command(flatten)]
     references: References,
     /// Why; it stands in the audit trail beside your name.
@@ -29,7 +42,7 @@ pub(crate) enum Action {
     Revoke,
 }
 
-impl ChangeArgs {
+impl StatusArgs {
     pub(crate) async fn change(
         self,
         context: &Context,
@@ -41,14 +54,23 @@ impl ChangeArgs {
             Action::Reinstate => (StatusAction::Reinstate, "reinstate"),
             Action::Revoke => (StatusAction::Revoke, "revoke"),
         };
-        let references = self.references.read(&context.env)?;
-        let request =
-            ChangeStatusRequest { action: action.into(), references, reason: self.reason };
+        let references = match self.numbers.as_slice() {
+            [] => self.references.read(&context.env)?,
+            _ => self.references.read_any(&context.env)?,
+        };
+        let request = ChangeStatusRequest {
+            action: action.into(),
+            references,
+            reason: self.reason,
+            badge_numbers: self.numbers,
+        };
         let answer = call(what, connection.badges()?.change_status(request).await)?;
         show_outcomes(context, answer.change_id, &became(&answer.outcomes))
     }
+}
 
-    pub(crate) async fn reissue(
+impl ReissueArgs {
+    pub(crate) async fn run(
         self,
         context: &Context,
         connection: &Connection,
@@ -69,7 +91,7 @@ fn became(outcomes: &[ReferenceOutcome]) -> Vec<Became> {
         let (outcome, good) = match one.outcome() {
             Outcome::Done => ("done", true),
             Outcome::Unchanged => ("was so already", true),
-            Outcome::NotFound => ("no such reference", false),
+            Outcome::NotFound => ("no such badge", false),
             Outcome::NotPossible => ("not possible from where it stands", false),
             Outcome::Unspecified => ("unknown", false),
         };

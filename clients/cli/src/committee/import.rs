@@ -1,5 +1,6 @@
 //! Importing people, and having them screened.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -69,15 +70,41 @@ impl ImportArgs {
             problem: error.problem.clone(),
         }));
         errors.sort_by_key(|error| error.line);
-        let imported = !self.dry_run && (refused == 0 || !all_or_nothing);
+        let imported = Imported {
+            imported: !self.dry_run && (refused == 0 || !all_or_nothing),
+            dry_run: self.dry_run,
+            counts: [answer.created, answer.updated, answer.unchanged, refused],
+            skipped,
+            errors,
+        };
+        imported.show(context)
+    }
+}
+
+/// What an import of a roster came to.
+pub(crate) struct Imported {
+    /// Whether anything was stored.
+    pub(crate) imported: bool,
+    pub(crate) dry_run: bool,
+    /// New, changed, as before, refused.
+    pub(crate) counts: [u64; 4],
+    pub(crate) skipped: BTreeMap<String, u64>,
+    /// By line.
+    pub(crate) errors: Vec<RowProblem>,
+}
+
+impl Imported {
+    /// Shows it, and fails if rows were refused.
+    pub(crate) fn show(&self, context: &Context) -> Result<(), CliError> {
+        let [created, updated, unchanged, refused] = self.counts;
         let value = json!({
-            "imported": imported,
-            "created": answer.created, "updated": answer.updated, "unchanged": answer.unchanged,
-            "refused": refused, "left_out": skipped,
-            "errors": errors.iter().map(problem_json).collect::<Vec<_>>(),
+            "imported": self.imported,
+            "created": created, "updated": updated, "unchanged": unchanged,
+            "refused": refused, "left_out": self.skipped,
+            "errors": self.errors.iter().map(problem_json).collect::<Vec<_>>(),
         });
         context.show(&value, || {
-            let done = match (imported, self.dry_run) {
+            let done = match (self.imported, self.dry_run) {
                 (true, _) => "imported",
                 (false, true) => "checked only; nothing was changed",
                 (false, false) => {
@@ -86,15 +113,15 @@ impl ImportArgs {
             };
             let mut text = facts([
                 ("result", done.to_owned()),
-                ("new", answer.created.to_string()),
-                ("changed", answer.updated.to_string()),
-                ("as before", answer.unchanged.to_string()),
+                ("new", created.to_string()),
+                ("changed", updated.to_string()),
+                ("as before", unchanged.to_string()),
                 ("refused", refused.to_string()),
             ]);
-            for (reason, count) in &skipped {
+            for (reason, count) in &self.skipped {
                 text.push_str(&format!("\n{reason:<22} {count}"));
             }
-            text + &problem_table(&errors, refused)
+            text + &problem_table(&self.errors, refused)
         })?;
         if refused == 0 { Ok(()) } else { Err(CliError::BadRows) }
     }

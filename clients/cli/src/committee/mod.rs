@@ -4,6 +4,7 @@ mod changes;
 mod disclosures;
 pub(crate) mod import;
 mod issue;
+pub(crate) mod police_badges;
 mod profiles;
 pub(crate) mod views;
 
@@ -37,17 +38,19 @@ enum CommitteeCommand {
     /// Issue badges: derive texts and QR codes with the issuing key, hand the seeds to the service.
     Issue(issue::IssueArgs),
     /// Replace lost badges: the old print ends, a new one waits for issue.
-    Reissue(changes::ChangeArgs),
+    Reissue(changes::ReissueArgs),
     /// Suspend badges until they are reinstated.
-    Suspend(changes::ChangeArgs),
+    Suspend(changes::StatusArgs),
     /// End suspensions.
-    Reinstate(changes::ChangeArgs),
+    Reinstate(changes::StatusArgs),
     /// Revoke badges for good.
-    Revoke(changes::ChangeArgs),
+    Revoke(changes::StatusArgs),
     /// Take a change back.
     Undo(changes::UndoArgs),
     /// List people, their badges and verdicts.
     List(views::ListArgs),
+    /// List the badges of police staff that are attested here: numbers and profiles, never names.
+    PoliceBadges(police_badges::PoliceBadgesArgs),
     /// Show who did what to whom, when and why.
     Audit(views::AuditArgs),
     /// Show how far publication is.
@@ -71,7 +74,7 @@ impl CommitteeArgs {
             C::Screen(args) => args.run(context, &connection).await,
             C::Disclosures(args) => args.run(context, &connection).await,
             C::Issue(args) => args.run(context, &connection).await,
-            C::Reissue(args) => args.reissue(context, &connection).await,
+            C::Reissue(args) => args.run(context, &connection).await,
             C::Suspend(args) => args.change(context, &connection, changes::Action::Suspend).await,
             C::Reinstate(args) => {
                 args.change(context, &connection, changes::Action::Reinstate).await
@@ -79,6 +82,7 @@ impl CommitteeArgs {
             C::Revoke(args) => args.change(context, &connection, changes::Action::Revoke).await,
             C::Undo(args) => args.run(context, &connection).await,
             C::List(args) => args.run(context, &connection).await,
+            C::PoliceBadges(args) => args.run(context, &connection).await,
             C::Audit(args) => args.run(context, &connection).await,
             C::Status => views::status(context, &connection).await,
             C::Desk(args) => args.run(context, &connection).await,

@@ -36,6 +36,9 @@ struct ProfileTable {
     zones: Vec<String>,
     #[serde(default)]
     sessions: Vec<String>,
+    /// Whether the police may give it to their own staff.
+    #[serde(default)]
+    police: bool,
 }
 
 impl ProfilesArgs {
@@ -52,6 +55,7 @@ impl ProfilesArgs {
             venues: profile.venues,
             zones: profile.zones,
             sessions: profile.sessions,
+            police: profile.police,
         });
         let request = PutProfilesRequest { profiles: profiles.collect() };
         let answer = call("define profiles", connection.enrolment()?.put_profiles(request).await)?;

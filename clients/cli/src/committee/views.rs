@@ -10,6 +10,7 @@ use lanyard_wire::committee::v1::{
 use lanyard_wire::common::v1::{AuditEntry, RecordStatus};
 use serde_json::{Value, json};
 
+use super::police_badges;
 use crate::context::{Context, facts, table, time};
 use crate::error::CliError;
 use crate::secrets::credential;
@@ -257,6 +258,9 @@ impl DeskArgs {
         let request = CheckBadgeRequest { shown: Some(shown) };
         let answer =
             call("look the badge up", connection.committee_desk()?.check_badge(request).await)?;
+        if let Some(badge) = &answer.police_badge {
+            return police_badges::show_one(context, badge, answer.shown_print_number);
+        }
         let Some(state) = answer.person else {
             context.show(&json!({ "known": false }), || {
                 "the committee has no such badge".to_owned()

@@ -37,6 +37,7 @@ pub(super) const CREW: &str = "crew";
 pub(super) const EVERYWHERE: &str = "everywhere";
 pub(super) const TOMORROW: &str = "tomorrow";
 pub(super) const NIGHT: &str = "night";
+pub(super) const PATROL: &str = "patrol";
 
 pub(super) const CATEGORY: &str = "Volunteer";
 pub(super) const CATEGORY_ALL: &str = "Official";
@@ -159,12 +160,14 @@ pub(super) fn profiles(today: Date) -> Result<Vec<Profile>, DemoError> {
         venues: vec!["STA".to_owned()],
         zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
         sessions,
+        police: false,
     };
     Ok(vec![
         profile(CREW, CATEGORY, &["PUB"], vec![]),
         profile(TOMORROW, CATEGORY, &["PUB"], vec![format!("{tomorrow} 08:00-22:00")]),
         profile(NIGHT, CATEGORY, &["PUB"], vec![format!("{yesterday} 22:00-02:00")]),
         Profile { venues: vec![], ..profile(EVERYWHERE, CATEGORY_ALL, &[], vec![]) },
+        Profile { police: true, ..profile(PATROL, CATEGORY_ALL, &["PUB"], vec![]) },
     ])
 }
 

@@ -24,6 +24,7 @@ use lanyard_wire::police::v1::subject_service_client::SubjectServiceClient;
 use lanyard_wire::police::v1::watchlist_service_client::WatchlistServiceClient;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
 use lanyard_wire::sponsor::v1::desk_service_client::DeskServiceClient as SponsorDesk;
+use lanyard_wire::staff::v1::staff_service_client::StaffServiceClient;
 use rand::Rng as _;
 use tokio::time::sleep;
 use tonic::transport::Channel;
@@ -59,12 +60,15 @@ pub(super) struct World {
     pub(super) liar: LiarHandle,
     pub(super) manifest: Arc<VerifiedManifest>,
     pub(super) issuing: IssuingKey,
+    /// The police's own.
+    pub(super) staff_issuing: IssuingKey,
     pub(super) enrolment: EnrolmentServiceClient<Channel>,
     pub(super) badges: BadgeServiceClient<Channel>,
     pub(super) watchlists: WatchlistServiceClient<Channel>,
     pub(super) subjects: SubjectServiceClient<Channel>,
     pub(super) cases: CaseServiceClient<Channel>,
     pub(super) disclosures: DisclosureServiceClient<Channel>,
+    pub(super) staff: StaffServiceClient<Channel>,
     pub(super) police_desk: PoliceDesk<Channel>,
     pub(super) sponsor_desk: SponsorDesk<Channel>,
     pub(super) trustee: KeyShareServiceClient<Channel>,
@@ -143,6 +147,7 @@ impl World {
         };
         Ok(Self {
             issuing: registrar.folder().issuing_key(passphrase)?,
+            staff_issuing: officer.folder().issuing_key(passphrase)?,
             manifest: Arc::clone(registrar.manifest()),
             enrolment: registrar.enrolment()?,
             badges: registrar.badges()?,
@@ -150,6 +155,7 @@ impl World {
             subjects: officer.subjects()?,
             cases: officer.cases()?,
             disclosures: registrar.disclosures()?,
+            staff: officer.staff()?,
             police_desk: act(&Member::Police, Role::Desk)?.police_desk()?,
             sponsor_desk: act(&Member::Sponsor, Role::Desk)?.sponsor_desk()?,
             trustee: act(&Member::Trustee, Role::Operator)?.key_share()?,

@@ -1,9 +1,13 @@
 //! `lanyard police`: the police's people.
 
 mod cases;
+mod check;
+mod staff;
 mod subjects;
 mod views;
 mod watchlist;
+
+pub(crate) use staff::staff_seeds;
 
 use clap::{Args, Subcommand};
 use lanyard_client::Connection;
@@ -41,6 +45,10 @@ enum PoliceCommand {
     Audit(views::AuditArgs),
     /// Show how far publication is.
     Status,
+    /// The police's own staff: enrol, issue, stop.
+    Staff(staff::StaffArgs),
+    /// Check whoever bears an identity document, at the desk: nobody else learns about whom, nor whether anything is known.
+    Check(check::CheckArgs),
     /// Look up the badge at the desk: both attestations and the police's own case.
     Desk(views::DeskArgs),
 }
@@ -49,7 +57,8 @@ impl PoliceArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
         use PoliceCommand as C;
         let roles: &[Role] = match &self.command {
-            C::Desk(_) => &[Role::Desk, Role::Operator],
+            C::Desk(_) | C::Check(_) => &[Role::Desk, Role::Operator],
+            C::Staff(args) if args.only_reads() => &[Role::Operator, Role::Desk],
             C::Subjects(_) => &[Role::Operator, Role::Desk],
             _ => &[Role::Operator],
         };
@@ -64,6 +73,8 @@ impl PoliceArgs {
             C::Undo(args) => args.run(context, &connection).await,
             C::Audit(args) => args.run(context, &connection).await,
             C::Status => views::status(context, &connection).await,
+            C::Staff(args) => args.run(context, &connection).await,
+            C::Check(args) => args.run(context, &connection).await,
             C::Desk(args) => args.run(context, &connection).await,
         }
     }

@@ -8,6 +8,7 @@ use lanyard_wire::common::v1::Record;
 use lanyard_wire::police::v1::{CheckBadgeRequest, GetPublicationRequest, ListAuditRequest};
 use serde_json::{Value, json};
 
+use super::staff::{member_json, member_line};
 use super::subjects::{matches, subject_json, verdict};
 use crate::committee::views::{Publication, show_audit, status_name};
 use crate::context::{Context, facts};
@@ -81,6 +82,7 @@ impl DeskArgs {
             "committee": answer.committee.as_ref().map(record_json),
             "police": answer.police.as_ref().map(record_json),
             "subject": answer.subject.as_ref().map(subject_json),
+            "staff": answer.staff.as_ref().map(member_json),
             "bindings_match": answer.bindings_match,
             "committee_age_seconds": answer.committee_age_seconds,
             "police_age_seconds": answer.police_age_seconds,
@@ -90,9 +92,12 @@ impl DeskArgs {
                 Some(record) => format!("{}, as of {age} s ago", status_name(record.status())),
                 None => format!("no record, as of {age} s ago"),
             };
-            let (case, why, matched) = match &answer.subject {
-                None => ("not one of the subjects here".to_owned(), String::new(), String::new()),
-                Some(subject) => {
+            let (case, why, matched) = match (&answer.subject, &answer.staff) {
+                (None, Some(staff)) => (member_line(staff), String::new(), String::new()),
+                (None, None) => {
+                    ("not one of the subjects here".to_owned(), String::new(), String::new())
+                }
+                (Some(subject), _) => {
                     let stop = if subject.suspended { ", suspended" } else { "" };
                     let case = format!(
                         "{} {}{stop}",
@@ -123,7 +128,7 @@ impl DeskArgs {
     }
 }
 
-fn record_json(record: &Record) -> Value {
+pub(super) fn record_json(record: &Record) -> Value {
     json!({
         "status": status_name(record.status()),
         "not_before_minutes": record.not_before_minutes,

@@ -1,7 +1,8 @@
 //! People and watchlists from CSV files.
 //!
 //! [`Sheet::read`] turns a file into rows, or says why it is none; a [`Mapping`] says which column is what;
-//! [`people`] and [`watchlist`] apply it row by row; [`Stream`] does the same without holding the file. Bad rows become [`RowProblem`]s with line and column, never with the
+//! [`people`], [`staff`] and [`watchlist`] apply it row by row; [`Stream`] does the same without holding the file. Bad
+//! rows become [`RowProblem`]s with line and column, never with the
 //! value. `docs/FORMATS.md` describes files and mappings for their authors.
 
 mod dates;
@@ -12,6 +13,7 @@ mod people;
 mod scan;
 mod sheet;
 mod source;
+mod staff;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ pub use mapping::{
 pub use people::people;
 pub use sheet::{Row, Sheet};
 pub use source::Source;
+pub use staff::staff;
 pub use stream::Stream;
 pub use watchlist::watchlist;
 

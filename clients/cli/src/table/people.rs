@@ -12,19 +12,41 @@ use super::source::{Resolved, Source};
 use super::stream::Plan;
 use super::{Read, RowProblem};
 
-/// The columns of the own format; those without a star may be left out.
-const OWN: [&str; 9] = [
-    "reference",
-    "full_name",
-    "birth_date",
-    "category",
-    "function",
-    "organisation",
-    "profile",
-    "valid_from",
-    "valid_until",
-];
-const REQUIRED: [&str; 4] = ["reference", "full_name", "category", "profile"];
+/// The columns of an own format, beside documents and portrait.
+pub(super) struct OwnColumns {
+    known: &'static [&'static str],
+    required: &'static [&'static str],
+}
+
+/// Of people.
+const PEOPLE: OwnColumns = OwnColumns {
+    known: &[
+        "reference",
+        "full_name",
+        "birth_date",
+        "category",
+        "function",
+        "organisation",
+        "profile",
+        "valid_from",
+        "valid_until",
+    ],
+    required: &["reference", "full_name", "category", "profile"],
+};
+
+/// Of the police's own staff: the profile says the category.
+pub(super) const STAFF: OwnColumns = OwnColumns {
+    known: &[
+        "reference",
+        "full_name",
+        "birth_date",
+        "function",
+        "profile",
+        "valid_from",
+        "valid_until",
+    ],
+    required: &["reference", "full_name", "profile"],
+};
 const PORTRAIT: &str = "portrait_hash";
 /// Documents that a row of the own format can have.
 const MAX_DOCUMENTS: usize = 8;
@@ -64,7 +86,7 @@ impl PeoplePlan {
         let mapping = match mapping {
             Some(mapping) => mapping,
             None => {
-                own = own_format(head)?;
+                own = own_format(head, &PEOPLE)?;
                 &own
             }
         };
@@ -96,11 +118,11 @@ impl Plan for PeoplePlan {
 }
 
 /// The mapping that the header of a file in the own format amounts to.
-fn own_format(head: &Head) -> Result<Mapping, TableError> {
+pub(super) fn own_format(head: &Head, columns: &OwnColumns) -> Result<Mapping, TableError> {
     let header = head.header.as_deref().unwrap_or_default();
     let has = |name: &str| header.iter().any(|one| one == name);
     let refused = |problem: String| TableError::Header { path: head.path.clone(), problem };
-    if let Some(missing) = REQUIRED.iter().find(|name| !has(name)) {
+    if let Some(missing) = columns.required.iter().find(|name| !has(name)) {
         return Err(refused(format!("the header has no column {missing:?}")));
     }
     let documents: Vec<DocumentMapping> = (1..=MAX_DOCUMENTS)
@@ -127,7 +149,7 @@ fn own_format(head: &Head) -> Result<Mapping, TableError> {
         .collect::<Result<_, _>>()?;
     let known = |name: &String| {
         let name = name.as_str();
-        OWN.contains(&name)
+        columns.known.contains(&name)
             || name == PORTRAIT
             || (1..=MAX_DOCUMENTS)
                 .any(|number| document_columns(number).iter().any(|one| one == name))
@@ -141,7 +163,7 @@ fn own_format(head: &Head) -> Result<Mapping, TableError> {
         full_name: named("full_name"),
         birth_date: optional("birth_date"),
         documents,
-        category: named("category"),
+        category: optional("category").unwrap_or_else(|| Source::constant("none")),
         function: optional("function"),
         organisation: optional("organisation"),
         profile: named("profile"),

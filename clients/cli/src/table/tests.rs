@@ -232,6 +232,13 @@ fn the_samples_are_good() {
     let sheet = Sheet::read(&*files, &samples.join("people.csv"), ',', true).unwrap();
     let read = people(&sheet, None, &zone).unwrap();
     assert_eq!((read.rows.len(), read.problems), (5, Vec::new()));
+    let sheet = Sheet::read(&*files, &samples.join("staff.csv"), ',', true).unwrap();
+    let read = staff(&sheet, &zone).unwrap();
+    assert_eq!((read.rows.len(), read.problems), (2, Vec::new()));
+    // A column of the committee's format has no place there.
+    let sheet = Sheet::read(&*files, &samples.join("people.csv"), ',', true).unwrap();
+    let refused = staff(&sheet, &zone).unwrap_err().to_string();
+    assert!(refused.contains("unknown column \"category\""), "{refused}");
     let sheet = Sheet::read(&*files, &samples.join("watchlist.csv"), ',', true).unwrap();
     let read = watchlist(&*files, &sheet, None, None).unwrap();
     assert_eq!((read.rows.len(), read.problems), (2, Vec::new()));

@@ -114,6 +114,7 @@ impl Load {
             action: action(suspend).into(),
             references: vec![self.badges[place].reference.clone()],
             reason: "load".to_owned(),
+            ..Default::default()
         };
         if self.clients.badges.clone().change_status(request).await.is_ok() {
             self.answers.note().committee_stops.insert(place, Some(suspend));

@@ -7,7 +7,9 @@
 mod birth_date;
 mod document;
 mod issuer;
+mod mrz;
 mod name;
+mod partial_date;
 mod person;
 mod translit;
 
@@ -16,7 +18,9 @@ use zeroize::ZeroizeOnDrop;
 
 pub use birth_date::BirthDate;
 pub use document::{Document, DocumentKind};
+pub use mrz::{Mrz, MrzError, MrzFormat};
 pub use name::Name;
+pub use partial_date::PartialDate;
 pub use person::person_keys;
 pub use translit::transliterate;
 

@@ -154,6 +154,7 @@ fn a_folder_has_the_keys_of_its_party_and_no_others() {
                 "audit.key",
                 "ceremony.key",
                 "hpke.key",
+                "issuing.age",
                 "log.key",
                 "manifest.key",
                 "public_shares.json",

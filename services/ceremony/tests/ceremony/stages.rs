@@ -56,7 +56,7 @@ fn steps_wait_for_each_other_and_say_for_whom() {
     let (env, plan) = (Env::system(), sample_plan());
     let exchange = dir.path().join("exchange");
     let prepare = |name: &str| {
-        let passphrase = (name == "committee").then_some(PASSPHRASE);
+        let passphrase = member(name).is_authority().then_some(PASSPHRASE);
         let folder = dir.path().join(name);
         Seat::prepare(&env, &folder, &exchange, &member(name), &plan, passphrase).unwrap().0
     };

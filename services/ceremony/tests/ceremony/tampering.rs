@@ -71,7 +71,7 @@ impl Ceremony {
 }
 
 fn prepare(dir: &Path, folder: &str, member: &Member, plan: &EventPlan) -> Seat {
-    let passphrase = (*member == Member::Committee).then_some(PASSPHRASE);
+    let passphrase = member.is_authority().then_some(PASSPHRASE);
     let (folder, exchange) = (dir.join(folder), dir.join("exchange"));
     Seat::prepare(&Env::system(), &folder, &exchange, member, plan, passphrase).unwrap().0
 }

@@ -19,8 +19,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use zeroize::Zeroizing;
 
-use super::{audit, reason, store_error};
-use crate::badges::{self, Deed, PrintSeeds, SEEDS};
+use super::{audit, page_size, reason, store_error};
+use crate::badges::{self, Deed, PrintSeeds, SEEDS, Targets};
+use crate::police_badges;
 use crate::states::{PrintState, Screening};
 
 /// References in one request at most.
@@ -98,10 +99,42 @@ impl BadgeService for Badges {
             return Err(status::malformed("action: suspend, reinstate or revoke"));
         }
         let deed = Deed { operator: &operator, reason: reason(&request.reason)? };
-        let references = references(&request.references)?;
-        let response =
-            badges::change_status(&self.store, &self.env, action, references, &deed).await;
+        if request.badge_numbers.len() > MAX_REFERENCES {
+            return Err(status::malformed(format!(
+                "badge_numbers: at most {MAX_REFERENCES} at once"
+            )));
+        }
+        let references = match request.references.as_slice() {
+            [] if !request.badge_numbers.is_empty() => &[],
+            given => references(given)?,
+        };
+        let targets = Targets { references, numbers: &request.badge_numbers };
+        let response = badges::change_status(&self.store, &self.env, action, &targets, &deed).await;
         response.map(Response::new).map_err(|error| store_error(&error))
+    }
+
+    async fn list_police_badges(
+        &self,
+        request: Request<wire::ListPoliceBadgesRequest>,
+    ) -> Result<Response<wire::ListPoliceBadgesResponse>, Status> {
+        let request = request.into_inner();
+        let failed = |error| store_error(&error);
+        let after = match request.page_token.as_str() {
+            "" => 0,
+            token => token.parse().map_err(|_| status::malformed("page_token: not one of ours"))?,
+        };
+        let limit = page_size(request.page_size);
+        let mut response = wire::ListPoliceBadgesResponse {
+            badges: police_badges::list(&self.store, after, limit).await.map_err(failed)?,
+            next_page_token: String::new(),
+            total: police_badges::count(&self.store).await.map_err(failed)?,
+        };
+        if let Some(last) = response.badges.last()
+            && response.badges.len() == limit as usize
+        {
+            response.next_page_token = last.badge_number.to_string();
+        }
+        Ok(Response::new(response))
     }
 
     async fn undo_change(

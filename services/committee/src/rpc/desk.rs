@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::{people, store_error};
 use crate::badges::gate_tag;
+use crate::police_badges;
 
 pub(crate) struct Desk {
     pub(crate) store: Store,
@@ -32,7 +33,7 @@ impl DeskService for Desk {
             None => return Err(status::malformed("shown: give a badge text or a reference")),
             Some(Shown::Reference(reference)) => wire::CheckBadgeResponse {
                 person: people::by_reference(&self.store, &reference).await.map_err(failed)?,
-                shown_print_number: 0,
+                ..Default::default()
             },
             Some(Shown::BadgeText(text)) => {
                 let event = &self.manifests.current().event;
@@ -45,12 +46,17 @@ impl DeskService for Desk {
                 };
                 let seed = secret.seed(Authority::Committee, Audience::Gate);
                 let tag = gate_tag(&self.store_key, &seed);
-                match people::by_gate_tag(&self.store, &tag).await.map_err(failed)? {
-                    None => wire::CheckBadgeResponse::default(),
-                    Some((person, print)) => {
-                        wire::CheckBadgeResponse { person: Some(person), shown_print_number: print }
-                    }
+                let mut response = wire::CheckBadgeResponse::default();
+                if let Some((person, print)) =
+                    people::by_gate_tag(&self.store, &tag).await.map_err(failed)?
+                {
+                    (response.person, response.shown_print_number) = (Some(person), print);
+                } else if let Some((badge, print)) =
+                    police_badges::by_gate_tag(&self.store, &tag).await.map_err(failed)?
+                {
+                    (response.police_badge, response.shown_print_number) = (Some(badge), print);
                 }
+                response
             }
         };
         Ok(Response::new(response))

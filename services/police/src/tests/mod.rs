@@ -7,4 +7,5 @@ mod disclosures;
 mod importing;
 mod rescreen;
 mod screening;
+mod staff;
 mod world;

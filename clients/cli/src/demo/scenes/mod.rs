@@ -4,6 +4,7 @@ mod cases;
 mod lies;
 mod outage;
 mod proofs;
+mod staff;
 mod stops;
 mod verdicts;
 
@@ -37,6 +38,7 @@ pub(super) struct Play<'a> {
 pub(super) async fn play(play: &mut Play<'_>) -> Result<(), DemoError> {
     play.verdicts().await?;
     play.stops().await?;
+    play.staff().await?;
     play.proofs().await?;
     play.lies().await?;
     play.outage().await

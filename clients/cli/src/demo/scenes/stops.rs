@@ -208,6 +208,7 @@ async fn committee_change(
         action: action.into(),
         references: vec![reference.to_owned()],
         reason: "demonstration".to_owned(),
+        badge_numbers: Vec::new(),
     };
     let changed = call("change a status", world.badges.clone().change_status(request).await)?;
     match changed.outcomes.first().map(committee::ReferenceOutcome::outcome) {

@@ -115,4 +115,18 @@ impl ScreeningService for FakePolice {
             page.into_iter().map(|subject_id| wire::SubjectVerdict { subject_id, verdict });
         Ok(Response::new(wire::ListVerdictsResponse { verdicts: verdicts.collect(), cursor }))
     }
+
+    async fn list_disclosure_requests(
+        &self,
+        _request: Request<wire::ListDisclosureRequestsRequest>,
+    ) -> Result<Response<wire::ListDisclosureRequestsResponse>, Status> {
+        Ok(Response::new(wire::ListDisclosureRequestsResponse::default()))
+    }
+
+    async fn answer_disclosures(
+        &self,
+        _request: Request<wire::AnswerDisclosuresRequest>,
+    ) -> Result<Response<wire::AnswerDisclosuresResponse>, Status> {
+        Ok(Response::new(wire::AnswerDisclosuresResponse::default()))
+    }
 }
