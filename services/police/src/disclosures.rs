@@ -76,7 +76,8 @@ pub(crate) async fn ask(
     Ok((wire::Outcome::Done, id))
 }
 
-/// Asks about cleared subjects drawn at random, and returns the requests.
+/// Asks about cleared subjects drawn at random, and returns the requests. Only those whose verdict the committee has: being
+/// drawn tells that somebody is cleared.
 pub(crate) async fn draw(
     store: &Store,
     env: &Env,
@@ -86,7 +87,7 @@ pub(crate) async fn draw(
 ) -> Result<Vec<i64>, StoreError> {
     let mut transaction = store.begin().await?;
     let cleared: Vec<(Vec<u8>,)> = sqlx::query_as(
-        "SELECT s.subject_id FROM subjects s WHERE s.verdict = $1 AND s.withdrawn = 0 AND NOT EXISTS \
+        "SELECT s.subject_id FROM subjects s WHERE s.verdict = $1 AND s.released = $1 AND s.withdrawn = 0 AND NOT EXISTS \
          (SELECT 1 FROM disclosures d WHERE d.subject_id = s.subject_id AND d.state = $2) ORDER BY s.subject_id",
     )
     .bind(Verdict::Cleared.number())
@@ -144,15 +145,17 @@ async fn audit(
     AuditTrail::append(transaction, act.now, change, &entries).await
 }
 
-/// Requests without an answer after `after`, oldest first, as the committee reads them.
+/// Requests without an answer after `after`, oldest first, as the committee reads them. Before the first verdict of a subject is
+/// released, being asked about would tell it.
 pub(crate) async fn asked_after(
     store: &Store,
     after: u64,
     limit: u32,
 ) -> Result<Vec<screening::DisclosureRequest>, StoreError> {
     let rows: Vec<(i64, Vec<u8>, String, String, i64)> = sqlx::query_as(
-        "SELECT id, subject_id, legal_basis, asked_by, asked_millis FROM disclosures \
-         WHERE state = $1 AND id > $2 ORDER BY id LIMIT $3",
+        "SELECT d.id, d.subject_id, d.legal_basis, d.asked_by, d.asked_millis FROM disclosures d \
+         JOIN subjects s ON s.subject_id = d.subject_id \
+         WHERE d.state = $1 AND d.id > $2 AND s.released <> 0 ORDER BY d.id LIMIT $3",
     )
     .bind(State::Asked.number())
     .bind(i64::try_from(after).unwrap_or(i64::MAX))

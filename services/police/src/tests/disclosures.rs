@@ -237,9 +237,26 @@ async fn what_is_decided_submitted_anew_or_withdrawn_is_asked_no_longer() {
     assert_eq!(asked(&world).await, 0);
     assert_eq!(answer(&world, request, identity("Anna Beispiel", "P1")).await, None);
     ask().await;
+    world.release().await;
+    assert_eq!(asked(&world).await, 1);
     subjects::withdraw(&world.store, &[id(1)], world.act(COMMITTEE)).await.unwrap();
     assert_eq!(asked(&world).await, 0);
     assert_eq!(ask().await.0, Outcome::NotPossible);
+}
+
+#[tokio::test]
+async fn what_is_asked_tells_no_verdict_before_its_release() {
+    let world = World::new().await;
+    world.import("list", vec![entry("L-1", "Anna Beispiel", &[])]).await;
+    let (anna, cora) = (identity("Anna Beispiel", "P1"), identity("Cora Beispiel", "P3"));
+    world.submit(&[submitted(1, &anna), submitted(2, &cora)]).await;
+    let draw = async || draw(&world.store, &world.env, 9, BASIS, world.act(OFFICER)).await.unwrap();
+    assert!(draw().await.is_empty());
+    ask(&world.store, &id(1), BASIS, world.act(OFFICER)).await.unwrap();
+    assert!(asked_after(&world.store, 0, 10).await.unwrap().is_empty());
+    world.release().await;
+    assert_eq!(draw().await.len(), 1);
+    assert_eq!(asked_after(&world.store, 0, 10).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
