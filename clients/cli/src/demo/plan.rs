@@ -182,7 +182,7 @@ mod tests {
             let zone = time_zone(now).unwrap();
             let local = zone.local(now);
             assert_eq!(local.hour(), 0, "{} at {local}", zone.name());
-            assert_eq!(profiles(today(&zone, now)).unwrap().len(), 4);
+            assert_eq!(profiles(today(&zone, now)).unwrap().len(), 5);
         }
     }
 
