@@ -17,8 +17,8 @@ use crate::states::{PrintState, Screening};
 
 /// Errors that a response carries; all are counted.
 const MAX_ERRORS: usize = 1_000;
-/// Rows that one statement names or inserts.
-const ROWS: usize = 256;
+/// Rows that one statement names or inserts: a few hundred parameters, as binding them takes time in their square.
+const ROWS: usize = 24;
 
 /// An import under way; nothing of it counts before [`Import::finish`].
 pub(crate) struct Import {

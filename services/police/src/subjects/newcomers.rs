@@ -11,8 +11,10 @@ use crate::matching::{Found, due_column, next_batch};
 use crate::prints;
 use crate::states::{is_strong, kind_from_number};
 
-/// Rows that one statement inserts or names.
-const ROWS: usize = 256;
+/// Subjects stored together: a few hundred parameters, as binding them takes time in their square.
+const SUBJECTS: usize = 32;
+/// Ids or keys that one statement names or inserts.
+const ROWS: usize = 128;
 
 /// Which of these subjects are stored already.
 pub(super) async fn known(
@@ -34,7 +36,7 @@ pub(super) async fn store(
     submissions: &[&Submission],
     act: Act<'_>,
 ) -> Result<(), StoreError> {
-    for submissions in submissions.chunks(ROWS) {
+    for submissions in submissions.chunks(SUBJECTS) {
         let matches = matches(transaction, submissions).await?;
         put(transaction, submissions, &matches, act).await?;
         let keys: Vec<(&[u8], &[u8])> = submissions

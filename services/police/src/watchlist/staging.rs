@@ -12,7 +12,7 @@ use crate::rescreen;
 use crate::states::kind_number;
 
 /// Rows that one statement inserts.
-const ROWS: usize = 256;
+const ROWS: usize = 128;
 
 /// The import of one list.
 #[derive(Clone, Copy)]
