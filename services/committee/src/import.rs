@@ -138,7 +138,7 @@ impl Writer<'_> {
         let mut known = HashMap::new();
         for applicant in applicants {
             let row = sqlx::query(
-                "SELECT badge_number, full_name, birth_date, documents, portrait_hash, category, function, \
+                "SELECT badge_number, full_name, latin_name, birth_date, documents, portrait_hash, category, function, \
                  organisation, profile_id, not_before, not_after FROM people WHERE reference = $1",
             )
             .bind(&applicant.reference)
@@ -151,6 +151,7 @@ impl Writer<'_> {
                 badge_number: row.try_get("badge_number")?,
                 identity: Identity {
                     full_name: row.try_get("full_name")?,
+                    latin_name: row.try_get("latin_name")?,
                     birth_date: row.try_get("birth_date")?,
                     documents,
                     portrait_hash: row.try_get("portrait_hash")?,
@@ -177,10 +178,10 @@ impl Writer<'_> {
         let (salt, binding) = self.bind(&applicant.identity, badge_number);
         let Applicant { reference, identity, accreditation } = applicant;
         sqlx::query(
-            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, birth_date, documents, \
-             category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, screening, \
-             current_print, last_change) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, 1, 1, 0)",
+            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, latin_name, birth_date, \
+             documents, category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, \
+             screening, current_print, last_change) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1, 1, 1, 0)",
         )
         .bind(badge_number)
         .bind(reference)
@@ -188,6 +189,7 @@ impl Writer<'_> {
         .bind(salt)
         .bind(binding)
         .bind(&identity.full_name)
+        .bind(&identity.latin_name)
         .bind(&identity.birth_date)
         .bind(documents_json(identity))
         .bind(&accreditation.category)
@@ -230,10 +232,11 @@ impl Writer<'_> {
             // Another person, or the same described anew: what was cleared before does not hold for this.
             let (salt, binding) = self.bind(identity, known.badge_number);
             sqlx::query(
-                "UPDATE people SET full_name = $1, birth_date = $2, documents = $3, portrait_hash = $4, salt = $5, \
-                 binding = $6, screening = $7 WHERE badge_number = $8",
+                "UPDATE people SET full_name = $1, latin_name = $2, birth_date = $3, documents = $4, portrait_hash = $5, \
+                 salt = $6, binding = $7, screening = $8 WHERE badge_number = $9",
             )
             .bind(&identity.full_name)
+            .bind(&identity.latin_name)
             .bind(&identity.birth_date)
             .bind(documents_json(identity))
             .bind(&identity.portrait_hash)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_core::identity::{IdentityKey, KeyKind};
+use lanyard_core::identity::{Facts, IdentityKey, KeyKind};
 use lanyard_core::ids::EventId;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_env::Env;
@@ -34,8 +34,6 @@ use crate::states::{PrintState, Screening as State};
 const PAGE: i64 = 2_048;
 /// Subjects or prints in one message.
 const MESSAGE: usize = 256;
-/// Every subject has a multiple of this many keys, filled up with random ones.
-const KEY_PADDING: usize = 4;
 /// How often prints are handed over and verdicts fetched.
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -135,7 +133,7 @@ impl Screening {
 
     async fn page(&self, after: i64) -> Result<(Vec<Candidate>, Option<i64>), ScreeningError> {
         let rows = sqlx::query(
-            "SELECT badge_number, subject_id, binding, full_name, birth_date, documents, portrait_hash FROM people \
+            "SELECT badge_number, subject_id, binding, full_name, latin_name, birth_date, documents, portrait_hash FROM people \
              WHERE screening = $1 AND badge_number > $2 ORDER BY badge_number LIMIT $3",
         )
         .bind(State::New.number())
@@ -149,6 +147,7 @@ impl Screening {
                 .map_err(|_| StoreError::Corrupt { table: "people", column: "documents" })?;
             let identity = Identity {
                 full_name: row.try_get("full_name")?,
+                latin_name: row.try_get("latin_name")?,
                 birth_date: row.try_get("birth_date")?,
                 documents,
                 portrait_hash: row.try_get("portrait_hash")?,
@@ -204,13 +203,16 @@ impl Screening {
         Ok(transaction.commit().await?)
     }
 
+    /// Fills up with random pseudonyms, which nobody can tell from variants: neither their number nor their place says how
+    /// many parts a name has.
     fn pad(&self, keys: impl Iterator<Item = SubjectKey>) -> Vec<SubjectKey> {
         let mut keys: Vec<SubjectKey> = keys.collect();
-        while !keys.len().is_multiple_of(KEY_PADDING) {
+        while !keys.len().is_multiple_of(Facts::PERSON_KEYS) {
             let mut pseudonym = vec![0; Pseudonym::SIZE];
             self.env.rng().fill_bytes(&mut pseudonym);
-            keys.push(SubjectKey { kind: wire::KeyKind::Padding.into(), pseudonym });
+            keys.push(SubjectKey { kind: wire::KeyKind::Variant.into(), pseudonym });
         }
+        keys.sort_unstable_by(|one, two| one.pseudonym.cmp(&two.pseudonym));
         keys
     }
 
@@ -332,7 +334,8 @@ impl Screening {
 fn subject_key(pseudonym: &Pseudonym, key: &IdentityKey) -> SubjectKey {
     let kind = match key.kind() {
         KeyKind::Document => wire::KeyKind::Document,
-        _ => wire::KeyKind::NameBirthDate,
+        KeyKind::NameBirthDate => wire::KeyKind::NameBirthDate,
+        _ => wire::KeyKind::Variant,
     };
     let bytes: Zeroizing<[u8; Pseudonym::SIZE]> = pseudonym.to_bytes();
     SubjectKey { kind: kind.into(), pseudonym: bytes.to_vec() }

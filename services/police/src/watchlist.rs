@@ -2,7 +2,6 @@
 
 mod entries;
 
-use lanyard_core::ids::EventId;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_party::StoreKey;
 use lanyard_shareholder::{PseudonymError, Pseudonymiser, Purpose};
@@ -35,7 +34,6 @@ pub(crate) struct Import<'a> {
     pub(crate) store: &'a Store,
     pub(crate) store_key: &'a StoreKey,
     pub(crate) pseudonymiser: &'a Pseudonymiser,
-    pub(crate) event: &'a EventId,
     pub(crate) acting: &'a Acting,
     pub(crate) operator: &'a str,
 }
@@ -49,7 +47,7 @@ impl Import<'_> {
         mut report: impl FnMut(wire::ImportWatchlistResponse),
     ) -> Result<wire::ImportWatchlistResponse, ImportError> {
         let mut progress = entries.progress();
-        let keys = entries.into_keys(self.event);
+        let keys = entries.into_keys();
         let mut hashes: Vec<Option<LocalHash>> = vec![None; keys.identity.len()];
         self.pseudonymiser
             .for_each_batch(Purpose::Watchlist, &keys.identity, |finished| {

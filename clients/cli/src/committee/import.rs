@@ -48,7 +48,8 @@ impl ImportArgs {
         let (delimiter, header) =
             mapping.as_ref().map_or((',', true), |mapping| (mapping.delimiter, mapping.header));
         let sheet = Sheet::read(files, &self.csv, delimiter, header)?;
-        let read = people(&sheet, mapping.as_ref(), &connection.manifest().time_zone)?;
+        let zone = &connection.manifest().time_zone;
+        let read = people(&sheet, mapping.as_ref(), zone, context.env.now())?;
         drop(sheet);
         let Read { rows, problems, skipped } = read;
         let all_or_nothing = !self.valid_rows;

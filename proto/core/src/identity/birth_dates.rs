@@ -93,6 +93,19 @@ impl BirthDates {
     }
 }
 
+impl FromIterator<Self> for BirthDates {
+    /// All of them, each once.
+    fn from_iter<I: IntoIterator<Item = Self>>(several: I) -> Self {
+        let mut dates = Self::default();
+        for claim in several.into_iter().flat_map(|one| one.0) {
+            if !dates.0.contains(&claim) {
+                dates.0.push(claim);
+            }
+        }
+        dates
+    }
+}
+
 impl From<PartialDate> for BirthDates {
     fn from(date: PartialDate) -> Self {
         Self(vec![Claim::Known(date)])

@@ -126,8 +126,7 @@ impl ScreeningRpc {
                 wire::KeyKind::Unspecified => {
                     return Err(malformed("kind: unspecified or unknown"));
                 }
-                wire::KeyKind::Padding => {}
-                wire::KeyKind::Document | wire::KeyKind::NameBirthDate => {
+                wire::KeyKind::Document | wire::KeyKind::NameBirthDate | wire::KeyKind::Variant => {
                     hashes.push(LocalHash::of(&self.store_key, &pseudonym));
                 }
             }

@@ -79,7 +79,8 @@ impl WatchlistRpc {
             return Err(malformed("step: the first message must be `start`"));
         };
         let list = list_name(&start.list)?;
-        let mut entries = Entries::default();
+        let manifest = self.acting.manifests.current();
+        let mut entries = Entries::new(manifest.event.clone());
         while let Some(message) = stream.message().await? {
             let Some(Step::Entries(batch)) = message.step else {
                 return Err(malformed("step: `start` comes once, then only entries"));
@@ -92,12 +93,10 @@ impl WatchlistRpc {
             }
         }
         let _importing = self.importing.lock().await;
-        let manifest = self.acting.manifests.current();
         let import = Import {
             store: &self.store,
             store_key: &self.store_key,
             pseudonymiser: &self.pseudonymiser,
-            event: &manifest.event,
             acting: &self.acting,
             operator,
         };

@@ -110,9 +110,9 @@ impl World {
     }
 
     pub(super) async fn import(&self, list: &str, entries: Vec<wire::ListEntry>) -> u64 {
-        let mut read = Entries::default();
+        let mut read = Entries::new(event());
         entries.into_iter().for_each(|entry| read.add(entry));
-        let keys = read.into_keys(&event());
+        let keys = read.into_keys();
         let hashes: Vec<_> = keys.identity.iter().map(hash).collect();
         watchlist::put(&self.store, list, &keys, &hashes, self.act(OFFICER)).await.unwrap()
     }

@@ -3,9 +3,11 @@
 //! A value that gives no key is skipped and counted; the others of its entry still count. An entry is refused only if it
 //! cannot be meant: without a label to show to an officer, or too large. Nothing repeats a value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityError, IdentityKey, Name};
+use lanyard_core::identity::{
+    BirthDates, Document, DocumentKind, Facts, IdentityError, IdentityKey, Name,
+};
 use lanyard_core::ids::EventId;
 use lanyard_wire::police::v1 as wire;
 
@@ -15,29 +17,21 @@ const MAX_ERRORS: usize = 1_000;
 const MAX_LABEL: usize = 500;
 /// Values of one kind that one entry can have.
 const MAX_VALUES: usize = 1_000;
-/// Keys that one entry can give: names times birth dates, and documents.
-const MAX_KEYS: usize = 10_000;
-
-/// What one entry gives.
-struct Entry {
-    label: String,
-    names: BTreeSet<Name>,
-    birth_dates: BTreeSet<BirthDate>,
-    documents: BTreeSet<Document>,
-}
+/// Keys that one entry can give.
+const MAX_KEYS: usize = 50_000;
 
 /// Entries being collected; nothing is stored before all are there.
-#[derive(Default)]
 pub(crate) struct Entries {
-    entries: Vec<Entry>,
+    event: EventId,
+    keys: Keys,
     received: u64,
-    keys: usize,
     without_key: u64,
     skipped: BTreeMap<&'static str, u64>,
     errors: Vec<wire::RowError>,
 }
 
 /// The keys of a whole list.
+#[derive(Default)]
 pub(crate) struct Keys {
     /// Labels of the entries that give keys.
     pub(super) labels: Vec<String>,
@@ -47,9 +41,20 @@ pub(crate) struct Keys {
 }
 
 impl Entries {
+    pub(crate) fn new(event: EventId) -> Self {
+        Self {
+            event,
+            keys: Keys::default(),
+            received: 0,
+            without_key: 0,
+            skipped: BTreeMap::new(),
+            errors: Vec::new(),
+        }
+    }
+
     /// Keys so far.
     pub(crate) const fn key_count(&self) -> usize {
-        self.keys
+        self.keys.identity.len()
     }
 
     /// Reads one entry.
@@ -84,44 +89,41 @@ impl Entries {
             }
         }
         let birth_dates =
-            self.values("birth date", &entry.birth_dates, |date| BirthDate::parse(date.trim()));
+            self.values("birth date", &entry.birth_dates, |date| BirthDates::parse(date));
         let documents = self.values("document", &entry.documents, |document| {
             let kind = DocumentKind::parse(&document.kind)?;
             Document::new(kind, &document.issuer, &document.number)
         });
-        let mut names = self.values("name", &entry.names, |name| Name::parse(name));
-        if birth_dates.is_empty() && !names.is_empty() {
-            *self.skipped.entry("name: no full birth date beside it").or_default() +=
-                names.len() as u64;
-            names.clear();
-        }
-        let keys = names.len() * birth_dates.len() + documents.len();
-        if keys > MAX_KEYS {
+        let names = self.values("name", &entry.names, |name| Name::parse(name));
+        let facts = Facts { names, birth_dates: birth_dates.into_iter().collect(), documents };
+        let keys = facts.entry_keys(&self.event);
+        if keys.len() > MAX_KEYS {
             let problem = format!("gives more than {MAX_KEYS} keys with its birth dates; split it");
             return Err(("name", problem));
         }
-        if keys == 0 {
+        if keys.is_empty() {
             self.without_key += 1;
             return Ok(());
         }
-        self.keys += keys;
-        self.entries.push(Entry { label: label.to_owned(), names, birth_dates, documents });
+        let place = self.keys.labels.len();
+        self.keys.labels.push(label.to_owned());
+        self.keys.identity.extend(keys);
+        self.keys.entries.resize(self.keys.identity.len(), place);
         Ok(())
     }
 
     /// Each value that parses, once; the others are counted.
-    fn values<T: Ord, V>(
+    fn values<T: PartialEq, V>(
         &mut self,
         what: &'static str,
         values: &[V],
         parse: impl Fn(&V) -> Result<T, IdentityError>,
-    ) -> BTreeSet<T> {
-        let mut parsed = BTreeSet::new();
+    ) -> Vec<T> {
+        let mut parsed = Vec::new();
         for value in values {
             match parse(value) {
-                Ok(value) => {
-                    parsed.insert(value);
-                }
+                Ok(value) if parsed.contains(&value) => {}
+                Ok(value) => parsed.push(value),
                 Err(error) => *self.skipped.entry(skipped_as(what, &error)).or_default() += 1,
             }
         }
@@ -146,35 +148,18 @@ impl Entries {
         }
     }
 
-    /// The keys: each document, and each name with each birth date.
-    pub(crate) fn into_keys(self, event: &EventId) -> Keys {
-        let mut keys = Keys {
-            labels: Vec::with_capacity(self.entries.len()),
-            identity: Vec::with_capacity(self.keys),
-            entries: Vec::with_capacity(self.keys),
-        };
-        for (place, entry) in self.entries.into_iter().enumerate() {
-            keys.labels.push(entry.label);
-            for document in &entry.documents {
-                keys.identity.push(IdentityKey::document(event, document));
-            }
-            for name in &entry.names {
-                for birth_date in &entry.birth_dates {
-                    let key = IdentityKey::name_and_birth_date(event, name, *birth_date);
-                    keys.identity.push(key);
-                }
-            }
-            keys.entries.resize(keys.identity.len(), place);
-        }
-        keys
+    /// What was collected.
+    pub(crate) fn into_keys(self) -> Keys {
+        self.keys
     }
 }
 
 /// Stable words for why a value gives no key.
 fn skipped_as(what: &'static str, error: &IdentityError) -> &'static str {
     match (what, error) {
-        (_, IdentityError::BirthDateForm) => "birth date: not in full (YYYY-MM-DD)",
+        (_, IdentityError::BirthDateForm) => "birth date: not in the notation",
         (_, IdentityError::BirthDateCalendar) => "birth date: no such day",
+        (_, IdentityError::BirthDateRange) => "birth date: not a range of at most 20 years",
         (_, IdentityError::DocumentKind) => "document: unknown kind",
         (_, IdentityError::DocumentNumber { .. }) => {
             "document: unsupported character in its number"
@@ -192,6 +177,8 @@ fn skipped_as(what: &'static str, error: &IdentityError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use lanyard_core::identity::KeyKind;
+
     use super::*;
 
     fn strings(values: &[&str]) -> Vec<String> {
@@ -220,38 +207,46 @@ mod tests {
     }
 
     fn read(entry: wire::ListEntry) -> (Entries, BTreeMap<String, u64>) {
-        let mut entries = Entries::default();
+        let mut entries = Entries::new(EventId::parse("games").unwrap());
         entries.add(entry);
         let skipped = entries.progress().skipped;
         (entries, skipped.into_iter().map(|one| (one.reason, one.count)).collect())
     }
 
+    fn of_kind(entries: &Entries, kind: KeyKind) -> usize {
+        entries.keys.identity.iter().filter(|key| key.kind() == kind).count()
+    }
+
     #[test]
-    fn every_name_meets_every_full_birth_date() {
+    fn every_name_meets_every_birth_date() {
         let (entries, skipped) = read(entry(
             &["Erika Mustermann", "MUSTERMANN, Erika", "Erika Gabler"],
-            &["1964-08-12", "1963-08-12", "circa 1962"],
+            &["1964-08-12", "1963-08-12; circa 1962"],
             &[("passport", "DEU", "C01X00T47"), ("passport", "D", "c01x 00t47")],
         ));
-        assert_eq!(entries.key_count(), 2 * 2 + 1);
-        assert_eq!(skipped["birth date: not in full (YYYY-MM-DD)"], 1);
-        let keys = entries.into_keys(&EventId::parse("games").unwrap());
-        assert_eq!((keys.labels.len(), keys.identity.len()), (1, 5));
-        assert_eq!(keys.entries, [0; 5]);
+        assert!(skipped.is_empty(), "{skipped:?}");
+        assert_eq!(of_kind(&entries, KeyKind::NameBirthDate), 2 * 2);
+        assert_eq!(of_kind(&entries, KeyKind::Document), 1);
+        assert!(of_kind(&entries, KeyKind::Variant) > 10);
+        let keys = entries.into_keys();
+        assert_eq!(keys.labels.len(), 1);
+        assert!(keys.entries.iter().all(|place| *place == 0));
     }
 
     #[test]
     fn a_bad_value_is_skipped_counted_and_leaves_the_others() {
         let (entries, skipped) = read(entry(
-            &["حسین", "Agent 47", "Erika Gabler"],
-            &["1964-02-31", "1964-08-12"],
+            &["\u{12000}", "Agent 47", "Erika Gabler"],
+            &["1964-02-31", "1964-08-12", "about 1964", "1960/1990"],
             &[("library card", "DEU", "1"), ("passport", "", "1"), ("passport", "RUS", "7А1")],
         ));
-        assert_eq!(entries.key_count(), 1);
+        assert_eq!(of_kind(&entries, KeyKind::NameBirthDate), 1);
         for reason in [
             "name: unsupported script",
             "name: unsupported character",
             "birth date: no such day",
+            "birth date: not in the notation",
+            "birth date: not a range of at most 20 years",
             "document: unknown kind",
             "document: issuer or number missing",
             "document: unsupported character in its number",
@@ -261,11 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn without_full_birth_date_or_document_there_is_no_key() {
-        let (entries, skipped) = read(entry(&["Erika Gabler"], &["1964"], &[]));
+    fn a_short_name_without_a_date_gives_no_key_and_is_counted() {
+        let (entries, _) = read(entry(&["Erika Gabler"], &[], &[]));
         assert_eq!(entries.progress().without_key, 1);
-        assert_eq!(skipped["name: no full birth date beside it"], 1);
-        assert!(entries.into_keys(&EventId::parse("games").unwrap()).labels.is_empty());
+        assert!(entries.into_keys().labels.is_empty());
+        let (entries, _) = read(entry(&["Erika Gabler"], &["1964"], &[]));
+        assert_eq!(entries.progress().without_key, 0);
     }
 
     #[test]
