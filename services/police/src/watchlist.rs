@@ -2,7 +2,9 @@
 
 mod entries;
 
+use lanyard_core::identity::{Facts, KeyKind};
 use lanyard_core::oprf::Pseudonym;
+use lanyard_env::Env;
 use lanyard_party::StoreKey;
 use lanyard_shareholder::{PseudonymError, Pseudonymiser, Purpose};
 use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_number, next_numbers};
@@ -62,11 +64,25 @@ impl Import<'_> {
         // Every batch was handed over, or there was an error; a list with a gap must not take the place of a whole one.
         let hashes: Option<Vec<LocalHash>> = hashes.into_iter().collect();
         let hashes = hashes.ok_or(PseudonymError::Stopped)?;
-        progress.matches =
-            put(self.store, list, &keys, &hashes, self.acting.by(self.operator)).await?;
+        let padding = padding(&keys, &self.acting.env);
+        let act = self.acting.by(self.operator);
+        progress.matches = put(self.store, list, &keys, &hashes, &padding, act).await?;
         progress.finished = true;
         Ok(progress)
     }
+}
+
+/// Hashes that nothing matches, each with the place of its entry: in the store every entry has a multiple of so many keys that
+/// their number does not tell its names and dates.
+pub(crate) fn padding(keys: &Keys, env: &Env) -> Vec<(LocalHash, usize)> {
+    let mut counts = vec![0_usize; keys.labels.len()];
+    keys.entries.iter().for_each(|entry| counts[*entry] += 1);
+    let mut padding = Vec::new();
+    for (entry, count) in counts.into_iter().enumerate() {
+        let missing = count.next_multiple_of(Facts::ENTRY_KEYS) - count;
+        padding.extend((0..missing).map(|_| (LocalHash::random(&mut env.rng()), entry)));
+    }
+    padding
 }
 
 /// Puts a list in the place of the one of its name, decides anew who matches, and returns how many do; all at once.
@@ -75,10 +91,11 @@ pub(crate) async fn put(
     list: &str,
     keys: &Keys,
     hashes: &[LocalHash],
+    padding: &[(LocalHash, usize)],
     act: Act<'_>,
 ) -> Result<u64, StoreError> {
     let mut transaction = store.begin().await?;
-    replace(&mut transaction, list, keys, hashes, act).await?;
+    replace(&mut transaction, list, keys, hashes, padding, act).await?;
     let matches = rematch(&mut transaction, act.now, act.delay_millis).await?;
     let change = AuditTrail::new_change(&mut transaction).await?;
     let reason = format!("{} entries with a key, {} keys", keys.labels.len(), hashes.len());
@@ -98,6 +115,7 @@ async fn replace(
     list: &str,
     keys: &Keys,
     hashes: &[LocalHash],
+    padding: &[(LocalHash, usize)],
     act: Act<'_>,
 ) -> Result<(), StoreError> {
     let known: Option<(i64,)> = sqlx::query_as("SELECT id FROM watchlists WHERE name = $1")
@@ -134,14 +152,17 @@ async fn replace(
             .execute(&mut **transaction)
             .await?;
     }
-    for ((hash, key), entry) in hashes.iter().zip(&keys.identity).zip(&keys.entries) {
+    let real = hashes.iter().zip(&keys.identity).zip(&keys.entries);
+    let real = real.map(|((hash, key), entry)| (hash, key.kind(), entry));
+    let padding = padding.iter().map(|(hash, entry)| (hash, KeyKind::Variant, entry));
+    for (hash, kind, entry) in real.chain(padding) {
         sqlx::query(
             "INSERT INTO list_keys (hash, entry_id, kind) VALUES ($1, $2, $3) \
              ON CONFLICT (hash, entry_id) DO NOTHING",
         )
         .bind(hash.as_slice())
         .bind(first + *entry as i64)
-        .bind(kind_number(key.kind()))
+        .bind(kind_number(kind))
         .execute(&mut **transaction)
         .await?;
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::ProgressBar;
 use lanyard_client::{Connection, call, item};
+use lanyard_core::identity::is_standard;
 use lanyard_wire::committee::v1::import_people_request::Step;
 use lanyard_wire::committee::v1::{
     ImportMode, ImportPeopleRequest, ImportPeopleResponse, ImportRow, ImportRows, ImportStart,
@@ -52,6 +53,7 @@ impl ImportArgs {
         let read = people(&sheet, mapping.as_ref(), zone, context.env.now())?;
         drop(sheet);
         let Read { rows, problems, skipped } = read;
+        let beyond_standard = rows.iter().filter(|(_, person)| is_beyond_standard(person)).count();
         let all_or_nothing = !self.valid_rows;
         // With bad rows here, the service still says which others it would refuse, so that one round suffices.
         let dry_run = self.dry_run || (all_or_nothing && !problems.is_empty());
@@ -71,7 +73,7 @@ impl ImportArgs {
         let value = json!({
             "imported": imported,
             "created": answer.created, "updated": answer.updated, "unchanged": answer.unchanged,
-            "refused": refused, "left_out": skipped,
+            "refused": refused, "left_out": skipped, "names_beyond_standard": beyond_standard,
             "errors": errors.iter().map(problem_json).collect::<Vec<_>>(),
         });
         context.show(&value, || {
@@ -92,10 +94,21 @@ impl ImportArgs {
             for (reason, count) in &skipped {
                 text.push_str(&format!("\n{reason:<22} {count}"));
             }
+            if beyond_standard > 0 {
+                text.push_str(&format!(
+                    "\n{beyond_standard} names are in scripts that ICAO 9303-3 does not have: transliterated by a library, they \
+                     are found less often; give the document's Latin name (latin_name or mrz)"
+                ));
+            }
             text + &problem_table(&errors, refused)
         })?;
         if refused == 0 { Ok(()) } else { Err(CliError::BadRows) }
     }
+}
+
+/// Whether the only name of a person is in a script that travel documents have no rule for.
+fn is_beyond_standard(person: &Person) -> bool {
+    person.latin_name.is_empty() && !is_standard(&person.full_name)
 }
 
 async fn send(

@@ -49,6 +49,9 @@ struct ImportArgs {
     /// The list's name; without it, the file's.
     #[arg(long, value_name = "NAME")]
     list: Option<String>,
+    /// Import what is good; without this, nothing is imported if a row has a bad value.
+    #[arg(long)]
+    valid_rows: bool,
 }
 
 impl WatchlistArgs {
@@ -81,9 +84,26 @@ impl ImportArgs {
             }
         };
         let Read { rows, problems, skipped } = read;
+        if !problems.is_empty() && !self.valid_rows {
+            return refuse(context, &list, &problems);
+        }
         let answer = send(context, connection, &list, rows).await?;
         show(context, &list, &answer, problems, skipped)
     }
+}
+
+/// Says which rows are bad; nothing was sent.
+fn refuse(context: &Context, list: &str, problems: &[RowProblem]) -> Result<(), CliError> {
+    let value = json!({
+        "list": list, "finished": false,
+        "errors": problems.iter().map(problem_json).collect::<Vec<_>>(),
+    });
+    context.show(&value, || {
+        let what =
+            "nothing was imported: mend the rows below, or import the rest with --valid-rows";
+        what.to_owned() + &problem_table(problems, problems.len() as u64)
+    })?;
+    Err(CliError::BadRows)
 }
 
 async fn send(

@@ -58,6 +58,12 @@ impl BirthDates {
         self.known().filter_map(PartialDate::day).collect()
     }
 
+    /// Whether any is not known in full.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.0.iter().any(|claim| !matches!(claim, Claim::Known(PartialDate::Day(_))))
+    }
+
     /// The months of those known to the month only.
     pub(super) fn months(&self) -> impl Iterator<Item = (u16, u8)> {
         self.known().filter_map(|date| match date {

@@ -12,9 +12,11 @@ const LOOSE: usize = 4;
 /// Weight of two parts for a key with a full date.
 const PAIR_WEIGHT: usize = 6;
 /// Weight of the part beside which the initial of another suffices.
-const INITIAL_WEIGHT: usize = 7;
-/// Weight of parts for a key with a part of the date.
+const INITIAL_WEIGHT: usize = 8;
+/// Weight of parts for a key with a year.
 const PARTIAL_WEIGHT: usize = 8;
+/// Weight of a whole name for a key with two of day, month and year.
+const TYPO_WEIGHT: usize = 9;
 /// Weight and number of parts for a key without a date.
 const UNDATED: (usize, usize) = (12, 3);
 /// Parts of an entry's name that are combined: the weightiest.
@@ -111,7 +113,7 @@ fn person_tiers(parts: &[Part], dates: &BirthDates) -> Vec<Vec<Variant>> {
         each(undated_rule, &[String::new()], &undated),
         full(Rule::Initial, first_initials),
         full(Rule::Pair, first_joined),
-        each(Rule::Typo, &typos, &whole),
+        each(Rule::Typo, &typos, &at_least(TYPO_WEIGHT, &whole)),
         full(Rule::Pair, other_pairs),
         full(Rule::Initial, other_initials),
         full(Rule::Pair, other_joined),
@@ -139,7 +141,7 @@ pub(super) fn of_entry(name: &Name, dates: &BirthDates) -> Vec<Variant> {
     let mut variants = each(Rule::Pair, &full, &pairs(&parts));
     variants.extend(each(Rule::Pair, &full, &joined(&parts)));
     variants.extend(each(Rule::Initial, &full, &initials(&parts)));
-    variants.extend(each(Rule::Typo, &typos, &subsets));
+    variants.extend(each(Rule::Typo, &typos, &at_least(TYPO_WEIGHT, &subsets)));
     variants.extend(each(Rule::Year, &vague, &tight));
     variants.extend(each(Rule::YearWhole, &vague, &subsets));
     variants.extend(each(Rule::PersonYear, &years, &tight));
@@ -179,6 +181,10 @@ fn partly(day: BirthDate) -> [String; 3] {
 
 const fn is_undated(weight: usize, parts: &[String]) -> bool {
     weight >= UNDATED.0 && parts.len() >= UNDATED.1
+}
+
+fn at_least(weight: usize, found: &[Weighed]) -> Vec<Weighed> {
+    found.iter().filter(|(found, _)| *found >= weight).cloned().collect()
 }
 
 /// The weightiest parts, in their order.

@@ -1,7 +1,9 @@
 //! A police store with a clock of its own.
 
 use lanyard_authority::{Entry, Registry as _};
-use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityKey, Name};
+use lanyard_core::identity::{
+    BirthDate, BirthDates, Document, DocumentKind, Facts, IdentityKey, Name,
+};
 use lanyard_core::ids::{EventId, Timestamp};
 use lanyard_core::record::Record;
 use lanyard_env::{Env, ManualClock};
@@ -48,6 +50,16 @@ pub(super) fn passport(number: &str) -> IdentityKey {
 pub(super) fn person(name: &str) -> IdentityKey {
     let birth_date = BirthDate::parse("1990-01-31").unwrap();
     IdentityKey::name_and_birth_date(&event(), &Name::parse(name).unwrap(), birth_date)
+}
+
+/// Every key of somebody of that name, born when [`person`]s are.
+pub(super) fn keys(name: &str) -> Vec<IdentityKey> {
+    let facts = Facts {
+        names: vec![Name::parse(name).unwrap()],
+        birth_dates: BirthDates::parse("1990-01-31").unwrap(),
+        documents: vec![],
+    };
+    facts.person_keys(&event())
 }
 
 /// Stands in for the pseudonym function: as long, and equal for equal keys.
@@ -114,7 +126,10 @@ impl World {
         entries.into_iter().for_each(|entry| read.add(entry));
         let keys = read.into_keys();
         let hashes: Vec<_> = keys.identity.iter().map(hash).collect();
-        watchlist::put(&self.store, list, &keys, &hashes, self.act(OFFICER)).await.unwrap()
+        let padding = watchlist::padding(&keys, &self.env);
+        watchlist::put(&self.store, list, &keys, &hashes, &padding, self.act(OFFICER))
+            .await
+            .unwrap()
     }
 
     /// Hands over a print with the seeds of `seeds_of`.
