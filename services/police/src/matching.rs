@@ -1,10 +1,10 @@
 //! What matches, and what follows from it.
 //!
 //! The kind of a match is that of the list's key. The committee's word on a pseudonym cannot weaken a match: an equal
-//! pseudonym is the same document, or the same name and birth date.
+//! pseudonym is the same document, the same name and birth date, or alike enough to be looked at.
 //!
 //! Rules, and how they meet an officer's decision:
-//! - a document matches: refused; only a name with its birth date: pending, for an officer; nothing: cleared; no key at
+//! - a document matches (a strong key): refused; only a name (a medium or weak key): pending, for an officer; nothing: cleared; no key at
 //!   all, so that nothing could match: pending.
 //! - What a rule decided is decided anew whenever lists or keys change.
 //! - What an officer decided stands, until more documents match than when it was decided. New keys are a new case.
@@ -22,9 +22,9 @@ use crate::states::{DecidedBy, Verdict, kind_number};
 /// What stands on lists against one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Matches {
-    /// List entries that match by a document.
+    /// Keys of list entries that match by a document.
     pub(crate) documents: i64,
-    /// List entries that match by name and birth date.
+    /// Keys of list entries that match by name, in full or as a variant.
     pub(crate) names: i64,
     /// Keys that could match.
     pub(crate) keys: i64,
@@ -45,9 +45,9 @@ impl Matches {
     pub(crate) const fn ruling(self) -> Ruling<'static> {
         let (verdict, reason) = match self {
             Self { documents: 1.., .. } => (Verdict::Refused, "rule: document match"),
-            Self { names: 1.., .. } => (Verdict::Pending, "rule: name and birth date match"),
+            Self { names: 1.., .. } => (Verdict::Pending, "rule: a name matches"),
             Self { keys: 1.., .. } => (Verdict::Cleared, "rule: no match"),
-            _ => (Verdict::Pending, "rule: neither document nor full birth date to match"),
+            _ => (Verdict::Pending, "rule: nothing to match"),
         };
         Ruling { verdict, by: DecidedBy::Rule, reason, documents: self.documents }
     }
@@ -167,11 +167,10 @@ pub(crate) async fn of_subject(
         .fetch_one(&mut **transaction)
         .await?;
     let (documents, names): (i64, i64) = sqlx::query_as(
-        "SELECT COUNT(CASE WHEN l.kind = $1 THEN 1 END), COUNT(CASE WHEN l.kind = $2 THEN 1 END) \
-         FROM subject_keys k JOIN list_keys l ON l.hash = k.hash WHERE k.subject_id = $3",
+        "SELECT COUNT(CASE WHEN l.kind = $1 THEN 1 END), COUNT(CASE WHEN l.kind <> $1 THEN 1 END) \
+         FROM subject_keys k JOIN list_keys l ON l.hash = k.hash WHERE k.subject_id = $2",
     )
     .bind(kind_number(KeyKind::Document))
-    .bind(kind_number(KeyKind::NameBirthDate))
     .bind(subject_id)
     .fetch_one(&mut **transaction)
     .await?;
@@ -186,11 +185,10 @@ pub(crate) async fn rematch(
 ) -> Result<u64, StoreError> {
     // Lists are shorter than the number of subjects' keys; SQLite takes the tables of a CROSS JOIN in this order.
     let rows: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(
-        "SELECT k.subject_id, COUNT(CASE WHEN l.kind = $1 THEN 1 END), COUNT(CASE WHEN l.kind = $2 THEN 1 END) \
+        "SELECT k.subject_id, COUNT(CASE WHEN l.kind = $1 THEN 1 END), COUNT(CASE WHEN l.kind <> $1 THEN 1 END) \
          FROM list_keys l CROSS JOIN subject_keys k WHERE k.hash = l.hash GROUP BY k.subject_id",
     )
     .bind(kind_number(KeyKind::Document))
-    .bind(kind_number(KeyKind::NameBirthDate))
     .fetch_all(&mut **transaction)
     .await?;
     let matched = rows.len() as u64;

@@ -92,6 +92,7 @@ pub(crate) fn wire_kind(number: i64) -> Result<wire::KeyKind, StoreError> {
     match u8::try_from(number).ok().and_then(KeyKind::from_byte) {
         Some(KeyKind::Document) => Ok(wire::KeyKind::Document),
         Some(KeyKind::NameBirthDate) => Ok(wire::KeyKind::NameBirthDate),
+        Some(KeyKind::Variant) => Ok(wire::KeyKind::Variant),
         _ => Err(StoreError::Corrupt { table: "list_keys", column: "kind" }),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lanyard_client::{Connection, call, item};
+use lanyard_core::identity::is_standard;
 use lanyard_wire::committee::v1::import_people_request::Step;
 use lanyard_wire::committee::v1::{
     ImportMode, ImportPeopleRequest, ImportPeopleResponse, ImportRow, ImportRows, ImportStart,
@@ -52,7 +53,11 @@ impl ImportArgs {
         let zone = &connection.manifest().time_zone;
         let mut rows = table::Stream::people(env, &self.csv, mapping.as_ref(), zone)?;
         let again = rows.again(env, &self.csv, mapping.as_ref())?;
-        let good = rows.by_ref().try_fold(0, |good: u64, row| row.map(|_| good + 1))?;
+        let (mut good, mut beyond_standard) = (0, 0_u64);
+        for row in rows.by_ref() {
+            beyond_standard += u64::from(is_beyond_standard(&row?.1));
+            good += 1;
+        }
         let (Read { problems, skipped, .. }, bad) = rows.finish();
         let all_or_nothing = !self.valid_rows;
         // With bad rows here, the service still says which others it would refuse, so that one round suffices.
@@ -73,7 +78,7 @@ impl ImportArgs {
         let value = json!({
             "imported": imported,
             "created": answer.created, "updated": answer.updated, "unchanged": answer.unchanged,
-            "refused": refused, "left_out": skipped,
+            "refused": refused, "left_out": skipped, "names_beyond_standard": beyond_standard,
             "errors": errors.iter().map(problem_json).collect::<Vec<_>>(),
         });
         context.show(&value, || {
@@ -93,6 +98,12 @@ impl ImportArgs {
             ]);
             for (reason, count) in &skipped {
                 text.push_str(&format!("\n{reason:<22} {count}"));
+            }
+            if beyond_standard > 0 {
+                text.push_str(&format!(
+                    "\n{beyond_standard} names are in scripts that ICAO 9303-3 does not have: transliterated by a library, they \
+                     are found less often; give the document's Latin name (latin_name or mrz)"
+                ));
             }
             text + &problem_table(&errors, refused)
         })?;
@@ -127,6 +138,11 @@ impl ImportArgs {
         bar.finish_and_clear();
         answer
     }
+}
+
+/// Whether the only name of a person is in a script that travel documents have no rule for.
+fn is_beyond_standard(person: &Person) -> bool {
+    person.latin_name.is_empty() && !is_standard(&person.full_name)
 }
 
 /// A vector in pieces of at most `size`, without copying what is in it.
