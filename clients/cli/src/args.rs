@@ -12,6 +12,7 @@ use crate::lookup::LookupArgs;
 use crate::police::PoliceArgs;
 use crate::quota::QuotaArgs;
 use crate::scan::ScanArgs;
+use crate::screening::ScreeningArgs;
 use crate::serve::ServeArgs;
 use crate::sponsor::SponsorArgs;
 use crate::up::UpArgs;
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     Code(CodeArgs),
     /// Look a badge up at any mirror, which learns only a prefix of its handle, and verify the answer.
     Lookup(LookupArgs),
+    /// Measure on plaintext what identity keys find and whom they accuse.
+    Screening(ScreeningArgs),
     /// Verify exported attestations and receipts, offline.
     Verify(VerifyArgs),
     /// Run an event's services on this machine until Ctrl-C; makes the event first if there is none.

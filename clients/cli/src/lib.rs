@@ -24,6 +24,7 @@ mod progress;
 mod quota;
 mod references;
 mod scan;
+mod screening;
 mod secrets;
 mod sending;
 mod serve;
@@ -85,6 +86,7 @@ async fn run(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Scan(args) => args.run(context).await,
         Command::Code(args) => args.run(context),
         Command::Lookup(args) => args.run(context).await,
+        Command::Screening(args) => args.run(context),
         Command::Verify(args) => args.run(context),
         Command::Up(args) => args.run(context).await,
         Command::Demo(args) => args.run(context).await,

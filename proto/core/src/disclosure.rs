@@ -53,7 +53,9 @@ pub struct DisclosedDocument {
 pub struct DisclosedIdentity {
     /// Full name.
     pub full_name: Zeroizing<String>,
-    /// `YYYY-MM-DD`; empty if unknown.
+    /// The name in the letters of a travel document; empty if the full name is.
+    pub latin_name: Zeroizing<String>,
+    /// As [`crate::identity::BirthDates`] reads it; empty if unknown.
     pub birth_date: Zeroizing<String>,
     /// Documents.
     pub documents: Vec<DisclosedDocument>,
@@ -81,7 +83,7 @@ impl DisclosedIdentity {
     pub fn keys(&self, event: &EventId) -> Vec<IdentityKey> {
         let documents = self.documents.iter();
         let documents = documents.map(|one| [&*one.kind, &*one.issuer, &*one.number]);
-        person_keys(event, &self.full_name, &self.birth_date, documents)
+        person_keys(event, &self.latin_name, &self.full_name, &self.birth_date, documents)
     }
 
     /// The binding that it is the preimage of.
@@ -92,18 +94,19 @@ impl DisclosedIdentity {
         Binding::compute(&self.salt, &keys, self.portrait.as_ref(), self.badge_number)
     }
 
-    /// Its encoding: version (1), badge number (4), salt (32), portrait, name and birth date, each with its length, the number
+    /// Its encoding: version (1), badge number (4), salt (32), portrait, full name, Latin name and birth date, each with its length, the number
     /// of documents (1), and of each kind, issuer and number with their lengths.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         // Large enough for all of it: a vector that grows leaves copies behind.
-        let mut writer = Writer::with_capacity(64 + (3 + 3 * self.documents.len()) * MAX_TEXT);
+        let mut writer = Writer::with_capacity(64 + (4 + 3 * self.documents.len()) * MAX_TEXT);
         writer
             .u8(VERSION)
             .u32(self.badge_number.get())
             .raw(self.salt.expose_bytes())
             .field(self.portrait.as_ref().map_or(&[][..], |hash| hash.as_bytes()))
             .field(self.full_name.as_bytes())
+            .field(self.latin_name.as_bytes())
             .field(self.birth_date.as_bytes())
             .u8(u8::try_from(self.documents.len()).unwrap_or(u8::MAX));
         for document in &self.documents {
@@ -131,6 +134,7 @@ impl DisclosedIdentity {
             hash => Some(Hash::new(hash.try_into().map_err(|_| reader.invalid("no hash"))?)),
         };
         let full_name = Zeroizing::new(reader.text(MAX_TEXT)?.to_owned());
+        let latin_name = Zeroizing::new(reader.text(MAX_TEXT)?.to_owned());
         let birth_date = Zeroizing::new(reader.text(MAX_TEXT)?.to_owned());
         let count = reader.u8()?;
         if count > MAX_DOCUMENTS {
@@ -145,7 +149,7 @@ impl DisclosedIdentity {
             });
         }
         reader.finish()?;
-        Ok(Self { full_name, birth_date, documents, portrait, badge_number, salt })
+        Ok(Self { full_name, latin_name, birth_date, documents, portrait, badge_number, salt })
     }
 
     /// Seals it to the police, as the answer to one request about one subject.
@@ -199,6 +203,7 @@ mod tests {
     fn identity(name: &str) -> DisclosedIdentity {
         DisclosedIdentity {
             full_name: name.to_owned().into(),
+            latin_name: String::new().into(),
             birth_date: "1964-08-12".to_owned().into(),
             documents: vec![DisclosedDocument {
                 kind: "passport".into(),

@@ -125,7 +125,7 @@ impl Disclosures {
         loop {
             let rows = sqlx::query(
                 "SELECT d.request_id, d.state, d.decided_by, d.reason, p.badge_number, p.subject_id, p.salt, p.full_name, \
-                 p.birth_date, p.documents, p.portrait_hash FROM disclosures d \
+                 p.latin_name, p.birth_date, p.documents, p.portrait_hash FROM disclosures d \
                  JOIN people p ON p.badge_number = d.badge_number WHERE d.delivered = 0 AND d.request_id > $1 \
                  AND (d.state = $2 OR (d.state = $3 AND p.screening <> $4)) ORDER BY d.request_id LIMIT $5",
             )
@@ -192,6 +192,7 @@ pub(crate) fn identity(row: &AnyRow) -> Result<DisclosedIdentity, StoreError> {
     let number: i64 = row.try_get("badge_number")?;
     Ok(DisclosedIdentity {
         full_name: row.try_get::<String, _>("full_name")?.into(),
+        latin_name: row.try_get::<String, _>("latin_name")?.into(),
         birth_date: row.try_get::<String, _>("birth_date")?.into(),
         documents: documents.collect(),
         portrait: <[u8; Hash::SIZE]>::try_from(portrait.as_slice()).ok().map(Hash::new),

@@ -174,8 +174,8 @@ impl Writer<'_> {
         applicants: &[Applicant],
     ) -> Result<HashMap<String, Known>, StoreError> {
         let statement = format!(
-            "SELECT reference, badge_number, full_name, birth_date, documents, portrait_hash, category, function, \
-             organisation, profile_id, not_before, not_after FROM people WHERE reference IN {}",
+            "SELECT reference, badge_number, full_name, latin_name, birth_date, documents, portrait_hash, category, \
+             function, organisation, profile_id, not_before, not_after FROM people WHERE reference IN {}",
             placeholders(1, 1, applicants.len())
         );
         let query = sqlx::query(AssertSqlSafe(statement));
@@ -192,6 +192,7 @@ impl Writer<'_> {
                 badge_number: row.try_get("badge_number")?,
                 identity: Identity {
                     full_name: row.try_get("full_name")?,
+                    latin_name: row.try_get("latin_name")?,
                     birth_date: row.try_get("birth_date")?,
                     documents,
                     portrait_hash: row.try_get("portrait_hash")?,
@@ -219,10 +220,10 @@ impl Writer<'_> {
         let first_badge = next_numbers(&mut self.transaction, "badge", count).await?;
         let first_print = next_numbers(&mut self.transaction, "print", count).await?;
         let statement = format!(
-            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, birth_date, \
+            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, latin_name, birth_date, \
              documents, category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, \
              screening, current_print, last_change) VALUES {}",
-            placeholders(1, applicants.len(), 19)
+            placeholders(1, applicants.len(), 20)
         );
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for (badge_number, applicant) in (first_badge..).zip(applicants) {
@@ -237,6 +238,7 @@ impl Writer<'_> {
                 .bind(salt)
                 .bind(binding)
                 .bind(&identity.full_name)
+                .bind(&identity.latin_name)
                 .bind(&identity.birth_date)
                 .bind(documents_json(identity))
                 .bind(&accreditation.category)
@@ -293,10 +295,11 @@ impl Writer<'_> {
             // Another person, or the same described anew: what was cleared before does not hold for this.
             let (salt, binding) = self.bind(identity, known.badge_number);
             sqlx::query(
-                "UPDATE people SET full_name = $1, birth_date = $2, documents = $3, portrait_hash = $4, salt = $5, \
-                 binding = $6, screening = $7 WHERE badge_number = $8",
+                "UPDATE people SET full_name = $1, latin_name = $2, birth_date = $3, documents = $4, portrait_hash = $5, \
+                 salt = $6, binding = $7, screening = $8 WHERE badge_number = $9",
             )
             .bind(&identity.full_name)
+            .bind(&identity.latin_name)
             .bind(&identity.birth_date)
             .bind(documents_json(identity))
             .bind(&identity.portrait_hash)

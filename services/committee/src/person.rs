@@ -1,7 +1,7 @@
 //! A row of an import, checked: what may be enrolled and what it yields for screening.
 
 use lanyard_core::binding::{Binding, BindingSalt};
-use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityKey, person_keys};
+use lanyard_core::identity::{BirthDates, Document, DocumentKind, IdentityKey, Name, person_keys};
 use lanyard_core::ids::{BadgeNumber, EventId, Hash};
 use lanyard_wire::committee::v1 as wire;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub(crate) struct StoredDocument {
 #[derive(PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) full_name: String,
+    /// As the travel document has it; empty if the full name is all there is.
+    pub(crate) latin_name: String,
     pub(crate) birth_date: String,
     pub(crate) documents: Vec<StoredDocument>,
     pub(crate) portrait_hash: Vec<u8>,
@@ -71,10 +73,16 @@ pub(crate) fn check(person: wire::Person, rules: &Rules<'_>) -> Result<Applicant
     if full_name.is_empty() {
         return Err(("full_name", "missing".to_owned()));
     }
-    let birth_date = person.birth_date.trim().to_owned();
-    if !birth_date.is_empty() {
-        BirthDate::parse(&birth_date).map_err(|error| ("birth_date", error.to_string()))?;
+    let latin_name = text("latin_name", &person.latin_name)?;
+    // Screening must know how a name reads, or say that it does not.
+    for (column, name) in [("full_name", &full_name), ("latin_name", &latin_name)] {
+        if !name.is_empty() && (column == "latin_name" || latin_name.is_empty()) {
+            Name::parse(name).map_err(|error| (column, error.to_string()))?;
+        }
     }
+    let birth_date = BirthDates::parse(&person.birth_date)
+        .map_err(|error| ("birth_date", error.to_string()))?
+        .to_string();
     if person.documents.len() > MAX_DOCUMENTS {
         return Err(("document_number", format!("at most {MAX_DOCUMENTS} documents")));
     }
@@ -99,6 +107,7 @@ pub(crate) fn check(person: wire::Person, rules: &Rules<'_>) -> Result<Applicant
         reference,
         identity: Identity {
             full_name,
+            latin_name,
             birth_date,
             documents,
             portrait_hash: person.portrait_hash,
@@ -142,7 +151,7 @@ impl Identity {
     pub(crate) fn keys(&self, event: &EventId) -> Vec<IdentityKey> {
         let documents = self.documents.iter();
         let documents = documents.map(|stored| [&*stored.kind, &*stored.issuer, &*stored.number]);
-        person_keys(event, &self.full_name, &self.birth_date, documents)
+        person_keys(event, &self.latin_name, &self.full_name, &self.birth_date, documents)
     }
 
     /// What is submitted for clearance, fixed.
@@ -203,12 +212,27 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_latin_form_gives_no_key_of_name_and_birth_date() {
+    fn every_script_gives_keys_and_the_documents_name_more() {
         let event = EventId::parse("games").unwrap();
-        let arabic = wire::Person { full_name: "حسین".into(), ..person() };
-        assert!(checked(arabic).is_ok_and(|applicant| applicant.identity.keys(&event).is_empty()));
-        assert!(
-            checked(person()).is_ok_and(|applicant| applicant.identity.keys(&event).len() == 1)
-        );
+        let keys = |person| checked(person).map(|applicant| applicant.identity.keys(&event).len());
+        let thai = wire::Person {
+            full_name: "พชรภรณ์ นาถะพินธุ".into(), ..person()
+        };
+        let with_latin =
+            wire::Person { latin_name: "Patcharaporn Nathapin".into(), ..thai.clone() };
+        assert!(keys(thai.clone()).is_ok_and(|count| count > 1));
+        assert!(keys(with_latin).is_ok_and(|count| count > keys(thai).unwrap()));
+        assert!(keys(person()).is_ok_and(|count| (2..=16).contains(&count)));
+        let partly = wire::Person { birth_date: "1990-02; circa 1991".into(), ..person() };
+        assert!(keys(partly).is_ok_and(|count| count > 1));
+    }
+
+    #[test]
+    fn a_name_that_nothing_reads_is_refused_unless_the_document_has_another() {
+        let cuneiform = wire::Person { full_name: "\u{12000}\u{12001}".into(), ..person() };
+        assert!(checked(cuneiform.clone()).is_err_and(|(column, _)| column == "full_name"));
+        assert!(checked(wire::Person { latin_name: "A Ash".into(), ..cuneiform }).is_ok());
+        let bad = wire::Person { latin_name: "A 4".into(), ..person() };
+        assert!(checked(bad).is_err_and(|(column, _)| column == "latin_name"));
     }
 }

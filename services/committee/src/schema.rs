@@ -12,6 +12,7 @@ CREATE TABLE people (
     salt BYTES NOT NULL,
     binding BYTES NOT NULL,
     full_name TEXT NOT NULL,
+    latin_name TEXT NOT NULL,
     birth_date TEXT NOT NULL,
     documents TEXT NOT NULL,
     category TEXT NOT NULL,

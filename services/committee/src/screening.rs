@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use lanyard_core::identity::{IdentityKey, KeyKind};
+use lanyard_core::identity::{Facts, IdentityKey, KeyKind};
 use lanyard_core::ids::EventId;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_env::Env;
@@ -26,7 +26,6 @@ use lanyard_wire::screening::v1::{
     self as wire, ListVerdictsRequest, PrintSeeds, RegisterPrintsRequest, Subject, SubjectKey,
     SubmitSubjectsRequest,
 };
-use rand::Rng as _;
 use sqlx::{AssertSqlSafe, Row as _};
 use thiserror::Error;
 use tokio::sync::Mutex;
@@ -47,8 +46,6 @@ const PEOPLE: i64 = 256;
 const ROWS: usize = 256;
 /// Subjects or prints in one message.
 const MESSAGE: usize = 256;
-/// Every subject has a multiple of this many keys, filled up with random ones.
-const KEY_PADDING: usize = 4;
 /// How often prints are handed over and verdicts fetched.
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -128,7 +125,7 @@ impl Screening {
         // recognise.
         let kept = futures::stream::iter(self.kept().await?);
         let kept = kept.map(|id| Ok(self.load(id))).try_buffered(1).boxed();
-        let size = self.pseudonymiser.batch_size(progress.total as usize);
+        let size = self.pseudonymiser.batch_size(progress.total as usize * Facts::PERSON_KEYS);
         let drawing = Drawing { size, without_key: &without_key, after: 0, read: VecDeque::new() };
         let new = futures::stream::try_unfold(drawing, |mut drawing| async {
             let kept = self.next_batch(&mut drawing).await?;
@@ -202,7 +199,7 @@ impl Screening {
 
     async fn page(&self, after: i64) -> Result<VecDeque<Candidate>, ScreeningError> {
         let rows = sqlx::query(
-            "SELECT badge_number, subject_id, binding, full_name, birth_date, documents, portrait_hash FROM people \
+            "SELECT badge_number, subject_id, binding, full_name, latin_name, birth_date, documents, portrait_hash FROM people \
              WHERE screening = $1 AND badge_number > $2 ORDER BY badge_number LIMIT $3",
         )
         .bind(State::New.number())
@@ -216,6 +213,7 @@ impl Screening {
                 .map_err(|_| StoreError::Corrupt { table: "people", column: "documents" })?;
             let identity = Identity {
                 full_name: row.try_get("full_name")?,
+                latin_name: row.try_get("latin_name")?,
                 birth_date: row.try_get("birth_date")?,
                 documents,
                 portrait_hash: row.try_get("portrait_hash")?,
@@ -248,7 +246,7 @@ impl Screening {
                 subjects.push(Subject {
                     subject_id: member.subject_id.clone(),
                     binding: member.binding.clone(),
-                    keys: self.pad(keys),
+                    keys,
                 });
             }
         }
@@ -319,15 +317,6 @@ impl Screening {
             unchanged.extend(members.iter().filter(same).map(|member| member.badge_number));
         }
         Ok(unchanged)
-    }
-
-    fn pad(&self, mut keys: Vec<SubjectKey>) -> Vec<SubjectKey> {
-        while !keys.len().is_multiple_of(KEY_PADDING) {
-            let mut pseudonym = vec![0; Pseudonym::SIZE];
-            self.env.rng().fill_bytes(&mut pseudonym);
-            keys.push(SubjectKey { kind: wire::KeyKind::Padding.into(), pseudonym });
-        }
-        keys
     }
 
     /// Gives the police the seeds of prints that they do not have.
@@ -472,7 +461,8 @@ impl Screening {
 fn subject_key((pseudonym, kind): (&Pseudonym, &KeyKind)) -> SubjectKey {
     let kind = match kind {
         KeyKind::Document => wire::KeyKind::Document,
-        _ => wire::KeyKind::NameBirthDate,
+        KeyKind::NameBirthDate => wire::KeyKind::NameBirthDate,
+        _ => wire::KeyKind::Variant,
     };
     let bytes: Zeroizing<[u8; Pseudonym::SIZE]> = pseudonym.to_bytes();
     SubjectKey { kind: kind.into(), pseudonym: bytes.to_vec() }

@@ -80,7 +80,7 @@ async fn matches(store: &Store, subject_id: &[u8]) -> Result<Vec<wire::Match>, S
     let rows: Vec<(String, String, i64)> = sqlx::query_as(
         "SELECT w.name, e.label, MIN(l.kind) FROM subject_keys k JOIN list_keys l ON l.hash = k.hash \
          JOIN list_entries e ON e.id = l.entry_id JOIN watchlists w ON w.id = e.list_id \
-         WHERE k.subject_id = $1 GROUP BY w.name, e.id, e.label, l.kind ORDER BY l.kind, w.name, e.id",
+         WHERE k.subject_id = $1 GROUP BY w.name, e.id, e.label ORDER BY MIN(l.kind), w.name, e.id",
     )
     .bind(subject_id)
     .fetch_all(store.pool())

@@ -247,7 +247,8 @@ pub(crate) async fn settle(
     Ok(Some(state))
 }
 
-/// Whether this is who was submitted: the binding, and the keys that were compared with the lists.
+/// Whether this is who was submitted: the binding, and that all keys were compared with the lists, beside others that may
+/// be padding.
 async fn holds(
     transaction: &mut Transaction<'static, Any>,
     subject_id: &SubjectId,
@@ -267,9 +268,11 @@ async fn holds(
             .bind(subject_id.as_slice())
             .fetch_all(&mut **transaction)
             .await?;
-    let same_keys =
-        keys.iter().map(|(hash,)| hash.as_slice()).eq(hashes.iter().map(LocalHash::as_slice));
-    Ok(identity.binding(event).agrees_with(&Binding::new(binding)) && same_keys)
+    let compared = |hash: &LocalHash| {
+        keys.binary_search_by(|(one,)| one.as_slice().cmp(hash.as_slice())).is_ok()
+    };
+    let holds = identity.binding(event).agrees_with(&Binding::new(binding));
+    Ok(holds && !hashes.is_empty() && hashes.iter().all(compared))
 }
 
 /// A subject whose preimage is another person's cannot stay cleared.

@@ -5,6 +5,7 @@ use std::fmt;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_party::StoreKey;
 use lanyard_store::StoreError;
+use rand::Rng;
 
 /// A subject of screening: 16 random bytes, drawn by the committee.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,13 @@ pub(crate) struct LocalHash([u8; 32]);
 impl LocalHash {
     pub(crate) fn of(store_key: &StoreKey, pseudonym: &[u8; Pseudonym::SIZE]) -> Self {
         Self(store_key.local_hash("pseudonym", pseudonym))
+    }
+
+    /// One that stands for nothing: padding.
+    pub(crate) fn random(rng: &mut impl Rng) -> Self {
+        let mut bytes = [0; 32];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes)
     }
 
     pub(crate) const fn as_slice(&self) -> &[u8] {

@@ -1,7 +1,7 @@
 //! What follows from matches.
 //!
 //! The kind of a match is that of the list's key. The committee's word on a pseudonym cannot weaken a match: an equal
-//! pseudonym is the same document, or the same name and birth date.
+//! pseudonym is the same document, the same name and birth date, or alike enough to be looked at.
 //!
 //! Rules, and how they meet an officer's decision:
 //! - a strong match: refused; any other: pending, a case for an officer; nothing: cleared; no key at all, so that nothing
@@ -53,9 +53,9 @@ impl Found {
     pub(crate) const fn ruling(self) -> Ruling<'static> {
         let (verdict, reason) = match self {
             Self { strong: 1.., .. } => (Verdict::Refused, "rule: document match"),
-            Self { weak: 1.., .. } => (Verdict::Pending, "rule: a match that an officer must see"),
+            Self { weak: 1.., .. } => (Verdict::Pending, "rule: a name matches"),
             Self { keys: 1.., .. } => (Verdict::Cleared, "rule: no match"),
-            _ => (Verdict::Pending, "rule: neither document nor full birth date to match"),
+            _ => (Verdict::Pending, "rule: nothing to match"),
         };
         Ruling { verdict, by: DecidedBy::Rule, reason }
     }

@@ -1,6 +1,6 @@
 //! Where subjects stand and what matched, as numbers in the store and as words elsewhere.
 
-use lanyard_core::identity::KeyKind;
+use lanyard_core::identity::{KeyKind, Strength};
 use lanyard_store::StoreError;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::screening::v1 as wire;
@@ -155,7 +155,7 @@ pub(crate) fn kind_from_number(number: i64) -> Result<KeyKind, StoreError> {
 
 /// Whether a match by this kind of key is sure, so that it refuses by itself; any other is a case for an officer.
 pub(crate) const fn is_strong(kind: KeyKind) -> bool {
-    matches!(kind, KeyKind::Document)
+    matches!(kind.strength(), Strength::Strong)
 }
 
 /// Reads [`kind_number`] as the wire's word.
@@ -163,6 +163,7 @@ pub(crate) fn wire_kind(number: i64) -> Result<wire::KeyKind, StoreError> {
     match kind_from_number(number)? {
         KeyKind::Document => Ok(wire::KeyKind::Document),
         KeyKind::NameBirthDate => Ok(wire::KeyKind::NameBirthDate),
+        KeyKind::Variant => Ok(wire::KeyKind::Variant),
         _ => Err(StoreError::Corrupt { table: "list_keys", column: "kind" }),
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use lanyard_core::identity::IdentityKey;
+use lanyard_core::identity::{Facts, IdentityKey};
 use lanyard_core::ids::EventId;
 use lanyard_env::Env;
 use lanyard_party::{SealedBlobError, StoreKey};
@@ -27,15 +27,16 @@ use thiserror::Error;
 use tonic::Status;
 
 use self::batches::{Kept, Part};
+use self::entries::Entry;
 use self::staging::ImportId;
 use crate::act::Act;
 
 pub(crate) use self::entries::Entries;
 #[cfg(test)]
-pub(crate) use self::staging::{StagedKey, begin, stage_entries, stage_keys, switch};
+pub(crate) use self::staging::{StagedKey, begin, padding, stage_entries, stage_keys, switch};
 
 /// Entries of a list that does not say how many it has: enough to fill batches.
-const MANY: usize = 1_000_000;
+const MANY: u64 = 1_000_000;
 
 /// Why a list was not imported; the one of that name is as it was.
 #[derive(Debug, Error)]
@@ -121,11 +122,11 @@ impl Import<'_> {
         settled.try_for_each(|_| async { Ok(()) }).await?;
 
         let (import, done) = staging::begin(self.store, source.list, source.content).await?;
-        let read = Mutex::new(Entries::default());
-        let announced = if source.announced > 0 { source.announced as usize } else { MANY };
+        let read = Mutex::new(Entries::new(self.event.clone()));
+        let expected = if source.announced > 0 { source.announced.min(MANY) } else { MANY };
         let drawing = Drawing {
             import,
-            size: self.pseudonymiser.batch_size(announced),
+            size: self.pseudonymiser.batch_size(expected as usize * Facts::ENTRY_KEYS),
             done,
             entries,
             waiting: VecDeque::new(),
@@ -186,10 +187,9 @@ impl Import<'_> {
             let end = read.received();
             drop(read);
             let Some(entry) = entry.filter(|_| end > drawing.done) else { continue };
-            let mut keys = entry.keys(self.event);
+            let Entry { label, mut keys } = entry;
             let kinds = keys.iter().map(IdentityKey::kind).collect();
             drawing.keys.append(&mut keys);
-            let label = entry.label().to_owned();
             drawing.waiting.push_back(Part { label, kinds, end });
         }
         let mut count = 0;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lanyard_client::{Connection, call, item};
+use lanyard_core::identity::is_standard;
 use lanyard_wire::committee::v1::import_people_request::Step;
 use lanyard_wire::committee::v1::{
     ImportMode, ImportPeopleRequest, ImportPeopleResponse, ImportRow, ImportRows, ImportStart,
@@ -53,7 +54,11 @@ impl ImportArgs {
         let zone = &connection.manifest().time_zone;
         let mut rows = table::Stream::people(env, &self.csv, mapping.as_ref(), zone)?;
         let again = rows.again(env, &self.csv, mapping.as_ref())?;
-        let good = rows.by_ref().try_fold(0, |good: u64, row| row.map(|_| good + 1))?;
+        let (mut good, mut beyond_standard) = (0, 0_u64);
+        for row in rows.by_ref() {
+            beyond_standard += u64::from(is_beyond_standard(&row?.1));
+            good += 1;
+        }
         let (Read { problems, skipped, .. }, bad) = rows.finish();
         let all_or_nothing = !self.valid_rows;
         // With bad rows here, the service still says which others it would refuse, so that one round suffices.
@@ -75,6 +80,7 @@ impl ImportArgs {
             dry_run: self.dry_run,
             counts: [answer.created, answer.updated, answer.unchanged, refused],
             skipped,
+            beyond_standard,
             errors,
         };
         imported.show(context)
@@ -89,6 +95,8 @@ pub(crate) struct Imported {
     /// New, changed, as before, refused.
     pub(crate) counts: [u64; 4],
     pub(crate) skipped: BTreeMap<String, u64>,
+    /// Names in scripts that ICAO 9303-3 does not have.
+    pub(crate) beyond_standard: u64,
     /// By line.
     pub(crate) errors: Vec<RowProblem>,
 }
@@ -101,6 +109,7 @@ impl Imported {
             "imported": self.imported,
             "created": created, "updated": updated, "unchanged": unchanged,
             "refused": refused, "left_out": self.skipped,
+            "names_beyond_standard": self.beyond_standard,
             "errors": self.errors.iter().map(problem_json).collect::<Vec<_>>(),
         });
         context.show(&value, || {
@@ -120,6 +129,13 @@ impl Imported {
             ]);
             for (reason, count) in &self.skipped {
                 text.push_str(&format!("\n{reason:<22} {count}"));
+            }
+            let beyond_standard = self.beyond_standard;
+            if beyond_standard > 0 {
+                text.push_str(&format!(
+                    "\n{beyond_standard} names are in scripts that ICAO 9303-3 does not have: transliterated by a library, they \
+                     are found less often; give the document's Latin name (latin_name or mrz)"
+                ));
             }
             text + &problem_table(&self.errors, refused)
         })?;
@@ -154,6 +170,11 @@ impl ImportArgs {
         bar.finish_and_clear();
         answer
     }
+}
+
+/// Whether the only name of a person is in a script that travel documents have no rule for.
+fn is_beyond_standard(person: &Person) -> bool {
+    person.latin_name.is_empty() && !is_standard(&person.full_name)
 }
 
 /// A vector in pieces of at most `size`, without copying what is in it.

@@ -89,6 +89,7 @@ fn person_json(state: &PersonState) -> Value {
     let person = state.person.clone().unwrap_or_default();
     json!({
         "reference": person.reference, "full_name": person.full_name,
+        "latin_name": person.latin_name,
         "birth_date": person.birth_date, "category": person.category,
         "function": person.function, "organisation": person.organisation,
         "profile": person.profile, "documents": person.documents.len(),
@@ -282,6 +283,7 @@ impl DeskArgs {
             facts([
                 ("reference", person.reference),
                 ("name", person.full_name),
+                ("Latin name", person.latin_name),
                 ("birth date", person.birth_date),
                 ("category", person.category),
                 ("function", person.function),

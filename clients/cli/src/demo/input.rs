@@ -99,7 +99,7 @@ fn read_roster(
     let mapping = columns.map(|path| Mapping::read(files, path)).transpose()?;
     let shape = mapping.clone().unwrap_or_default();
     let sheet = Sheet::read(files, path, shape.delimiter, shape.header)?;
-    Ok(table::people(&sheet, mapping.as_ref(), zone)?)
+    Ok(table::people(&sheet, mapping.as_ref(), zone, env.now())?)
 }
 
 fn read_list(

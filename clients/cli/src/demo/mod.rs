@@ -184,7 +184,7 @@ impl DemoArgs {
         let mut ledger = Ledger::new();
         let mut inventor = Inventor::new(self.seed);
         let input = Input::new(self, env, dir, &zone, now, &mut inventor)?;
-        let quota = 1_000_000 + 10 * (input.people.len() + input.entries.len()) as u64;
+        let quota = 1_000_000 + 20 * input.people.len() as u64 + 300 * input.entries.len() as u64;
         let plan = plan::event_plan(zone.clone(), quota)?;
 
         let passphrase = passphrase(env);

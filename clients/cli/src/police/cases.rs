@@ -268,6 +268,7 @@ fn identity_facts(identity: &Identity) -> String {
     let documents = documents.map(|one| format!("{} {} {}", one.kind, one.issuer, one.number));
     facts([
         ("name", identity.full_name.clone()),
+        ("Latin name", identity.latin_name.clone()),
         ("birth date", identity.birth_date.clone()),
         ("documents", documents.collect::<Vec<_>>().join("; ")),
         ("portrait hash", hex::encode(&identity.portrait_hash)),

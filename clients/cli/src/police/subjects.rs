@@ -133,7 +133,8 @@ const fn kind(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::Document => "document",
         KeyKind::NameBirthDate => "name and birth date",
-        KeyKind::Padding | KeyKind::Unspecified => "unknown",
+        KeyKind::Variant => "variant of a name",
+        KeyKind::Unspecified => "unknown",
     }
 }
 

@@ -54,6 +54,9 @@ struct ImportArgs {
     /// The list's name; without it, the file's.
     #[arg(long, value_name = "NAME")]
     list: Option<String>,
+    /// Import what is good; without this, nothing is imported if a row has a bad value.
+    #[arg(long)]
+    valid_rows: bool,
 }
 
 impl WatchlistArgs {
@@ -91,6 +94,9 @@ impl ImportArgs {
                 stem.ok_or_else(|| CliError::option("--list", "give the list a name"))?
             }
         };
+        if bad > 0 && !self.valid_rows {
+            return refuse(context, &list, &problems, bad);
+        }
         let content = content.finalize().as_bytes().to_vec();
         let start = ImportStart { list: list.clone(), content, entries };
         let answer = self.send(context, connection, start, again).await?;
@@ -127,6 +133,25 @@ impl ImportArgs {
         progress.finish();
         answer
     }
+}
+
+/// Says which rows are bad; nothing was sent.
+fn refuse(
+    context: &Context,
+    list: &str,
+    problems: &[RowProblem],
+    bad: u64,
+) -> Result<(), CliError> {
+    let value = json!({
+        "list": list, "finished": false,
+        "errors": problems.iter().map(problem_json).collect::<Vec<_>>(),
+    });
+    context.show(&value, || {
+        let what =
+            "nothing was imported: mend the rows below, or import the rest with --valid-rows";
+        what.to_owned() + &problem_table(problems, bad)
+    })?;
+    Err(CliError::BadRows)
 }
 
 fn show(

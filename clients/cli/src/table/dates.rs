@@ -1,22 +1,58 @@
 //! Dates as files write them.
 
 use jiff::civil::{Date, DateTime};
-use lanyard_core::identity::BirthDate;
+use jiff::fmt::strtime::BrokenDownTime;
+use lanyard_core::identity::{BirthDate, BirthDates, PartialDate};
 use lanyard_core::ids::Timestamp;
 use lanyard_core::profile::EventTimeZone;
 
-/// The form that is read without a mapping.
-pub(super) const ISO: &str = "%Y-%m-%d";
+/// The forms that are read without a mapping.
+pub(super) const ISO: [&str; 3] = ["%Y-%m-%d", "%Y-%m", "%Y"];
+/// Words before a date that is not sure.
+const CIRCA: [&str; 4] = ["circa ", "ca. ", "c. ", "approximately "];
+/// What stands between the ends of a range; the last between two years only, as others write days with it.
+const RANGE: [&str; 4] = ["/", " to ", " - ", "-"];
 
-/// A full birth date in one of the formats, as `YYYY-MM-DD`; `None` for partial and uncertain ones.
-pub(super) fn birth_date(text: &str, formats: &[String]) -> Option<String> {
-    let date = formats.iter().find_map(|format| Date::strptime(format, text.trim()).ok())?;
-    let (year, month, day) = (
-        u16::try_from(date.year()).ok()?,
-        u8::try_from(date.month()).ok()?,
-        u8::try_from(date.day()).ok()?,
-    );
-    Some(BirthDate::new(year, month, day).ok()?.to_string())
+/// Birth dates in the notation that people and lists are stored with, if all can be read: dates in one of the formats, which
+/// may lack the day or the month too, after `circa`, or as the ends of a range; several separated by `;`.
+pub(super) fn birth_dates(text: &str, formats: &[String]) -> Option<String> {
+    let read = text.split(';').map(str::trim).filter(|one| !one.is_empty()).map(|one| {
+        let date = |text: &str| partial_date(text.trim(), formats);
+        if let Some(date) = date(one) {
+            return Some(date.to_string());
+        }
+        let lower = one.to_lowercase();
+        let sure = CIRCA.iter().find_map(|word| lower.strip_prefix(word));
+        // `to` and months are read in small letters too.
+        let rest = sure.unwrap_or(&lower);
+        if let (Some(_), Some(date)) = (sure, date(rest)) {
+            return Some(format!("circa {date}"));
+        }
+        RANGE.iter().find_map(|between| {
+            let (from, to) = rest.split_once(between)?;
+            let to = CIRCA.iter().find_map(|word| to.trim().strip_prefix(word)).unwrap_or(to);
+            Some(format!("{}/{}", date(from)?, date(to)?))
+        })
+    });
+    let notation = read.collect::<Option<Vec<_>>>()?.join("; ");
+    BirthDates::parse(&notation).ok().map(|dates| dates.to_string())
+}
+
+/// A date as far as one of the formats says it.
+fn partial_date(text: &str, formats: &[String]) -> Option<PartialDate> {
+    formats.iter().find_map(|format| {
+        let read = BrokenDownTime::parse(format, text).ok()?;
+        let year = u16::try_from(read.year()?).ok()?;
+        let part = |part: i8| u8::try_from(part).ok();
+        match (read.month(), read.day()) {
+            (Some(month), Some(day)) => {
+                BirthDate::new(year, part(month)?, part(day)?).ok().map(PartialDate::Day)
+            }
+            (Some(month), None) => PartialDate::parse(&format!("{year:04}-{month:02}")).ok(),
+            (None, None) => PartialDate::parse(&format!("{year:04}")).ok(),
+            (None, Some(_)) => None,
+        }
+    })
 }
 
 /// Which end of a validity a day without an hour means.
@@ -61,30 +97,49 @@ mod tests {
     }
 
     #[test]
-    fn full_dates_in_the_formats_given_and_nothing_else() {
-        let list = formats(&["%d %b %Y"]);
-        assert_eq!(birth_date("10 Dec 1948", &list).as_deref(), Some("1948-12-10"));
-        assert_eq!(birth_date(" 3 May 1938 ", &list).as_deref(), Some("1938-05-03"));
-        for partial in [
-            "1946",
-            "circa 1951",
-            "Sep 1938",
-            "circa 07 Jul 1966",
-            "01 Jan 1953 to 31 Dec 1954",
-            "31 Feb 1950",
-            "10 Dec 48",
-            "1948-12-10",
-            "",
+    fn dates_as_far_as_they_are_known_in_the_formats_given() {
+        let list = formats(&["%d %b %Y", "%b %Y", "%Y"]);
+        for (text, expected) in [
+            ("10 Dec 1948", "1948-12-10"),
+            (" 3 May 1938 ", "1938-05-03"),
+            ("1946", "1946"),
+            ("Sep 1938", "1938-09"),
+            ("circa 1951", "circa 1951"),
+            ("circa 07 Jul 1966", "circa 1966-07-07"),
+            ("01 Jan 1953 to 31 Dec 1954", "1953-01-01/1954-12-31"),
+            ("circa 1979-1982", "1979/1982"),
+            ("1960 to circa 1962", "1960/1962"),
+            ("1946; Sep 1938;", "1946; 1938-09"),
+            ("", ""),
         ] {
-            assert_eq!(birth_date(partial, &list), None, "{partial:?}");
+            assert_eq!(birth_dates(text, &list).as_deref(), Some(expected), "{text:?}");
         }
-        assert!(birth_date("1948-12-10", &formats(&[ISO, "%d %b %Y"])).is_some());
+        for bad in
+            ["31 Feb 1950", "10 Dec 48", "1948-12-10", "about 1950", "1950; soon", "1960 to 1950"]
+        {
+            assert_eq!(birth_dates(bad, &list), None, "{bad:?}");
+        }
+        let own = formats(&ISO);
+        for text in [
+            "1964-08-12",
+            "1964-08",
+            "1964",
+            "circa 1962",
+            "1960/1965",
+            "1960-01-01/1961-03",
+            "1964-08-12; 1963",
+        ] {
+            assert_eq!(birth_dates(text, &own).as_deref(), Some(text));
+        }
+        for bad in ["12.08.1964", "64", "1964-13", "1964-08-32", "964"] {
+            assert_eq!(birth_dates(bad, &own), None, "{bad:?}");
+        }
     }
 
     #[test]
     fn validity_is_meant_in_the_events_time_zone() {
         let zone = EventTimeZone::parse("Europe/Zurich").unwrap();
-        let iso = formats(&[ISO]);
+        let iso = formats(&ISO);
         let from = minute("2027-07-01", &iso, Bound::From, &zone).unwrap();
         let until = minute("2027-07-01", &iso, Bound::Until, &zone).unwrap();
         assert_eq!(until - from, 23 * 60 + 59);

@@ -30,7 +30,7 @@ pub struct Mapping {
     /// Values that mean nothing.
     #[serde(default)]
     pub null: Vec<String>,
-    /// How dates are written, in the words of strptime.
+    /// How dates are written, in the words of strptime; those of partial dates too.
     #[serde(default = "iso")]
     pub date_formats: Vec<String>,
     /// Rows to take: all of these hold.
@@ -65,11 +65,15 @@ pub struct PeopleMapping {
     pub reference: Source,
     /// Full name.
     pub full_name: Source,
+    /// Name in Latin letters, as the travel document has it.
+    pub latin_name: Option<Source>,
     /// Birth date.
     pub birth_date: Option<Source>,
     /// Documents.
     #[serde(default)]
     pub documents: Vec<DocumentMapping>,
+    /// Machine-readable zone of a document: gives the document, and names and birth date if these are not there.
+    pub mrz: Option<Source>,
     /// Category.
     pub category: Source,
     /// What the person does.
@@ -205,7 +209,7 @@ const fn yes() -> bool {
 }
 
 fn iso() -> Vec<String> {
-    vec![ISO.to_owned()]
+    ISO.map(str::to_owned).to_vec()
 }
 
 impl Default for Mapping {

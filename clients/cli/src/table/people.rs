@@ -1,9 +1,11 @@
 //! A roster's rows as people.
 
+use lanyard_core::identity::{self, BirthDates, DocumentKind, Mrz};
+use lanyard_core::ids::Timestamp;
 use lanyard_core::profile::EventTimeZone;
 use lanyard_wire::committee::v1::{Document, Person};
 
-use super::dates::{Bound, birth_date, minute};
+use super::dates::{Bound, birth_dates, minute};
 use super::documents::{Documents, RawDocument};
 use super::error::{MappingError, TableError};
 use super::mapping::{ColumnRef, DocumentMapping, Filters, Mapping, PeopleMapping, Place};
@@ -23,7 +25,9 @@ const PEOPLE: OwnColumns = OwnColumns {
     known: &[
         "reference",
         "full_name",
+        "latin_name",
         "birth_date",
+        "mrz",
         "category",
         "function",
         "organisation",
@@ -51,7 +55,8 @@ const PORTRAIT: &str = "portrait_hash";
 /// Documents that a row of the own format can have.
 const MAX_DOCUMENTS: usize = 8;
 
-/// Reads a roster: without a mapping in the own format, whose header names the columns.
+/// Reads a roster: without a mapping in the own format, whose header names the columns. `now` says of which century the birth
+/// dates of machine-readable zones are.
 ///
 /// # Errors
 /// [`MappingError`] if mapping and file do not go together; bad rows are in the result.
@@ -59,8 +64,9 @@ pub fn people(
     sheet: &Sheet,
     mapping: Option<&Mapping>,
     zone: &EventTimeZone,
+    now: Timestamp,
 ) -> Result<Read<Person>, MappingError> {
-    let plan = PeoplePlan::new(sheet.head(), mapping, zone)?;
+    let plan = PeoplePlan::new(sheet.head(), mapping, zone, now)?;
     let mut read = Read::default();
     read.problems.extend_from_slice(sheet.ragged());
     sheet.rows().iter().for_each(|row| plan.read(row, &mut read));
@@ -74,6 +80,7 @@ pub(super) struct PeoplePlan {
     filters: Filters,
     formats: Vec<String>,
     zone: EventTimeZone,
+    now: Timestamp,
 }
 
 impl PeoplePlan {
@@ -81,6 +88,7 @@ impl PeoplePlan {
         head: &Head,
         mapping: Option<&Mapping>,
         zone: &EventTimeZone,
+        now: Timestamp,
     ) -> Result<Self, MappingError> {
         let own;
         let mapping = match mapping {
@@ -95,6 +103,7 @@ impl PeoplePlan {
             filters: mapping.filters(head)?,
             formats: mapping.date_formats.clone(),
             zone: zone.clone(),
+            now,
         })
     }
 }
@@ -107,7 +116,7 @@ impl Plan for PeoplePlan {
             read.skip("row: left out by the mapping");
             return;
         }
-        match self.columns.person(row, &self.formats, &self.zone) {
+        match self.columns.person(row, &self.formats, &self.zone, self.now) {
             Ok(person) => read.rows.push((row.line, person)),
             Err((column, problem)) => {
                 let (line, column) = (row.line, column.to_owned());
@@ -161,8 +170,10 @@ pub(super) fn own_format(head: &Head, columns: &OwnColumns) -> Result<Mapping, T
     Ok(Mapping::own(PeopleMapping {
         reference: named("reference"),
         full_name: named("full_name"),
+        latin_name: optional("latin_name"),
         birth_date: optional("birth_date"),
         documents,
+        mrz: optional("mrz"),
         category: optional("category").unwrap_or_else(|| Source::constant("none")),
         function: optional("function"),
         organisation: optional("organisation"),
@@ -187,8 +198,10 @@ fn named(name: &str) -> Source {
 struct Columns {
     reference: Resolved,
     full_name: Resolved,
+    latin_name: Option<Resolved>,
     birth_date: Option<Resolved>,
     documents: Vec<Documents>,
+    mrz: Option<Resolved>,
     category: Resolved,
     function: Option<Resolved>,
     organisation: Option<Resolved>,
@@ -207,8 +220,10 @@ impl Columns {
         Ok(Self {
             reference: find("reference", &mapping.reference)?,
             full_name: find("full_name", &mapping.full_name)?,
+            latin_name: optional("latin_name", &mapping.latin_name)?,
             birth_date: optional("birth_date", &mapping.birth_date)?,
             documents: Documents::resolve(&mapping.documents, place)?,
+            mrz: optional("mrz", &mapping.mrz)?,
             category: find("category", &mapping.category)?,
             function: optional("function", &mapping.function)?,
             organisation: optional("organisation", &mapping.organisation)?,
@@ -225,6 +240,7 @@ impl Columns {
         row: &Row,
         formats: &[String],
         zone: &EventTimeZone,
+        now: Timestamp,
     ) -> Result<Person, (&'static str, String)> {
         let required = |column: &'static str, source: &Resolved| match source.value(row) {
             value if value.is_empty() => Err((column, "missing".to_owned())),
@@ -246,16 +262,20 @@ impl Columns {
         };
         let birth_date = match optional(&self.birth_date) {
             value if value.is_empty() => value,
-            value => birth_date(&value, formats).ok_or_else(|| {
-                let problem = format!("not a full date in the form {}", formats.join(" or "));
+            value => birth_dates(&value, formats).ok_or_else(|| {
+                let problem = format!(
+                    "not a date in the form {}, nor circa, a range or several of these",
+                    formats.join(" or ")
+                );
                 ("birth_date", problem)
             })?,
         };
         let portrait_hash = hex::decode(optional(&self.portrait_hash)).ok();
         let portrait_hash = portrait_hash.filter(|hash| matches!(hash.len(), 0 | 32));
-        Ok(Person {
+        let mut person = Person {
             reference: required("reference", &self.reference)?,
-            full_name: required("full_name", &self.full_name)?,
+            full_name: self.full_name.value(row),
+            latin_name: optional(&self.latin_name),
             birth_date,
             documents: self.documents(row)?,
             category: required("category", &self.category)?,
@@ -266,7 +286,15 @@ impl Columns {
             not_after_minutes: bound("valid_until", &self.valid_until, Bound::Until)?,
             portrait_hash: portrait_hash
                 .ok_or_else(|| ("portrait_hash", "not 64 hexadecimal digits".to_owned()))?,
-        })
+        };
+        let zone = optional(&self.mrz);
+        if !zone.is_empty() {
+            add_machine_readable_zone(&mut person, &zone, now)?;
+        }
+        if person.full_name.is_empty() {
+            return Err(("full_name", "missing".to_owned()));
+        }
+        Ok(person)
     }
 
     fn documents(&self, row: &Row) -> Result<Vec<Document>, (&'static str, String)> {
@@ -286,4 +314,43 @@ impl Columns {
         })
         .collect()
     }
+}
+
+/// Adds what a document's machine-readable zone says; what the row says itself goes before, and must not contradict.
+fn add_machine_readable_zone(
+    person: &mut Person,
+    text: &str,
+    now: Timestamp,
+) -> Result<(), (&'static str, String)> {
+    let zone = Mrz::parse(text, now).map_err(|error| ("mrz", error.to_string()))?;
+    let document = Document {
+        kind: zone.document().kind().name().to_owned(),
+        issuer: zone.document().issuer().to_owned(),
+        number: zone.document().number().to_owned(),
+    };
+    let is_it = |one: &Document| {
+        DocumentKind::parse(&one.kind)
+            .and_then(|kind| identity::Document::new(kind, &one.issuer, &one.number))
+            .is_ok_and(|one| one == *zone.document())
+    };
+    if !person.documents.iter().any(is_it) {
+        person.documents.push(document);
+    }
+    if person.full_name.is_empty() {
+        person.full_name = zone.full_name();
+    }
+    if person.latin_name.is_empty() {
+        person.latin_name = zone.full_name();
+    }
+    if let Some(date) = zone.birth_date() {
+        if person.birth_date.is_empty() {
+            person.birth_date = date.to_string();
+        } else if BirthDates::parse(&person.birth_date)
+            .is_ok_and(|dates| !dates.may_agree(&BirthDates::from(date)))
+        {
+            let problem = "not the birth date of the machine-readable zone in this row".to_owned();
+            return Err(("birth_date", problem));
+        }
+    }
+    Ok(())
 }

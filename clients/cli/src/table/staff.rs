@@ -1,5 +1,6 @@
 //! The police's own staff: the committee's own format without category and organisation.
 
+use lanyard_core::ids::Timestamp;
 use lanyard_core::profile::EventTimeZone;
 use lanyard_wire::committee::v1::Person;
 use lanyard_wire::staff::v1::{Document, Member};
@@ -13,9 +14,13 @@ use super::sheet::Sheet;
 ///
 /// # Errors
 /// [`MappingError`] if the header does not fit; bad rows are in the result.
-pub fn staff(sheet: &Sheet, zone: &EventTimeZone) -> Result<Read<Member>, MappingError> {
+pub fn staff(
+    sheet: &Sheet,
+    zone: &EventTimeZone,
+    now: Timestamp,
+) -> Result<Read<Member>, MappingError> {
     let mapping = own_format(sheet.head(), &STAFF)?;
-    let Read { rows, problems, skipped } = people(sheet, Some(&mapping), zone)?;
+    let Read { rows, problems, skipped } = people(sheet, Some(&mapping), zone, now)?;
     let rows = rows.into_iter().map(|(line, person)| (line, member(person))).collect();
     Ok(Read { rows, problems, skipped })
 }

@@ -50,7 +50,7 @@ impl Stream<Person> {
         zone: &EventTimeZone,
     ) -> Result<Self, MappingError> {
         let scanner = scanner(&*env.files, path, mapping)?;
-        let plan = PeoplePlan::new(scanner.head(), mapping, zone)?;
+        let plan = PeoplePlan::new(scanner.head(), mapping, zone, env.now())?;
         let plan = Arc::new(move |row: &Row, read: &mut Read<Person>| plan.read(row, read));
         Ok(Self { plan, scanner, read: Read::default(), bad: 0 })
     }

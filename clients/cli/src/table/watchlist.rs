@@ -1,14 +1,16 @@
 //! A watchlist's rows as entries.
 //!
-//! Lists are messy: a value that gives no key, such as a year alone, is left out and counted; the entry's others stay.
+//! Lists are messy. A value that cannot be read is reported with line and column and left out; a document without issuer or
+//! number, which gives no key, is left out and counted. The entry's other values stay.
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use lanyard_core::identity::{self, DocumentKind, Name};
 use lanyard_env::Files;
 use lanyard_wire::police::v1::{ListDocument, ListEntry};
 
-use super::dates::birth_date;
+use super::dates::birth_dates;
 use super::documents::Documents;
 use super::error::{MappingError, TableError};
 use super::mapping::{
@@ -105,10 +107,11 @@ impl Plan for ListPlan {
             return;
         }
         let mut entry = ListEntry { line: row.line, label, ..ListEntry::default() };
-        self.columns.add(row, &self.formats, &mut entry, read);
+        self.columns.add(row, None, &self.formats, &mut entry, read);
         for join in &self.joins {
             for joined in join.rows_of(row) {
-                join.columns.add(joined, &self.formats, &mut entry, read);
+                let file = Some(join.file.as_str());
+                join.columns.add(joined, file, &self.formats, &mut entry, read);
             }
         }
         read.rows.push((row.line, entry));
@@ -191,31 +194,46 @@ impl Columns {
         })
     }
 
-    /// Adds the row's values to an entry, each once.
+    /// Adds the row's values to an entry, each once. `file` is where the row stands, unless in the list itself.
     fn add(
         &self,
         row: &Row,
+        file: Option<&str>,
         formats: &[String],
         entry: &mut ListEntry,
         read: &mut Read<ListEntry>,
     ) {
+        let problem = |read: &mut Read<ListEntry>, column: &str, problem: String| {
+            let column = file.map_or_else(|| column.to_owned(), |file| format!("{file}: {column}"));
+            read.problems.push(RowProblem { line: row.line, column, problem });
+        };
         for name in self.names.iter().flat_map(|source| source.values(row)) {
-            if !entry.names.contains(&name) {
-                entry.names.push(name);
+            match Name::parse(&name) {
+                Ok(_) if entry.names.contains(&name) => {}
+                Ok(_) => entry.names.push(name),
+                Err(error) => problem(read, "name", error.to_string()),
             }
         }
         for text in self.birth_dates.iter().flat_map(|source| source.values(row)) {
-            match birth_date(&text, formats) {
+            match birth_dates(&text, formats) {
                 Some(date) if entry.birth_dates.contains(&date) => {}
                 Some(date) => entry.birth_dates.push(date),
                 None => {
-                    read.skip("birth date: not a full date (a year, a month, a range, or circa)")
+                    let formats = formats.join(" or ");
+                    let text = format!("not a date in the form {formats}, nor circa, nor a range");
+                    problem(read, "birth_date", text);
                 }
             }
         }
         for document in self.documents.iter().flat_map(|documents| documents.read(row)) {
             if document.issuer.is_empty() || document.number.is_empty() {
                 read.skip("document: no issuer or no number");
+                continue;
+            }
+            let parsed = DocumentKind::parse(&document.kind)
+                .and_then(|kind| identity::Document::new(kind, &document.issuer, &document.number));
+            if let Err(error) = parsed {
+                problem(read, "document_number", error.to_string());
                 continue;
             }
             let document = ListDocument {
@@ -232,6 +250,7 @@ impl Columns {
 
 /// A joined file: its rows by key.
 struct Joined {
+    file: String,
     sheet: Sheet,
     columns: Columns,
     list_key: usize,
@@ -257,7 +276,7 @@ impl Joined {
                 rows.entry(key.clone()).or_default().push(index);
             }
         }
-        Ok(Self { sheet, columns, list_key, rows })
+        Ok(Self { file: join.file.clone(), sheet, columns, list_key, rows })
     }
 
     fn rows_of<'a>(&'a self, row: &Row) -> impl Iterator<Item = &'a Row> {

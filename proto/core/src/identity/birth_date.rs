@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::IdentityError;
 
-/// A full birth date of the Gregorian calendar. Partial dates are not identity keys.
+/// A full birth date of the Gregorian calendar.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BirthDate(Date);
 
@@ -58,6 +58,12 @@ impl BirthDate {
     #[must_use]
     pub fn day(self) -> u8 {
         self.0.day().unsigned_abs()
+    }
+
+    /// The date with day and month swapped, if that is another day of the calendar.
+    #[must_use]
+    pub fn swapped(self) -> Option<Self> {
+        Self::new(self.year(), self.day(), self.month()).ok().filter(|swapped| *swapped != self)
     }
 }
 

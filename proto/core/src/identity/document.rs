@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{IdentityError, issuer, transliterate};
+use super::{IdentityError, issuer, translit, transliterate};
 
 const ISSUER_LIMIT: usize = 64;
 const NUMBER_LIMIT: usize = 64;
@@ -110,6 +110,10 @@ fn normalise_issuer(issuer: &str) -> Result<String, IdentityError> {
     const FIELD: &str = "document issuer";
     if issuer.chars().count() > ISSUER_LIMIT {
         return Err(IdentityError::TooLong { field: FIELD, limit: ISSUER_LIMIT });
+    }
+    // A state's name in its own script would become another issuer than its code.
+    if let Some(index) = translit::first_foreign(issuer) {
+        return Err(IdentityError::UnsupportedScript { index });
     }
     match transliterate(issuer) {
         Err(IdentityError::Empty { .. }) => Err(IdentityError::Empty { field: FIELD }),

@@ -5,30 +5,37 @@
 //! under a version byte, the event and the kind. A person has several identity keys; any of them can match.
 
 mod birth_date;
+mod birth_dates;
 mod document;
+mod facts;
 mod issuer;
 mod mrz;
 mod name;
 mod partial_date;
 mod person;
+mod sound;
 mod translit;
+mod variants;
 
 use thiserror::Error;
 use zeroize::ZeroizeOnDrop;
 
 pub use birth_date::BirthDate;
+pub use birth_dates::BirthDates;
 pub use document::{Document, DocumentKind};
+pub use facts::Facts;
 pub use mrz::{Mrz, MrzError, MrzFormat};
 pub use name::Name;
 pub use partial_date::PartialDate;
 pub use person::person_keys;
-pub use translit::transliterate;
+pub use translit::{is_standard, transliterate};
 
+use self::variants::Variant;
 use crate::codec::join;
 use crate::ids::EventId;
 
 /// Version of the encoding and of the normal forms: another version yields other pseudonyms.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why personal data is refused. No variant repeats the data: errors end up in logs.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -48,9 +55,9 @@ pub enum IdentityError {
         /// Characters allowed.
         limit: usize,
     },
-    /// A letter that is not Latin, or one that has no transliteration.
+    /// A letter of a script that has no transliteration.
     #[error(
-        "character {}: not a letter that ICAO 9303-3 transliterates; give the Latin spelling of the travel document",
+        "character {}: a letter of a script that cannot be transliterated; give the Latin spelling of the travel document",
         index + 1
     )]
     UnsupportedScript {
@@ -72,9 +79,14 @@ pub enum IdentityError {
     /// Not a kind of document.
     #[error("document kind: use passport, national-id, residence or other")]
     DocumentKind,
-    /// Not a date of the form `YYYY-MM-DD`.
-    #[error("birth date: write it as YYYY-MM-DD, all parts known")]
+    /// Not a date in the notation.
+    #[error(
+        "birth date: write it as 1964-08-12, or 1964-08, 1964, circa 1962, 1960/1965 as far as it is known"
+    )]
     BirthDateForm,
+    /// A range that ends before it begins, or is too long.
+    #[error("birth date: a range goes from an earlier to a later year, at most 20 years")]
+    BirthDateRange,
     /// A date that the calendar does not have, or a year outside 1850 to 2199.
     #[error("birth date: no such day, or a year outside 1850 to 2199")]
     BirthDateCalendar,
@@ -86,8 +98,21 @@ pub enum IdentityError {
 pub enum KeyKind {
     /// An identity document.
     Document,
-    /// A name and a birth date.
+    /// A name and a full birth date.
     NameBirthDate,
+    /// Parts of a name as they sound, with what is known of the birth date.
+    Variant,
+}
+
+/// What a match of identity keys is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strength {
+    /// Namesakes, relatives and strangers with alike names match too: a reason to look.
+    Weak,
+    /// The same name and birth date: a namesake is rare.
+    Medium,
+    /// The same document.
+    Strong,
 }
 
 impl KeyKind {
@@ -97,6 +122,17 @@ impl KeyKind {
         match self {
             Self::Document => 1,
             Self::NameBirthDate => 2,
+            Self::Variant => 3,
+        }
+    }
+
+    /// What a match is worth.
+    #[must_use]
+    pub const fn strength(self) -> Strength {
+        match self {
+            Self::Document => Strength::Strong,
+            Self::NameBirthDate => Strength::Medium,
+            Self::Variant => Strength::Weak,
         }
     }
 
@@ -106,6 +142,7 @@ impl KeyKind {
         match byte {
             1 => Some(Self::Document),
             2 => Some(Self::NameBirthDate),
+            3 => Some(Self::Variant),
             _ => None,
         }
     }
@@ -133,6 +170,10 @@ impl IdentityKey {
     pub fn name_and_birth_date(event: &EventId, name: &Name, birth_date: BirthDate) -> Self {
         let date = birth_date.to_string();
         Self::new(event, KeyKind::NameBirthDate, &[name.as_str().as_bytes(), date.as_bytes()])
+    }
+
+    fn variant(event: &EventId, variant: &Variant) -> Self {
+        variant.with_fields(|fields| Self::new(event, KeyKind::Variant, fields))
     }
 
     fn new(event: &EventId, kind: KeyKind, fields: &[&[u8]]) -> Self {
@@ -174,13 +215,13 @@ mod tests {
         assert_eq!(key.kind(), KeyKind::Document);
         assert_eq!(
             key.as_bytes(),
-            b"\0\0\0\x01\x01\0\0\0\x05games\0\0\0\x01\x01\0\0\0\x01\x01\0\0\0\x03DEU\0\0\0\x09C01X00T47"
+            b"\0\0\0\x01\x02\0\0\0\x05games\0\0\0\x01\x01\0\0\0\x01\x01\0\0\0\x03DEU\0\0\0\x09C01X00T47"
         );
         let key = name_key(&games, "Erika Müller", "1964-08-12");
         assert_eq!(key.kind(), KeyKind::NameBirthDate);
         assert_eq!(
             key.as_bytes(),
-            b"\0\0\0\x01\x01\0\0\0\x05games\0\0\0\x01\x02\0\0\0\x0dERIKA MUELLER\0\0\0\x0a1964-08-12"
+            b"\0\0\0\x01\x02\0\0\0\x05games\0\0\0\x01\x02\0\0\0\x0dERIKA MUELLER\0\0\0\x0a1964-08-12"
                 .as_slice()
         );
     }

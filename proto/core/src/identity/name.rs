@@ -2,29 +2,41 @@
 
 use std::fmt;
 
-use super::{IdentityError, transliterate};
+use super::IdentityError;
+use super::sound::{self, Part};
+use super::translit::words;
 
-/// A full name in normal form: transliterated, its parts in alphabetical order, so that `SURNAME, Given` equals
-/// `Given Surname`. Titles are not removed.
+/// A full name: its normal form, and how its parts sound.
+///
+/// The normal form is the transliteration with the parts in alphabetical order, so that `SURNAME, Given` equals
+/// `Given Surname`. Particles and titles stay in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+pub struct Name {
+    normal: String,
+    parts: Vec<Part>,
+}
 
 impl Name {
     /// Normalises a full name.
     ///
     /// # Errors
-    /// As [`transliterate`].
+    /// As [`transliterate`](super::transliterate).
     pub fn parse(full: &str) -> Result<Self, IdentityError> {
-        let latin = transliterate(full)?;
-        let mut parts: Vec<_> = latin.split(' ').collect();
-        parts.sort_unstable();
-        Ok(Self(parts.join(" ")))
+        let words = words(full)?;
+        let mut sorted: Vec<_> = words.iter().map(|word| word.latin.as_str()).collect();
+        sorted.sort_unstable();
+        Ok(Self { normal: sorted.join(" "), parts: sound::parts(&words) })
     }
 
     /// The normal form: `A` to `Z` and single spaces.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.normal
+    }
+
+    /// The parts that tell something, in the order given, as they sound.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use crate::person::StoredDocument;
 use crate::states::{PrintState, Screening, status_from_number};
 
-const COLUMNS: &str = "p.badge_number, p.reference, p.subject_id, p.full_name, p.birth_date, p.documents, p.category, \
+const COLUMNS: &str = "p.badge_number, p.reference, p.subject_id, p.full_name, p.latin_name, p.birth_date, p.documents, p.category, \
     p.function, p.organisation, p.not_before, p.not_after, p.portrait_hash, p.status, p.screening, p.current_print, \
     f.code, i.state AS print_state";
 
@@ -76,6 +76,7 @@ fn person_state(row: &AnyRow) -> Result<wire::PersonState, StoreError> {
     let person = wire::Person {
         reference: text("reference")?,
         full_name: text("full_name")?,
+        latin_name: text("latin_name")?,
         birth_date: text("birth_date")?,
         documents: documents.collect(),
         category: text("category")?,

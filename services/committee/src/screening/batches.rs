@@ -5,11 +5,12 @@
 //! what is stored, and a holder that has counted the batch does not count it again.
 
 use lanyard_core::codec::{CodecError, Reader, Writer};
-use lanyard_core::identity::KeyKind;
+use lanyard_core::identity::{Facts, KeyKind};
 use lanyard_core::oprf::Pseudonym;
 use lanyard_party::Cell;
 use lanyard_shareholder::{Batch, PseudonymError, Purpose};
 use lanyard_store::{StoreError, next_number, next_numbers};
+use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::{Screening, ScreeningError};
@@ -22,7 +23,7 @@ pub(super) struct Member {
     pub(super) badge_number: i64,
     pub(super) subject_id: Vec<u8>,
     pub(super) binding: Vec<u8>,
-    /// Of its keys, in the order of the batch.
+    /// Of its keys, in the order of the batch; after evaluation of its pseudonyms, in their order, padding included.
     pub(super) kinds: Vec<KeyKind>,
 }
 
@@ -32,6 +33,7 @@ pub(super) enum Stage {
     Asked(Batch),
     /// Its pseudonyms go to the police.
     Evaluated {
+        /// Padding included, so that the police are told the same again.
         pseudonyms: Vec<Pseudonym>,
         /// Up to where verdicts had been read before.
         verdicts: u64,
@@ -102,6 +104,28 @@ const fn cell(id: i64) -> Cell<'static> {
     Cell { table: "screening_batches", column: "body", row: id as u64 }
 }
 
+/// Fills each member up with random pseudonyms, which nobody can tell from variants: neither their number nor their place
+/// says how many parts a name has.
+fn pad(members: &mut [Member], pseudonyms: Vec<Pseudonym>, rng: &mut impl Rng) -> Vec<Pseudonym> {
+    let mut pseudonyms = pseudonyms.into_iter();
+    let mut padded = Vec::new();
+    for member in members {
+        let kinds = std::mem::take(&mut member.kinds);
+        let mut keys: Vec<_> = kinds.into_iter().zip(pseudonyms.by_ref()).collect();
+        while !keys.len().is_multiple_of(Facts::PERSON_KEYS) {
+            let mut random = Zeroizing::new([0; Pseudonym::SIZE]);
+            rng.fill_bytes(random.as_mut_slice());
+            keys.push((KeyKind::Variant, Pseudonym::from_bytes(*random)));
+        }
+        keys.sort_unstable_by(|(_, one), (_, two)| one.to_bytes().cmp(&two.to_bytes()));
+        for (kind, pseudonym) in keys {
+            member.kinds.push(kind);
+            padded.push(pseudonym);
+        }
+    }
+    padded
+}
+
 impl Screening {
     /// The batches that an earlier run left, oldest first.
     pub(super) async fn kept(&self) -> Result<Vec<i64>, ScreeningError> {
@@ -169,7 +193,7 @@ impl Screening {
 
     /// Evaluates a batch, unless that was done before, and stores its pseudonyms.
     pub(super) async fn evaluated(&self, kept: Kept) -> Result<Kept, ScreeningError> {
-        let Kept { id, members, stage } = kept;
+        let Kept { id, mut members, stage } = kept;
         let Stage::Asked(batch) = stage else { return Ok(Kept { id, members, stage }) };
         let evaluations = batch.evaluations();
         let verdicts = self.cursor().await?;
@@ -177,6 +201,7 @@ impl Screening {
         if pseudonyms.len() != members.iter().map(|member| member.kinds.len()).sum::<usize>() {
             return Err(PseudonymError::Stopped.into());
         }
+        let pseudonyms = pad(&mut members, pseudonyms, &mut self.env.rng());
         let kept = Kept { id, members, stage: Stage::Evaluated { pseudonyms, verdicts } };
         self.store_pseudonyms(&kept, evaluations).await?;
         Ok(kept)

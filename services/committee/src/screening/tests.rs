@@ -23,13 +23,14 @@ use self::holders::Committee;
 use self::police::FakePolice;
 use super::{Screening, ScreeningError};
 use crate::import::Import;
+use crate::person::{Rules, check};
 use crate::profiles::{self, ProfileIndex};
 use crate::schema::SCHEMA;
 
 /// Elements of a batch: one padding's worth, so that few people make several batches.
 const BATCH: usize = 64;
-/// People with two keys each: two full batches, and a smaller one.
-const PEOPLE: usize = 70;
+/// Enough people for several batches.
+const PEOPLE: usize = 12;
 
 struct World {
     holders: Committee,
@@ -89,12 +90,15 @@ impl World {
         // Verdicts are read after a start before anyone asks to go on.
         self.screening().fetch_verdicts().await.unwrap();
         let last = self.run().await.unwrap();
-        let needed = (2 * PEOPLE).next_multiple_of(64) as u64;
+        let needed = needed();
         assert_eq!(last.evaluations, needed);
         assert_eq!(self.holders.holders[0].0.used(Purpose::Enrolment), needed);
         assert_eq!(self.count("SELECT COUNT(*) FROM screening_batches").await, 0);
         // The verdicts came at once, before the batches were closed, and are not lost.
-        assert_eq!(self.count("SELECT COUNT(*) FROM people WHERE screening = 3").await, 70);
+        assert_eq!(
+            self.count("SELECT COUNT(*) FROM people WHERE screening = 3").await,
+            PEOPLE as i64
+        );
         assert_eq!(self.police.subjects(), PEOPLE);
         assert_eq!(self.police.conflicts(), 0);
     }
@@ -126,6 +130,23 @@ fn person(number: usize) -> wire::Person {
         profile: "village".into(),
         ..Default::default()
     }
+}
+
+/// Evaluations that all people take: batches are filled in their order, and padded.
+fn needed() -> u64 {
+    let profile = |_: &str| Some(1);
+    let rules = Rules { categories: &["athlete".to_owned()], profile: &profile };
+    let (mut needed, mut batch) = (0, 0);
+    for number in 0..PEOPLE {
+        let applicant = check(person(number), &rules).unwrap_or_else(|_| panic!("{number}"));
+        let keys = applicant.identity.keys(&event()).len();
+        if batch + keys > BATCH {
+            needed += batch.next_multiple_of(BATCH);
+            batch = 0;
+        }
+        batch += keys;
+    }
+    (needed + batch.next_multiple_of(BATCH)) as u64
 }
 
 /// Runs a future for so many polls, then drops it as a kill would; `None` if it was dropped.
@@ -189,8 +210,8 @@ async fn whoever_changed_meanwhile_is_screened_as_changed() {
     assert_eq!(world.police.subjects(), PEOPLE);
     assert_eq!(world.police.conflicts(), 0, "what was submitted is what stands now");
     assert_eq!(world.count("SELECT COUNT(*) FROM people WHERE screening = 1").await, 0);
-    // Two more keys, in the last batch or in one of their own.
-    let needed = (2 * PEOPLE as u64).next_multiple_of(64);
+    // The keys of one more, in a batch with others or in one of their own.
+    let needed = needed();
     assert!((needed..=needed + 64).contains(&last.evaluations), "{}", last.evaluations);
 }
 

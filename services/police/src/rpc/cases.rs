@@ -146,6 +146,7 @@ fn shown(identity: &DisclosedIdentity, binding_holds: bool) -> wire::Identity {
     });
     wire::Identity {
         full_name: identity.full_name.to_string(),
+        latin_name: identity.latin_name.to_string(),
         birth_date: identity.birth_date.to_string(),
         documents: documents.collect(),
         portrait_hash: identity.portrait.map_or_else(Vec::new, |hash| hash.as_bytes().to_vec()),

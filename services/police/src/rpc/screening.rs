@@ -24,7 +24,7 @@ use crate::{disclosures, release};
 /// Subjects or prints in one call at most: all of a call is stored together.
 const MAX_PER_CALL: usize = 100_000;
 /// Keys of one subject, padding included.
-const MAX_KEYS: usize = 64;
+const MAX_KEYS: usize = 256;
 
 pub(crate) struct ScreeningRpc {
     pub(crate) store: Store,
@@ -152,8 +152,7 @@ impl ScreeningRpc {
                 wire::KeyKind::Unspecified => {
                     return Err(malformed("kind: unspecified or unknown"));
                 }
-                wire::KeyKind::Padding => {}
-                wire::KeyKind::Document | wire::KeyKind::NameBirthDate => {
+                wire::KeyKind::Document | wire::KeyKind::NameBirthDate | wire::KeyKind::Variant => {
                     hashes.push(LocalHash::of(&self.store_key, &pseudonym));
                 }
             }

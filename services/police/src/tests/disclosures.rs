@@ -23,6 +23,7 @@ const REGISTRAR: &str = "spiffe://committee/operator/registrar";
 pub(super) fn identity(name: &str, passport: &str) -> DisclosedIdentity {
     DisclosedIdentity {
         full_name: name.to_owned().into(),
+        latin_name: String::new().into(),
         birth_date: "1990-01-31".to_owned().into(),
         documents: vec![DisclosedDocument {
             kind: "passport".into(),

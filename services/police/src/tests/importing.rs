@@ -8,18 +8,21 @@ use std::pin::pin;
 use std::task::Poll;
 
 use futures::StreamExt as _;
-use lanyard_core::ids::{Authority, EventId};
+use lanyard_core::identity::Facts;
+use lanyard_core::ids::Authority;
 use lanyard_shareholder::{Holder, Pseudonymiser, Purpose};
 use lanyard_transport::PartyName;
 use lanyard_wire::police::v1 as wire;
 use tonic::Status;
 
 use self::holders::{Dealer, Net, TestHolder, Wrapped, service};
-use super::world::{OFFICER, World, entry, store_key};
-use crate::watchlist::{self, Import, ImportError, Source};
+use super::world::{OFFICER, World, entry, event, store_key};
+use crate::watchlist::{self, Entries, Import, ImportError, Source};
 
-/// Entries with two keys each: in batches of 64, two full ones and a smaller one.
-const ENTRIES: usize = 70;
+/// Entries for several batches of 64 keys.
+const ENTRIES: usize = 12;
+/// Elements of a batch: one padding's worth, so that few entries make several batches.
+const BATCH: usize = 64;
 
 struct Police {
     world: World,
@@ -48,14 +51,14 @@ impl Police {
             channel: self.net.channel(),
         };
         let settings =
-            lanyard_shareholder::Settings { batch: 64, concurrency: 2, ..Default::default() };
+            lanyard_shareholder::Settings { batch: BATCH, concurrency: 2, ..Default::default() };
         let (env, own) = (self.dealer.env.clone(), self.dealer.held(2));
         let pseudonymiser = Pseudonymiser::new(env, own, vec![holder], settings).unwrap();
         let import = Import {
             store: &self.world.store,
             store_key: &store_key(),
             pseudonymiser: &pseudonymiser,
-            event: &EventId::parse("games").unwrap(),
+            event: &event(),
             env: &self.world.env,
             act: &|| self.world.act(OFFICER),
         };
@@ -73,8 +76,8 @@ impl Police {
     /// Imports to the end: then the whole list is there, and each key was evaluated once.
     async fn finish(&self) {
         let last = self.list().await.unwrap();
-        let needed = (2 * ENTRIES).next_multiple_of(64) as u64;
-        assert_eq!((last.entries, last.keys), (ENTRIES as u64, 2 * ENTRIES as u64));
+        let (keys, needed) = needed();
+        assert_eq!((last.entries, last.keys), (ENTRIES as u64, keys));
         assert_eq!((last.evaluations, self.used()), (needed, needed));
         self.whole().await;
     }
@@ -82,8 +85,11 @@ impl Police {
     /// The list is there with all its keys, and nothing is left beside it.
     async fn whole(&self) {
         let lists = watchlist::list(&self.world.store).await.unwrap();
-        assert_eq!((lists[0].entries, lists[0].keys), (ENTRIES as u64, 2 * ENTRIES as u64));
-        assert_eq!(self.count("SELECT COUNT(*) FROM list_keys").await, 2 * ENTRIES as i64);
+        assert_eq!((lists[0].entries, lists[0].keys), (ENTRIES as u64, needed().0));
+        // The padding of an entry is there, and once.
+        let padded: i64 =
+            sizes().into_iter().map(|keys| keys.next_multiple_of(Facts::ENTRY_KEYS) as i64).sum();
+        assert_eq!(self.count("SELECT COUNT(*) FROM list_keys").await, padded);
         assert_eq!(self.count("SELECT COUNT(*) FROM list_batches").await, 0);
         assert_eq!(self.count("SELECT COUNT(*) FROM list_imports").await, 0);
         assert_eq!(self.count("SELECT COUNT(*) FROM staged_entries").await, 0);
@@ -105,6 +111,26 @@ fn entries() -> Vec<Result<wire::ListEntry, Status>> {
     let letter = |digit: usize| char::from(b'a' + (digit % 10) as u8);
     let name = |number: usize| format!("Erika {}{}x", letter(number / 10), letter(number));
     (0..ENTRIES).map(|n| Ok(entry(&format!("L-{n}"), &name(n), &[&format!("X{n}")]))).collect()
+}
+
+/// How many keys each entry gives.
+fn sizes() -> Vec<usize> {
+    let mut read = Entries::new(event());
+    entries().into_iter().map(|entry| read.add(entry.unwrap()).unwrap().keys.len()).collect()
+}
+
+/// Keys of all entries, and evaluations that they take: batches are filled in their order, and padded.
+fn needed() -> (u64, u64) {
+    let (mut needed, mut batch) = (0, 0);
+    for keys in sizes() {
+        if batch + keys > BATCH {
+            needed += batch.next_multiple_of(BATCH);
+            batch = 0;
+        }
+        batch += keys;
+    }
+    needed += batch.next_multiple_of(BATCH);
+    (sizes().into_iter().sum::<usize>() as u64, needed as u64)
 }
 
 /// Runs a future for so many polls, then drops it as a kill would; `None` if it was dropped.
@@ -142,18 +168,19 @@ async fn killed_at_every_step_nothing_is_asked_twice_or_lost() {
 async fn a_list_that_breaks_off_goes_on_and_leaves_the_old_one_until_then() {
     let police = Police::new().await;
     police.world.import("list", vec![entry("old", "Old Sample", &[])]).await;
+    let old = watchlist::list(&police.world.store).await.unwrap();
     let mut broken = entries();
-    broken.truncate(50);
+    broken.truncate(8);
     broken.push(Err(Status::cancelled("gone")));
     assert!(matches!(police.import(source(), broken).await, Err(ImportError::Entries(_))));
     let mut short = entries();
-    short.truncate(60);
+    short.truncate(10);
     let short = police.import(source(), short).await;
-    assert!(matches!(short, Err(ImportError::Count { received: 60, announced: 70 })));
+    assert!(matches!(short, Err(ImportError::Count { received: 10, announced: 12 })));
     let lists = watchlist::list(&police.world.store).await.unwrap();
-    assert_eq!((lists[0].entries, lists[0].keys), (1, 1), "the old list stands");
+    assert_eq!(lists, old, "the old list stands");
     let last = police.list().await.unwrap();
-    assert!(last.resumed >= 50, "{} resumed", last.resumed);
+    assert!(last.resumed >= 8, "{} resumed", last.resumed);
     assert_eq!(last.evaluations, police.used());
     police.whole().await;
 }
@@ -183,6 +210,6 @@ async fn other_content_under_the_same_name_begins_anew() {
     assert!(police.import(source(), broken).await.is_err());
     let source = Source { content: b"other content", ..source() };
     let last = police.import(source, entries()).await.unwrap();
-    assert_eq!((last.resumed, last.keys), (0, 2 * ENTRIES as u64));
+    assert_eq!((last.resumed, last.keys), (0, needed().0));
     police.whole().await;
 }

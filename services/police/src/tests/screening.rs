@@ -3,7 +3,7 @@
 use lanyard_core::record::Status;
 use lanyard_wire::screening::v1::KeyKind;
 
-use super::world::{DELAY, World, entry, id, passport, person, submission};
+use super::world::{DELAY, World, entry, id, keys, passport, person, submission};
 use crate::prints::PrintError;
 use crate::release::release_due;
 use crate::states::Verdict;
@@ -35,6 +35,44 @@ async fn a_document_refuses_a_name_waits_and_nothing_clears() {
     assert_eq!(case.matches[0].kind(), KeyKind::Document);
     assert_eq!(world.case(2).await.matches[0].kind(), KeyKind::NameBirthDate);
     assert!(world.case(3).await.matches.is_empty());
+}
+
+#[tokio::test]
+async fn a_variant_waits_for_an_officer_and_its_kind_shows() {
+    let world = World::new().await;
+    world.import("list", vec![entry("L-1", "PRIMEROV, Viktor", &[])]).await;
+    world
+        .submit(&[
+            submission(1, &keys("Wiktor Primerow")),
+            submission(2, &keys("Viktor Primerov")),
+            submission(3, &keys("Anna Primerova")),
+        ])
+        .await;
+    world.release().await;
+    assert_eq!(world.verdict(1).await, Some(Verdict::Pending));
+    assert_eq!(world.verdict(3).await, Some(Verdict::Cleared));
+    let kinds = |case: lanyard_wire::police::v1::SubjectState| {
+        case.matches.iter().map(|one| one.kind()).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(world.case(1).await), [KeyKind::Variant]);
+    assert_eq!(kinds(world.case(2).await), [KeyKind::NameBirthDate], "the strongest of an entry");
+}
+
+#[tokio::test]
+async fn the_number_of_an_entrys_keys_is_padded() {
+    let world = World::new().await;
+    world
+        .import(
+            "list",
+            vec![entry("L-1", "Li Na", &[]), entry("L-2", "Anna Berta Cora Beispiel", &["P1"])],
+        )
+        .await;
+    let counts: Vec<(i64,)> = sqlx::query_as("SELECT COUNT(*) FROM list_keys GROUP BY entry_id")
+        .fetch_all(world.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(counts.len(), 2);
+    assert!(counts.iter().all(|(count,)| *count % 32 == 0), "{counts:?}");
 }
 
 #[tokio::test]
@@ -207,7 +245,7 @@ async fn a_list_replaces_the_one_of_its_name_only() {
     let lists = crate::watchlist::list(&world.store).await.unwrap();
     let sizes: Vec<_> =
         lists.iter().map(|list| (list.name.as_str(), list.entries, list.keys)).collect();
-    assert_eq!(sizes, [("a", 1, 2), ("b", 1, 2)]);
+    assert_eq!(sizes, [("a", 1, 8), ("b", 1, 8)]);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! A police store with a clock of its own.
 
 use lanyard_authority::{Entry, Registry as _};
-use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityKey, Name};
+use lanyard_core::identity::{
+    BirthDate, BirthDates, Document, DocumentKind, Facts, IdentityKey, Name,
+};
 use lanyard_core::ids::{EventId, Timestamp};
 use lanyard_core::record::Record;
 use lanyard_env::{Env, ManualClock};
@@ -49,6 +51,16 @@ pub(super) fn passport(number: &str) -> IdentityKey {
 pub(super) fn person(name: &str) -> IdentityKey {
     let birth_date = BirthDate::parse("1990-01-31").unwrap();
     IdentityKey::name_and_birth_date(&event(), &Name::parse(name).unwrap(), birth_date)
+}
+
+/// Every key of somebody of that name, born when [`person`]s are.
+pub(super) fn keys(name: &str) -> Vec<IdentityKey> {
+    let facts = Facts {
+        names: vec![Name::parse(name).unwrap()],
+        birth_dates: BirthDates::parse("1990-01-31").unwrap(),
+        documents: vec![],
+    };
+    facts.person_keys(&event())
 }
 
 /// Stands in for the pseudonym function: as long, and equal for equal keys.
@@ -111,19 +123,21 @@ impl World {
     }
 
     pub(super) async fn import(&self, list: &str, entries: Vec<wire::ListEntry>) -> u64 {
-        let mut read = Entries::default();
+        let mut read = Entries::new(event());
         let entries: Vec<_> = entries.into_iter().filter_map(|entry| read.add(entry)).collect();
-        let labels: Vec<&str> = entries.iter().map(|entry| entry.label()).collect();
+        let labels: Vec<&str> = entries.iter().map(|entry| entry.label.as_str()).collect();
         let (import, _) = watchlist::begin(&self.store, list, &[]).await.unwrap();
         let mut transaction = self.store.begin().await.unwrap();
         let staging = watchlist::stage_entries(&mut transaction, import, &labels, 0);
         let first = staging.await.unwrap();
         let keys = (first..).zip(&entries).flat_map(|(id, entry)| {
-            let keys = entry.keys(&event()).into_iter();
-            keys.map(move |key| StagedKey { entry: id, hash: hash(&key), kind: key.kind() })
+            let keys = entry.keys.iter();
+            keys.map(move |key| StagedKey { entry: id, hash: hash(key), kind: key.kind() })
         });
         let keys: Vec<_> = keys.collect();
-        watchlist::stage_keys(&mut transaction, import, &keys, 0).await.unwrap();
+        let padding = watchlist::padding(&keys, &mut self.env.rng());
+        let staging = watchlist::stage_keys(&mut transaction, import, &keys, &padding, 0);
+        staging.await.unwrap();
         transaction.commit().await.unwrap();
         let act = self.act(OFFICER);
         watchlist::switch(&self.store, list, import, act).await.unwrap().matches

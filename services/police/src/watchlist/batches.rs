@@ -125,8 +125,9 @@ impl Import<'_> {
         if staged.len() != entries.iter().map(|(_, kinds)| kinds.len()).sum::<usize>() {
             return Err(PseudonymError::Stopped.into());
         }
+        let padding = staging::padding(&staged, &mut self.env.rng());
         let mut transaction = self.store.begin().await?;
-        staging::stage_keys(&mut transaction, import, &staged, evaluations).await?;
+        staging::stage_keys(&mut transaction, import, &staged, &padding, evaluations).await?;
         sqlx::query("DELETE FROM list_batches WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)

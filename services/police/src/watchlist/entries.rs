@@ -3,9 +3,11 @@
 //! A value that gives no key is skipped and counted; the others of its entry still count. An entry is refused only if it
 //! cannot be meant: without a label to show to an officer, or too large. Nothing repeats a value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use lanyard_core::identity::{BirthDate, Document, DocumentKind, IdentityError, IdentityKey, Name};
+use lanyard_core::identity::{
+    BirthDates, Document, DocumentKind, Facts, IdentityError, IdentityKey, Name,
+};
 use lanyard_core::ids::EventId;
 use lanyard_shareholder::MAX_ELEMENTS;
 use lanyard_wire::police::v1 as wire;
@@ -16,48 +18,32 @@ const MAX_ERRORS: usize = 1_000;
 const MAX_LABEL: usize = 500;
 /// Values of one kind that one entry can have.
 const MAX_VALUES: usize = 1_000;
-/// Keys that one entry can give: names times birth dates, and documents. They are evaluated in one batch.
-const MAX_KEYS: usize = 10_000;
-const _: () = assert!(MAX_KEYS <= MAX_ELEMENTS);
+/// Keys that one entry can give. They are evaluated in one batch.
+const MAX_KEYS: usize = MAX_ELEMENTS;
 
-/// What one entry gives: at least one key.
+/// What one entry gives.
 pub(crate) struct Entry {
-    label: String,
-    names: BTreeSet<Name>,
-    birth_dates: BTreeSet<BirthDate>,
-    documents: BTreeSet<Document>,
+    /// What officers know it by.
+    pub(crate) label: String,
+    /// At least one.
+    pub(crate) keys: Vec<IdentityKey>,
 }
 
 /// Reads entries one by one and counts what they give.
-#[derive(Default, Clone)]
+#[derive(Clone)]
 pub(crate) struct Entries {
+    event: EventId,
     received: u64,
     without_key: u64,
     skipped: BTreeMap<&'static str, u64>,
     errors: Vec<wire::RowError>,
 }
 
-impl Entry {
-    /// What officers know it by.
-    pub(crate) fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// Its keys: each document, and each name with each birth date.
-    pub(crate) fn keys(&self, event: &EventId) -> Vec<IdentityKey> {
-        let documents = self.documents.iter();
-        let mut keys: Vec<_> =
-            documents.map(|document| IdentityKey::document(event, document)).collect();
-        for name in &self.names {
-            for birth_date in &self.birth_dates {
-                keys.push(IdentityKey::name_and_birth_date(event, name, *birth_date));
-            }
-        }
-        keys
-    }
-}
-
 impl Entries {
+    pub(crate) const fn new(event: EventId) -> Self {
+        Self { event, received: 0, without_key: 0, skipped: BTreeMap::new(), errors: Vec::new() }
+    }
+
     /// Entries so far.
     pub(crate) const fn received(&self) -> u64 {
         self.received
@@ -96,42 +82,37 @@ impl Entries {
             }
         }
         let birth_dates =
-            self.values("birth date", &entry.birth_dates, |date| BirthDate::parse(date.trim()));
+            self.values("birth date", &entry.birth_dates, |date| BirthDates::parse(date));
         let documents = self.values("document", &entry.documents, |document| {
             let kind = DocumentKind::parse(&document.kind)?;
             Document::new(kind, &document.issuer, &document.number)
         });
-        let mut names = self.values("name", &entry.names, |name| Name::parse(name));
-        if birth_dates.is_empty() && !names.is_empty() {
-            *self.skipped.entry("name: no full birth date beside it").or_default() +=
-                names.len() as u64;
-            names.clear();
-        }
-        let keys = names.len() * birth_dates.len() + documents.len();
-        if keys > MAX_KEYS {
+        let names = self.values("name", &entry.names, |name| Name::parse(name));
+        let facts = Facts { names, birth_dates: birth_dates.into_iter().collect(), documents };
+        let keys = facts.entry_keys(&self.event);
+        if keys.len() > MAX_KEYS {
             let problem = format!("gives more than {MAX_KEYS} keys with its birth dates; split it");
             return Err(("name", problem));
         }
-        if keys == 0 {
+        if keys.is_empty() {
             self.without_key += 1;
             return Ok(None);
         }
-        Ok(Some(Entry { label: label.to_owned(), names, birth_dates, documents }))
+        Ok(Some(Entry { label: label.to_owned(), keys }))
     }
 
     /// Each value that parses, once; the others are counted.
-    fn values<T: Ord, V>(
+    fn values<T: PartialEq, V>(
         &mut self,
         what: &'static str,
         values: &[V],
         parse: impl Fn(&V) -> Result<T, IdentityError>,
-    ) -> BTreeSet<T> {
-        let mut parsed = BTreeSet::new();
+    ) -> Vec<T> {
+        let mut parsed = Vec::new();
         for value in values {
             match parse(value) {
-                Ok(value) => {
-                    parsed.insert(value);
-                }
+                Ok(value) if parsed.contains(&value) => {}
+                Ok(value) => parsed.push(value),
                 Err(error) => *self.skipped.entry(skipped_as(what, &error)).or_default() += 1,
             }
         }
@@ -159,8 +140,9 @@ impl Entries {
 /// Stable words for why a value gives no key.
 fn skipped_as(what: &'static str, error: &IdentityError) -> &'static str {
     match (what, error) {
-        (_, IdentityError::BirthDateForm) => "birth date: not in full (YYYY-MM-DD)",
+        (_, IdentityError::BirthDateForm) => "birth date: not in the notation",
         (_, IdentityError::BirthDateCalendar) => "birth date: no such day",
+        (_, IdentityError::BirthDateRange) => "birth date: not a range of at most 20 years",
         (_, IdentityError::DocumentKind) => "document: unknown kind",
         (_, IdentityError::DocumentNumber { .. }) => {
             "document: unsupported character in its number"
@@ -178,6 +160,8 @@ fn skipped_as(what: &'static str, error: &IdentityError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use lanyard_core::identity::KeyKind;
+
     use super::*;
 
     fn strings(values: &[&str]) -> Vec<String> {
@@ -205,38 +189,46 @@ mod tests {
         }
     }
 
-    /// What was read, how many keys it gives, and what was skipped.
-    fn read(entry: wire::ListEntry) -> (Entries, usize, BTreeMap<String, u64>) {
-        let event = EventId::parse("games").unwrap();
-        let mut entries = Entries::default();
-        let keys = entries.add(entry).map_or(0, |entry| entry.keys(&event).len());
+    /// What was read, the kinds of the keys that it gives, and what was skipped.
+    fn read(entry: wire::ListEntry) -> (Entries, Vec<KeyKind>, BTreeMap<String, u64>) {
+        let mut entries = Entries::new(EventId::parse("games").unwrap());
+        let keys = entries.add(entry).map_or_else(Vec::new, |entry| entry.keys);
+        let kinds = keys.iter().map(IdentityKey::kind).collect();
         let skipped = entries.progress().skipped;
-        (entries, keys, skipped.into_iter().map(|one| (one.reason, one.count)).collect())
+        (entries, kinds, skipped.into_iter().map(|one| (one.reason, one.count)).collect())
+    }
+
+    fn count(kinds: &[KeyKind], kind: KeyKind) -> usize {
+        kinds.iter().filter(|one| **one == kind).count()
     }
 
     #[test]
-    fn every_name_meets_every_full_birth_date() {
-        let (_, keys, skipped) = read(entry(
+    fn every_name_meets_every_birth_date() {
+        let (_, kinds, skipped) = read(entry(
             &["Erika Mustermann", "MUSTERMANN, Erika", "Erika Gabler"],
-            &["1964-08-12", "1963-08-12", "circa 1962"],
+            &["1964-08-12", "1963-08-12; circa 1962"],
             &[("passport", "DEU", "C01X00T47"), ("passport", "D", "c01x 00t47")],
         ));
-        assert_eq!(keys, 2 * 2 + 1);
-        assert_eq!(skipped["birth date: not in full (YYYY-MM-DD)"], 1);
+        assert!(skipped.is_empty(), "{skipped:?}");
+        assert_eq!(count(&kinds, KeyKind::NameBirthDate), 2 * 2);
+        assert_eq!(count(&kinds, KeyKind::Document), 1);
+        assert!(count(&kinds, KeyKind::Variant) > 10);
     }
 
     #[test]
     fn a_bad_value_is_skipped_counted_and_leaves_the_others() {
-        let (_, keys, skipped) = read(entry(
-            &["حسین", "Agent 47", "Erika Gabler"],
-            &["1964-02-31", "1964-08-12"],
+        let (_, kinds, skipped) = read(entry(
+            &["\u{12000}", "Agent 47", "Erika Gabler"],
+            &["1964-02-31", "1964-08-12", "about 1964", "1960/1990"],
             &[("library card", "DEU", "1"), ("passport", "", "1"), ("passport", "RUS", "7А1")],
         ));
-        assert_eq!(keys, 1);
+        assert_eq!(count(&kinds, KeyKind::NameBirthDate), 1);
         for reason in [
             "name: unsupported script",
             "name: unsupported character",
             "birth date: no such day",
+            "birth date: not in the notation",
+            "birth date: not a range of at most 20 years",
             "document: unknown kind",
             "document: issuer or number missing",
             "document: unsupported character in its number",
@@ -246,10 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn without_full_birth_date_or_document_there_is_no_key() {
-        let (entries, keys, skipped) = read(entry(&["Erika Gabler"], &["1964"], &[]));
-        assert_eq!((entries.progress().without_key, keys), (1, 0));
-        assert_eq!(skipped["name: no full birth date beside it"], 1);
+    fn a_short_name_without_a_date_gives_no_key_and_is_counted() {
+        let (entries, kinds, _) = read(entry(&["Erika Gabler"], &[], &[]));
+        assert_eq!((entries.progress().without_key, kinds.len()), (1, 0));
+        let (entries, kinds, _) = read(entry(&["Erika Gabler"], &["1964"], &[]));
+        assert_eq!(entries.progress().without_key, 0);
+        assert!(!kinds.is_empty());
     }
 
     #[test]

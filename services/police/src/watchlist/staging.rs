@@ -1,9 +1,10 @@
 //! A list that is being imported: its entries and keys wait beside the lists until it is whole.
 
-use lanyard_core::identity::KeyKind;
+use lanyard_core::identity::{Facts, KeyKind};
 use lanyard_store::{
     AuditTrail, NewAuditEntry, Store, StoreError, next_number, next_numbers, placeholders,
 };
+use rand::Rng;
 use sqlx::{Any, AssertSqlSafe, Transaction};
 
 use crate::act::Act;
@@ -118,14 +119,30 @@ pub(crate) async fn stage_entries(
     Ok(first)
 }
 
-/// Stages the keys of staged entries, and counts what they took.
+/// Hashes that nothing matches: in the store every entry has a multiple of so many keys that their number does not tell its
+/// names and dates. The keys of an entry stand together.
+pub(crate) fn padding(keys: &[StagedKey], rng: &mut impl Rng) -> Vec<StagedKey> {
+    let mut padding = Vec::new();
+    for keys in keys.chunk_by(|one, two| one.entry == two.entry) {
+        let missing = keys.len().next_multiple_of(Facts::ENTRY_KEYS) - keys.len();
+        padding.extend((0..missing).map(|_| StagedKey {
+            entry: keys[0].entry,
+            hash: LocalHash::random(rng),
+            kind: KeyKind::Variant,
+        }));
+    }
+    padding
+}
+
+/// Stages all keys of staged entries with their padding, and counts what the keys took.
 pub(crate) async fn stage_keys(
     transaction: &mut Transaction<'static, Any>,
     import: ImportId,
     keys: &[StagedKey],
+    padding: &[StagedKey],
     evaluations: u64,
 ) -> Result<(), StoreError> {
-    for keys in keys.chunks(ROWS) {
+    for keys in keys.chunks(ROWS).chain(padding.chunks(ROWS)) {
         let statement = format!(
             "INSERT INTO staged_keys (entry_id, hash, kind) VALUES {} ON CONFLICT (entry_id, hash) DO NOTHING",
             placeholders(1, keys.len(), 3)

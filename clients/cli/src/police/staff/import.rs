@@ -35,7 +35,8 @@ impl ImportArgs {
         connection: &Connection,
     ) -> Result<(), CliError> {
         let sheet = Sheet::read(&*context.env.files, &self.csv, ',', true)?;
-        let Read { rows, mut problems, skipped } = staff(&sheet, &connection.manifest().time_zone)?;
+        let Read { rows, mut problems, skipped } =
+            staff(&sheet, &connection.manifest().time_zone, context.env.now())?;
         drop(sheet);
         let all_or_nothing = !self.valid_rows;
         let refused_here = problems.len() as u64;
@@ -65,6 +66,7 @@ impl ImportArgs {
             dry_run: self.dry_run,
             counts: [answer.created, answer.updated, answer.unchanged, refused],
             skipped,
+            beyond_standard: 0,
             errors: problems,
         };
         imported.show(context)

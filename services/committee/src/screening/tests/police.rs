@@ -14,7 +14,7 @@ use lanyard_wire::screening::v1::screening_service_server::{
 use tonic::transport::{Channel, Endpoint, Server, Uri};
 use tonic::{Request, Response, Status, Streaming};
 
-/// A subject's binding, and its pseudonyms without padding.
+/// A subject's binding, and its pseudonyms with their padding.
 type Told = (Vec<u8>, Vec<Vec<u8>>);
 
 #[derive(Clone, Default)]
@@ -73,7 +73,6 @@ impl ScreeningService for FakePolice {
         while let Some(message) = stream.message().await? {
             for subject in message.subjects {
                 let keys = subject.keys.into_iter();
-                let keys = keys.filter(|key| key.kind() != wire::KeyKind::Padding);
                 let told = (subject.binding, keys.map(|key| key.pseudonym).collect());
                 let mut subjects = self.subjects.lock().unwrap();
                 match subjects.insert(subject.subject_id.clone(), told.clone()) {
