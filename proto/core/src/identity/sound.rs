@@ -1,4 +1,4 @@
-//! How the parts of a name sound, so that romanisations of one name agree: `Yusuf` and `Youssef`, `Gaddafi` and `Qadhafi`.
+//! How the parts of a name sound, so that romanisations of one name agree: `Yusuf` and `Youssef`, `Qasim` and `Kassem`.
 //!
 //! Two codes a part. Both merge letters that romanisations swap (B P, D T, G K Q, S SH CH Z, J DJ ZH) and doubled ones. The
 //! *loose* code leaves out vowels, H, V and W; the *tight* code keeps V and a sign for each run of vowels.
@@ -217,13 +217,13 @@ mod tests {
     #[test]
     fn romanisations_of_one_name_agree() {
         for spellings in [
-            &["Gaddafi", "Qadhafi", "Kadafi", "Al-Qaddafi", "ALQADHAFI"][..],
+            &["Qasim", "Kassem", "Gassim", "Al-Qassem", "ALQASIM"][..],
             &["Yusuf", "Youssef", "Iousef", "Yousif"],
-            &["Tchaikovski", "Chaykovsky", "Tschaikowski", "Чайковский"],
+            &["Tchernov", "Chernov", "Tschernow", "Чернов"],
             &["Mohammed", "Muhammad", "Mochammad", "Mehmet", "Mohd", "محمد"],
             &["Abdulrahman Musa", "Abd al-Rahman Mousa", "Abderrahmane Moussa", "عبد الرحمن موسى"],
             &["Abdullah", "Abdalla", "Abdallah"],
-            &["Zhirinovsky", "Jirinovski", "Dzhirinovskiy", "Жириновский"],
+            &["Zhukov", "Joukov", "Dzhukow", "Жуков"],
             &["Khalid", "Khaled", "Kalid", "خالد"],
             &["Fatima", "Fatimah", "Fathima", "فاطمة"],
             &["Al-Ahmad", "الأحمد"],
