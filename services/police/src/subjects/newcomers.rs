@@ -90,13 +90,11 @@ async fn matches(
         submissions.iter().flat_map(|one| one.keys.iter().map(|hash| hash.as_slice())).collect();
     for hashes in hashes.chunks(ROWS) {
         let statement = format!(
-            "SELECT hash, COUNT(CASE WHEN kind = $1 THEN 1 END), COUNT(CASE WHEN kind = $2 THEN 1 END) \
+            "SELECT hash, COUNT(CASE WHEN kind = $1 THEN 1 END), COUNT(CASE WHEN kind <> $1 THEN 1 END) \
              FROM list_keys WHERE hash IN {} GROUP BY hash",
-            placeholders(3, 1, hashes.len())
+            placeholders(2, 1, hashes.len())
         );
-        let query = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(kind_number(KeyKind::Document))
-            .bind(kind_number(KeyKind::NameBirthDate));
+        let query = sqlx::query_as(AssertSqlSafe(statement)).bind(kind_number(KeyKind::Document));
         let rows: Vec<(Vec<u8>, i64, i64)> = hashes
             .iter()
             .fold(query, |query, hash| query.bind(*hash))
