@@ -113,6 +113,7 @@ impl Report {
     fn precision(&self) -> String {
         let (same, other) = (self.total(true), self.total(false));
         let share = |right: u64, wrong: u64| match right + wrong {
+            _ if other.pairs == 0 => "unknown: no pairs of two people".to_owned(),
             0 => "no match".to_owned(),
             all => format!("{:.3}", right as f64 / all as f64),
         };
@@ -151,7 +152,8 @@ impl Report {
         };
         let (same, other) = (self.total(true), self.total(false));
         let matches = same.matched.total() + other.matched.total();
-        let precision = (matches > 0).then(|| same.matched.total() as f64 / matches as f64);
+        let precision =
+            (matches > 0 && other.pairs > 0).then(|| same.matched.total() as f64 / matches as f64);
         let thresholds: Value =
             Measure::ALL.iter().zip(self.thresholds).map(|(one, at)| (one.name(), at)).collect();
         json!({

@@ -82,6 +82,55 @@ fn bad_rows_are_told_by_line_and_column_without_the_value() {
 }
 
 #[test]
+fn machine_readable_zones_fill_in_and_must_not_contradict() {
+    const ZONE: &str = "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<\nL898902C36UTO7408122F1204159ZE184226B<<<<<10";
+    let header = "reference,full_name,birth_date,mrz,category,profile\n";
+    let wrong = ZONE.replace("740812", "740813");
+    let rows = [
+        format!("A-1,,,\"{ZONE}\",Athlete,V\n"),
+        format!("A-2,อันนา,1974,\"{ZONE}\",Athlete,V\n"),
+        format!("A-3,Anna,1975-08-12,\"{ZONE}\",Athlete,V\n"),
+        format!("A-4,Anna,,\"{wrong}\",Athlete,V\n"),
+        "A-5,,,,Athlete,V\n".to_owned(),
+    ];
+    let read = roster(&format!("{header}{}", rows.concat()), None).unwrap();
+    let [(2, first), (4, second)] = read.rows.as_slice() else {
+        panic!("{} rows", read.rows.len())
+    };
+    assert_eq!(first.full_name, "ERIKSSON, ANNA MARIA");
+    assert_eq!(
+        (first.birth_date.as_str(), first.documents[0].number.as_str()),
+        ("1974-08-12", "L898902C3")
+    );
+    assert_eq!((second.full_name.as_str(), second.birth_date.as_str()), ("อันนา", "1974"));
+    assert_eq!(second.latin_name, "ERIKSSON, ANNA MARIA");
+    let problems: Vec<_> =
+        read.problems.iter().map(|one| (one.line, one.column.as_str())).collect();
+    assert_eq!(problems, [(6, "birth_date"), (8, "mrz"), (10, "full_name")]);
+    assert!(
+        read.problems[1]
+            .problem
+            .contains("line 2, character 20: wrong check digit of the birth date")
+    );
+}
+
+#[test]
+fn bad_values_of_a_list_are_told_by_line_and_column() {
+    let text = "label,name,birth_date\nL-1,Viktor Primerov; Agent 47,1961\nL-2,\u{12000},sometime\nL-3,Anna,1960/1962; circa 1970\n";
+    let read = list(text, None).unwrap();
+    let problems: Vec<_> =
+        read.problems.iter().map(|one| (one.line, one.column.as_str())).collect();
+    assert_eq!(problems, [(2, "name"), (3, "name"), (3, "birth_date")]);
+    assert!(
+        read.problems
+            .iter()
+            .all(|one| !one.problem.contains("47") && !one.problem.contains("sometime"))
+    );
+    assert_eq!(read.rows[0].1.names, ["Viktor Primerov"]);
+    assert_eq!(read.rows[2].1.birth_dates, ["1960/1962", "circa 1970"]);
+}
+
+#[test]
 fn headers_that_do_not_fit_are_refused() {
     let error = refused(roster("reference,full_name,category\nA,B,C\n", None));
     assert!(error.contains("no column \"profile\"") && error.contains("FORMATS.md"), "{error}");

@@ -17,6 +17,8 @@ const INITIAL_WEIGHT: usize = 8;
 const PARTIAL_WEIGHT: usize = 8;
 /// Weight of a whole name for a key with two of day, month and year.
 const TYPO_WEIGHT: usize = 9;
+/// Letters of a name that may stand as it is, in its normal form, where its sound weighs too little for a part of the date.
+const EXACT_LETTERS: usize = 9;
 /// Weight and number of parts for a key without a date.
 const UNDATED: (usize, usize) = (12, 3);
 /// Parts of an entry's name that are combined: the weightiest.
@@ -27,7 +29,7 @@ const PARTS: usize = 6;
 enum Rule {
     /// Two parts, loosely, and the full date.
     Pair = 1,
-    /// One part, the initial of another, and the full date.
+    /// One part, the first sound of another, and the full date.
     Initial = 2,
     /// The person's whole name and two of day, month and year.
     Typo = 3,
@@ -70,7 +72,7 @@ type Weighed = (usize, Vec<String>);
 pub(super) fn of_person(names: &[Name], dates: &BirthDates, limit: usize) -> Vec<Variant> {
     let mut tiers: Vec<Vec<Variant>> = Vec::new();
     for name in names {
-        for (tier, variants) in person_tiers(name.parts(), dates).into_iter().enumerate() {
+        for (tier, variants) in person_tiers(name, dates).into_iter().enumerate() {
             match tiers.get_mut(tier) {
                 Some(earlier) => earlier.extend(variants),
                 None => tiers.push(variants),
@@ -86,12 +88,15 @@ pub(super) fn of_person(names: &[Name], dates: &BirthDates, limit: usize) -> Vec
     kept
 }
 
-fn person_tiers(parts: &[Part], dates: &BirthDates) -> Vec<Vec<Variant>> {
+fn person_tiers(name: &Name, dates: &BirthDates) -> Vec<Vec<Variant>> {
+    let parts = name.parts();
     let (days, vague) = (dates.days(), dates.partial_years());
     let full = |rule, found: &[Weighed]| each(rule, &texts(&days), found);
     let (pairs, joined) = (pairs(parts), joined(parts));
     let initials = initials(parts);
     let (tight, whole) = (tight_pairs(parts), whole(parts));
+    let (by_year, by_typo) =
+        (or_exact(PARTIAL_WEIGHT, &whole, name), or_exact(TYPO_WEIGHT, &whole, name));
     let years: Vec<u16> = days.iter().map(|day| day.year()).collect();
     let typos: Vec<String> = days.iter().flat_map(|day| partly(*day)).collect();
     let undated = whole
@@ -106,14 +111,14 @@ fn person_tiers(parts: &[Part], dates: &BirthDates) -> Vec<Vec<Variant>> {
     let (first_joined, other_joined) = joined.split_at(joined.len().min(2));
     vec![
         full(Rule::Pair, first_pairs),
-        each(Rule::PersonYearWhole, &texts(&vague), &whole),
+        each(Rule::PersonYearWhole, &texts(&vague), &by_year),
         each(Rule::Year, &texts(&years), first_tight),
-        each(Rule::YearWhole, &texts(&years), &whole),
+        each(Rule::YearWhole, &texts(&years), &by_year),
         each(Rule::PersonYear, &texts(&vague), first_tight),
         each(undated_rule, &[String::new()], &undated),
         full(Rule::Initial, first_initials),
         full(Rule::Pair, first_joined),
-        each(Rule::Typo, &typos, &at_least(TYPO_WEIGHT, &whole)),
+        each(Rule::Typo, &typos, &by_typo),
         full(Rule::Pair, other_pairs),
         full(Rule::Initial, other_initials),
         full(Rule::Pair, other_joined),
@@ -137,15 +142,19 @@ pub(super) fn of_entry(name: &Name, dates: &BirthDates) -> Vec<Variant> {
     let (tight, subsets) = (tight_pairs(&parts), subsets(&parts));
     let undated: Vec<Weighed> =
         subsets.iter().filter(|(weight, parts)| is_undated(*weight, parts)).cloned().collect();
+    let exact = exact(name);
     let nothing = [String::new()];
     let mut variants = each(Rule::Pair, &full, &pairs(&parts));
     variants.extend(each(Rule::Pair, &full, &joined(&parts)));
     variants.extend(each(Rule::Initial, &full, &initials(&parts)));
     variants.extend(each(Rule::Typo, &typos, &at_least(TYPO_WEIGHT, &subsets)));
+    variants.extend(each(Rule::Typo, &typos, &exact));
     variants.extend(each(Rule::Year, &vague, &tight));
     variants.extend(each(Rule::YearWhole, &vague, &subsets));
+    variants.extend(each(Rule::YearWhole, &vague, &exact));
     variants.extend(each(Rule::PersonYear, &years, &tight));
     variants.extend(each(Rule::PersonYearWhole, &years, &subsets));
+    variants.extend(each(Rule::PersonYearWhole, &years, &exact));
     variants.extend(each(Rule::PersonUndated, &nothing, &undated));
     if dates.is_empty() {
         variants.extend(each(Rule::Undated, &nothing, &undated));
@@ -181,6 +190,19 @@ fn partly(day: BirthDate) -> [String; 3] {
 
 const fn is_undated(weight: usize, parts: &[String]) -> bool {
     weight >= UNDATED.0 && parts.len() >= UNDATED.1
+}
+
+/// A whole name by its sound if that weighs enough, else as it is.
+fn or_exact(weight: usize, whole: &[Weighed], name: &Name) -> Vec<Weighed> {
+    let found = at_least(weight, whole);
+    if found.is_empty() { exact(name) } else { found }
+}
+
+/// A name of two parts or more as it is, if it is long enough.
+fn exact(name: &Name) -> Vec<Weighed> {
+    let letters = name.as_str().bytes().filter(|byte| *byte != b' ').count();
+    let telling = letters >= EXACT_LETTERS && name.as_str().contains(' ');
+    telling.then(|| (letters, vec![name.as_str().to_owned()])).into_iter().collect()
 }
 
 fn at_least(weight: usize, found: &[Weighed]) -> Vec<Weighed> {
@@ -239,14 +261,14 @@ fn joined(parts: &[Part]) -> Vec<Weighed> {
     ranked(found.into_iter().filter(|(weight, _)| *weight >= PAIR_WEIGHT).collect())
 }
 
-/// The tight code of a weighty part with the initial of another, in this order.
+/// The tight code of a weighty part with the first sound of another, in this order.
 fn initials(parts: &[Part]) -> Vec<Weighed> {
     let mut found = Vec::new();
     for (place, part) in parts.iter().enumerate().filter(|(_, part)| part.weight >= INITIAL_WEIGHT)
     {
         for (other_place, other) in parts.iter().enumerate() {
             if other_place != place {
-                let initial = other.loose.chars().take(1).collect();
+                let initial = other.tight.chars().take(1).collect();
                 found.push((part.weight, vec![part.tight.clone(), initial]));
             }
         }

@@ -101,6 +101,7 @@ impl World {
         );
         assert_eq!(self.police.subjects(), PEOPLE);
         assert_eq!(self.police.conflicts(), 0);
+        assert!(self.police.all_padded());
     }
 
     /// As a writer: what was sent to be committed before a kill is seen.

@@ -245,7 +245,7 @@ async fn a_list_replaces_the_one_of_its_name_only() {
     let lists = crate::watchlist::list(&world.store).await.unwrap();
     let sizes: Vec<_> =
         lists.iter().map(|list| (list.name.as_str(), list.entries, list.keys)).collect();
-    assert_eq!(sizes, [("a", 1, 8), ("b", 1, 8)]);
+    assert_eq!(sizes, [("a", 1, 12), ("b", 1, 12)]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use lanyard_transport::Role;
 use lanyard_wire::committee::v1::ListPeopleRequest;
 use lanyard_wire::police::v1::ListSubjectsRequest;
 use lanyard_wire::pseudonym::v1::GetUsageRequest;
+use lanyard_wire::screening::v1::KeyKind;
 
 use super::Failure;
 use super::input::Input;
@@ -21,6 +22,8 @@ const PAGE: usize = 500;
 pub(super) struct Found {
     pub(super) planted: u64,
     pub(super) others: u64,
+    /// Of the others, those that match by more than a variant of a name.
+    pub(super) others_named: u64,
 }
 
 fn operator(cluster: &Cluster, member: &Member) -> Result<Connection, Failure> {
@@ -38,11 +41,16 @@ pub(super) async fn usage(cluster: &Cluster) -> Result<HashMap<i32, u64>, Failur
 /// The police's matches beside the committee's people, joined by subject id, which neither could do alone.
 pub(super) async fn found(cluster: &Cluster, input: &Input) -> Result<Found, Failure> {
     let mut subjects = operator(cluster, &Member::Police)?.subjects()?;
-    let mut matched = HashSet::new();
+    let (mut matched, mut named) = (HashSet::new(), HashSet::new());
     let mut request = ListSubjectsRequest { matched_only: true, ..Default::default() };
     loop {
         let page = subjects.list_subjects(request.clone()).await?.into_inner();
-        matched.extend(page.subjects.into_iter().map(|subject| subject.subject_id));
+        for subject in page.subjects {
+            if subject.matches.iter().any(|one| one.kind() != KeyKind::Variant) {
+                named.insert(subject.subject_id.clone());
+            }
+            matched.insert(subject.subject_id);
+        }
         if page.next_page_token.is_empty() {
             break;
         }
@@ -54,7 +62,10 @@ pub(super) async fn found(cluster: &Cluster, input: &Input) -> Result<Found, Fai
         let references = references.to_vec();
         let request = ListPeopleRequest { references, ..Default::default() };
         let people = enrolment.list_people(request).await?.into_inner().people;
-        planted += people.iter().filter(|person| matched.contains(&person.subject_id)).count();
+        for person in people {
+            planted += u64::from(matched.remove(&person.subject_id));
+            named.remove(&person.subject_id);
+        }
     }
-    Ok(Found { planted: planted as u64, others: (matched.len() - planted) as u64 })
+    Ok(Found { planted, others: matched.len() as u64, others_named: named.len() as u64 })
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hyper_util::rt::TokioIo;
+use lanyard_core::identity::Facts;
 use lanyard_wire::screening::v1 as wire;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
 use lanyard_wire::screening::v1::screening_service_server::{
@@ -46,6 +47,12 @@ impl FakePolice {
 
     pub(super) fn subjects(&self) -> usize {
         self.subjects.lock().unwrap().len()
+    }
+
+    /// Whether every subject came with the same number of keys, padding included.
+    pub(super) fn all_padded(&self) -> bool {
+        let subjects = self.subjects.lock().unwrap();
+        subjects.values().all(|(_, keys)| keys.len() == Facts::PERSON_KEYS)
     }
 
     /// Times that a subject came again with the same binding and other pseudonyms.
