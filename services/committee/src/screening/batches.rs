@@ -117,7 +117,7 @@ fn pad(members: &mut [Member], pseudonyms: Vec<Pseudonym>, rng: &mut impl Rng) -
             rng.fill_bytes(random.as_mut_slice());
             keys.push((KeyKind::Variant, Pseudonym::from_bytes(*random)));
         }
-        keys.sort_unstable_by(|(_, one), (_, two)| one.to_bytes().cmp(&two.to_bytes()));
+        keys.sort_unstable_by_key(|(_, pseudonym)| *pseudonym.to_bytes());
         for (kind, pseudonym) in keys {
             member.kinds.push(kind);
             padded.push(pseudonym);
