@@ -423,9 +423,9 @@ mod tests {
         let tag = store_key.local_hash("police seed", &[4; 32]).to_vec();
         let mut transaction = store.begin().await.unwrap();
         for statement in [
-            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, birth_date, documents, \
-             category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, screening, \
-             current_print, last_change) VALUES (1, 'A', $1, $1, $1, '', '', '[]', '', '', '', 1, 0, 0, $1, 1, 1, 1, 0)",
+            "INSERT INTO people (badge_number, reference, subject_id, salt, binding, full_name, latin_name, birth_date, \
+             documents, category, function, organisation, profile_id, not_before, not_after, portrait_hash, status, \
+             screening, current_print, last_change) VALUES (1, 'A', $1, $1, $1, '', '', '', '[]', '', '', '', 1, 0, 0, $1, 1, 1, 1, 0)",
             "INSERT INTO prints (id, badge_number, print_number, state, seeds, gate_tag, police_tag, handed_over, changed) \
              VALUES (1, 1, 1, 2, $1, $1, $1, 0, 0)",
         ] {
