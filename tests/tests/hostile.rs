@@ -215,7 +215,7 @@ fn silent_connections_keep_nobody_out() {
                 silent.push(TcpStream::connect(event.address(member)).await.unwrap());
             }
         }
-        let crowd = (open_files() - RESERVED).min(CROWD);
+        let crowd = open_files().saturating_sub(RESERVED).min(CROWD);
         println!("{crowd} silent connections from many addresses to one gate");
         for number in 0..crowd {
             silent.push(connect_from(number, event.address("gate-1")).await);

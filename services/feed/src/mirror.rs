@@ -1,6 +1,6 @@
 //! The mirror of one authority's directories: what it is made of, and how it is read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -140,12 +140,6 @@ impl Mirror {
     pub fn now(&self) -> Timestamp {
         let wall = self.env.now();
         read(&self.state).floor.now(wall)
-    }
-
-    /// Where evidence is saved: one JSON file a case, see [`Evidence`].
-    #[must_use]
-    pub fn evidence_dir(&self) -> PathBuf {
-        self.store.path("evidence")
     }
 
     /// How often somebody was caught since this process started.

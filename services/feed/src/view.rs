@@ -165,11 +165,6 @@ impl<'a> DirectoryView<'a> {
         self.directory.tables.iter().find(|table| table.hash == hash).map(|table| &table.sealed)
     }
 
-    /// The verifiers that the audience key is here for, sealed.
-    pub fn recipients(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.directory.sealed_keys.keys().map(String::as_str)
-    }
-
     /// All rows of the newest signed state by ascending handle; of use to the authority that published them.
     /// Rows of a tick that is prepared and not published are among them.
     pub fn rows(&self) -> impl Iterator<Item = Row> + use<'a> {

@@ -2,106 +2,31 @@
 
 #![allow(clippy::disallowed_methods)] // a free port
 
+#[path = "../../ceremony/tests/support/mod.rs"]
+mod support;
+
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lanyard_ceremony::{CeremonyError, EventPlan, Seat, Step, add_gates, init_all};
+use lanyard_ceremony::{CeremonyError, EventPlan, Seat, Step, add_gates};
 use lanyard_core::manifest::Quota;
 use lanyard_core::oprf::BlindedElement;
 use lanyard_env::Env;
-use lanyard_party::{Folder, ManifestStore, PartyConfig, expected, trust_anchors};
+use lanyard_party::{Folder, ManifestStore, expected, trust_anchors};
 use lanyard_shareholder::{Ledger, reason};
-use lanyard_transport::{Role, Tls, connect, http1, status};
+use lanyard_transport::{Role, Tls, http1, status};
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
 use lanyard_wire::pseudonym::v1::{EvaluateRequest, EvaluateResponse, GetUsageRequest, Purpose};
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
-/// The sample plan.
-fn sample() -> EventPlan {
-    let env = Env::system();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../clients/cli/samples/event.toml");
-    EventPlan::read(&*env.files, &path).unwrap()
-}
-
-/// An event of this plan.
-fn event_of(plan: &EventPlan) -> TempDir {
-    let env = Env::system();
-    let members = plan.members().into_iter().filter(|member| member.service().is_some());
-    let addresses = members.zip(std::iter::repeat_with(free_port)).collect();
-    let dir = tempfile::tempdir().unwrap();
-    init_all(&env, dir.path(), plan, &addresses, "correct horse battery", |_, _| {}).unwrap();
-    dir
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// A running service.
-struct Running {
-    folder: PathBuf,
-    address: SocketAddr,
-    shutdown: CancellationToken,
-    serving: JoinHandle<()>,
-}
-
-impl Running {
-    fn start(event: &TempDir, member: &str) -> Self {
-        let (env, folder) = (Env::system(), event.path().join(member));
-        let config = PartyConfig::read(&*env.files, &folder.join("config.toml")).unwrap();
-        let address = config.common.listen;
-        let shutdown = CancellationToken::new();
-        let stop = shutdown.clone();
-        let serving =
-            tokio::spawn(async move { lanyard_trustee::serve(config, env, stop).await.unwrap() });
-        Self { folder, address, shutdown, serving }
-    }
-
-    async fn stop(self) {
-        self.shutdown.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.serving).await.unwrap().unwrap();
-    }
-
-    /// A channel as a person of the party in `folder`, or as its service.
-    fn channel_as(&self, folder: &Path, who: Option<(Role, &str)>) -> Channel {
-        let env = Env::system();
-        let folder = Folder::open(folder, &env);
-        let identity = match who {
-            Some((role, name)) => folder.operator_identity(role, name).unwrap(),
-            None => folder.service_identity().unwrap(),
-        };
-        let anchors = trust_anchors(&ManifestStore::open(&folder).unwrap().current()).unwrap();
-        let tls = Tls::new(&env, identity, anchors);
-        let name = self.folder.file_name().unwrap().to_str().unwrap();
-        connect(&env, &tls, &self.address.to_string(), &expected(name).unwrap()).unwrap()
-    }
-}
-
-/// Tries until the service answers.
-async fn eventually<T, F: Future<Output = Result<T, Status>>>(mut call: impl FnMut() -> F) -> T {
-    for _ in 0..100 {
-        match call().await {
-            Ok(answer) => return answer,
-            Err(error) if status::is_unreachable(&error) => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    panic!("the service does not answer")
-}
+use self::support::{Running, event_of, eventually, sample};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn share_and_witness_answer_whom_they_may() {
     let event = event_of(&sample());
     for _ in ["the first start", "the second, with the key that the first drew"] {
-        let trustee = Running::start(&event, "trustee");
+        let trustee = Running::start(&event, "trustee", lanyard_trustee::serve);
         let operator = Some((Role::Operator, "operator"));
         let own = KeyShareServiceClient::new(trustee.channel_as(&trustee.folder, operator));
         let usage = eventually(|| {
@@ -170,7 +95,7 @@ async fn a_quota_is_raised_by_a_manifest_while_the_trustee_runs() {
     };
     quota(&mut plan, 10);
     let event = event_of(&plan);
-    let trustee = Running::start(&event, "trustee");
+    let trustee = Running::start(&event, "trustee", lanyard_trustee::serve);
     let committee = trustee.channel_as(&event.path().join("committee"), None);
     let client = KeyShareServiceClient::new(committee);
     let first = batch(1, 10, 1);
@@ -202,7 +127,7 @@ async fn a_quota_is_raised_by_a_manifest_while_the_trustee_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_trustee_follows_a_refresh() {
     let event = event_of(&sample());
-    let trustee = Running::start(&event, "trustee");
+    let trustee = Running::start(&event, "trustee", lanyard_trustee::serve);
     let committee = trustee.channel_as(&event.path().join("committee"), None);
     let client = KeyShareServiceClient::new(committee);
     let seats = ["trustee", "committee", "police"].map(|holder| {

@@ -177,6 +177,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn no_input_makes_it_panic(
+            name in "\\PC{0,64}|([A-Z]{1,4} ){1,40}",
+            dates in "\\PC{0,24}|(19[0-9]{2}(/19[0-9]{2}|-[01][0-9](-[0-3][0-9])?)?; ?){0,6}|circa .{0,4}",
+        ) {
+            let facts = Facts {
+                names: Name::parse(&name).into_iter().collect(),
+                birth_dates: BirthDates::parse(&dates).unwrap_or_default(),
+                documents: Vec::new(),
+            };
+            let _ = (facts.person_keys(&event()), facts.entry_keys(&event()));
+        }
+
+        #[test]
         fn a_person_has_few_keys_each_once(
             parts in proptest::collection::vec("[A-Z]{1,12}", 1..12),
             dates in proptest::collection::vec(("19[0-9]{2}", "0[1-9]", "[12][0-8]"), 0..4),

@@ -144,12 +144,6 @@ impl Log {
         self.levels.iter().take(1).flatten()
     }
 
-    /// The hash of one leaf.
-    #[must_use]
-    pub fn leaf_hash_at(&self, index: u64) -> Option<&Hash> {
-        self.levels.first()?.get(usize::try_from(index).ok()?)
-    }
-
     /// The root over all leaves.
     #[must_use]
     pub fn root(&self) -> Hash {

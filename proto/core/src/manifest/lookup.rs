@@ -82,12 +82,6 @@ impl Manifest {
         self.gates.iter().find(|gate| gate.name == name)
     }
 
-    /// The gate that serves an access point.
-    #[must_use]
-    pub fn gate_of(&self, access_point: &str) -> Option<&Gate> {
-        self.gates.iter().find(|gate| gate.access_points.iter().any(|id| id == access_point))
-    }
-
     /// The verifier of this id, for example `gate/gate-1`.
     #[must_use]
     pub fn verifier(&self, id: &str) -> Option<&Verifier> {
