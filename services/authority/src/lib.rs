@@ -13,8 +13,10 @@ mod publisher;
 mod registry;
 mod sealer;
 mod station;
+mod witnesses;
 
 pub use error::PublishError;
-pub use publisher::{Ended, PublicationStatus, Publisher};
+pub use publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 pub use registry::{Changes, Entry, Registry};
 pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};
+pub use witnesses::{WitnessSource, Witnesses};

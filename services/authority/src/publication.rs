@@ -8,17 +8,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lanyard_core::audience_key::SealedAudienceKey;
-use lanyard_core::checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint};
+use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use lanyard_core::ids::{Audience, Authority, Epoch, EventId, Hash, Origin, Timestamp};
 use lanyard_core::manifest::VerifiedManifest;
 use lanyard_core::map::Row;
-use lanyard_core::note::SigningKey;
 use lanyard_core::profile::{ProfileTable, SealedProfiles};
 use lanyard_feed::{Content, DirectoryDraft, DirectoryKey, Draft, Mirror};
 use rand::CryptoRng;
 
 use crate::error::PublishError;
 use crate::keys::KeyFolder;
+use crate::publisher::LogKeySource;
 use crate::registry::Entry;
 use crate::sealer::{Amount, Binder, Desired, Rows, Sealer};
 
@@ -34,14 +34,15 @@ pub(crate) struct TickInput {
 pub(crate) struct Press {
     pub(crate) event: EventId,
     pub(crate) authority: Authority,
-    pub(crate) log_key: Arc<SigningKey>,
+    pub(crate) log_keys: LogKeySource,
     pub(crate) keys: KeyFolder,
     pub(crate) mirror: Arc<Mirror>,
 }
 
 impl Press {
-    fn sign(&self, checkpoint: &Checkpoint) -> Result<VerifiedCheckpoint, CheckpointError> {
-        checkpoint.sign(&self.log_key)
+    fn sign(&self, checkpoint: &Checkpoint) -> Result<VerifiedCheckpoint, PublishError> {
+        let keys = (self.log_keys)()?;
+        Ok(checkpoint.sign_all(&keys.iter().collect::<Vec<_>>())?)
     }
 
     /// Publishes what was prepared before a crash, with the signature that it may have had already.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lanyard_core::decision::{AccessPoint, StalenessTier};
-use lanyard_core::ids::{Epoch, EventId};
+use lanyard_core::ids::{Epoch, EventId, Hash, Timestamp};
 use lanyard_core::manifest::{ManifestError, Padding, Quota, Screening, Venue, Zone};
 use lanyard_core::note::VerifyingKey;
 use lanyard_core::profile::EventTimeZone;
@@ -77,6 +77,9 @@ pub struct EventPlan {
     pub foreign_witnesses: Vec<ForeignWitness>,
     /// What badges may say their bearers are.
     pub categories: Vec<String>,
+    /// Certificates that nobody shall accept any more, as `lanyard ceremony certificate-key` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_certificates: Vec<Hash>,
     /// Epochs.
     pub epochs: PlannedEpochs,
     /// How changes hide among other rows.
@@ -95,6 +98,9 @@ pub struct EventPlan {
     pub access_points: Vec<AccessPoint>,
     /// Gate services.
     pub gates: Vec<PlannedGate>,
+    /// Gates that were stolen or given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expelled: Vec<ExpelledGate>,
     /// How many evaluations a share holder gives whom, and for what.
     #[serde(default)]
     pub quotas: Vec<Quota>,
@@ -147,6 +153,18 @@ pub struct PlannedGate {
     pub upstreams: Vec<Member>,
 }
 
+/// A gate that was stolen or given up. It stays in the plan: a name that was expelled is not given again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpelledGate {
+    /// Its name.
+    pub gate: GateName,
+    /// Since when its receipts do not count, for example `2027-07-03T18:30:00Z`: when it was out of sight, not when that was
+    /// noticed.
+    #[serde(with = "crate::time_text")]
+    pub since: Timestamp,
+}
+
 fn sponsor_only() -> Vec<Member> {
     vec![Member::Sponsor]
 }
@@ -196,6 +214,12 @@ impl EventPlan {
         gate.ok_or_else(|| PlanError::NoGate { gate: name.clone() })
     }
 
+    /// All whose keys the manifest speaks of: the members, then gates that are expelled.
+    pub(crate) fn known_members(&self) -> Vec<Member> {
+        let expelled = self.expelled.iter().map(|expelled| Member::Gate(expelled.gate.clone()));
+        self.members().into_iter().chain(expelled).collect()
+    }
+
     pub(crate) fn expects(&self, member: &Member) -> Result<(), PlanError> {
         match member {
             Member::Gate(name) => self.gate(name).map(drop),
@@ -224,6 +248,13 @@ impl EventPlan {
         able("share_holders.holders", self.holders())?;
         for gate in &self.gates {
             able("gates.upstreams", &gate.upstreams)?;
+        }
+        for (index, expelled) in self.expelled.iter().enumerate() {
+            let gate = &expelled.gate;
+            let again = self.expelled[..index].iter().any(|other| other.gate == *gate);
+            if again || self.gate(gate).is_ok() {
+                return Err(PlanError::Twice { field: "expelled.gate", name: gate.to_string() });
+            }
         }
         crate::draft::check(self)
     }

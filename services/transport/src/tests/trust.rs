@@ -14,7 +14,8 @@ use tonic::Code;
 use super::fixture::*;
 use crate::tls::H2;
 use crate::{
-    Expected, Identity, IdentityError, Limits, PartyName, TrustAnchors, connect, http1, status,
+    Admission, Expected, Identity, IdentityError, Limits, PartyName, TrustAnchors, connect, http1,
+    status,
 };
 
 #[tokio::test]
@@ -115,7 +116,10 @@ async fn one_partys_authority_cannot_speak_for_another() {
     let police = world.authority(PartyName::Police).certificate_pem();
     world
         .anchors
-        .replace([(PartyName::Committee, rogue_pem), (PartyName::Police, police)])
+        .replace(
+            Admission::everyone(),
+            [(PartyName::Committee, rogue_pem), (PartyName::Police, police)],
+        )
         .unwrap();
     let server = world.serve(Limits::default()).await;
     assert!(call(world.channel(&world.tls(identity()), &server), SAY).await.is_ok());
@@ -227,7 +231,10 @@ async fn a_new_manifest_closes_open_connections_of_a_party_that_changed() {
     let changed = authority(PartyName::Committee);
     world
         .anchors
-        .replace([(PartyName::Committee, changed.certificate_pem()), (PartyName::Police, police)])
+        .replace(
+            Admission::everyone(),
+            [(PartyName::Committee, changed.certificate_pem()), (PartyName::Police, police)],
+        )
         .unwrap();
     let cut = slow.await.unwrap().unwrap_err();
     assert!(status::is_unreachable(&cut), "{cut}");
