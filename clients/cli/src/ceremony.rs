@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use lanyard_ceremony::{
     Addresses, CeremonyError, EventPlan, EventTree, GateName, Holder, Member, RotatedKey, Seat,
-    Step, TakenOver, add_gates, expel_gate, replace_trustee,
+    Step, TakenOver, add_gates, expel_gate, replace_trustee, withdraw_sponsor,
 };
 use lanyard_core::ids::Timestamp;
 use lanyard_transport::Role;
@@ -154,6 +154,13 @@ enum CeremonyStep {
     },
     /// Take a changed plan, such as higher quotas, to an event that `lanyard init` made: draft, sign, adopt.
     Amend {
+        /// The event's directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Go on without the sponsor in an event that `lanyard init` made: it witnesses, mirrors and is believed no more, and no key
+    /// changes.
+    WithdrawSponsor {
         /// The event's directory.
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
@@ -376,6 +383,7 @@ impl CeremonyArgs {
                 let value = json!({ "certificate": certificate, "key": hash.to_string() });
                 return context.show(&value, || hash.to_string());
             }
+            CeremonyStep::WithdrawSponsor { dir } => return withdraw(context, dir),
             CeremonyStep::ReplaceTrustee { dir } => return replace(context, dir),
             CeremonyStep::CertifyGate { gate } => self.seat(context)?.certify_gate(gate)?,
             CeremonyStep::Dkg { round: 1 } => self.seat(context)?.dkg_round1(&plan()?)?,
@@ -479,6 +487,18 @@ fn replace(context: &Context, dir: &Path) -> Result<(), CliError> {
             "The trustee is replaced; start the new one. Pseudonyms are the same, and the old share is worth nothing.\n\
              {said}\nThe old folder: {}",
             aside.display()
+        )
+    })
+}
+
+fn withdraw(context: &Context, dir: &Path) -> Result<(), CliError> {
+    let changed = withdraw_sponsor(&context.env, dir)?;
+    let names: Vec<_> = changed.iter().map(Member::name).collect();
+    context.show(&json!({ "dir": dir, "configured": names }), || {
+        format!(
+            "The event goes on without the sponsor; its desk is closed. config.toml changed for: {}.\n\
+             Gates among them take their new upstreams at their next start: restart each that followed the sponsor alone.",
+            names.join(", ")
         )
     })
 }

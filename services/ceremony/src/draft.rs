@@ -66,6 +66,10 @@ pub(crate) fn manifest(plan: &EventPlan, known: &Known, place: Place) -> Result<
             access_points: gate.access_points.clone(),
         })
     });
+    let parties = PartyName::ALL
+        .iter()
+        .filter(|party| !plan.withdrawn.contains(&Member::authority_of(**party)))
+        .map(|party| keys.party(*party));
     Ok(Manifest {
         version: place.version,
         previous: place.previous,
@@ -76,7 +80,7 @@ pub(crate) fn manifest(plan: &EventPlan, known: &Known, place: Place) -> Result<
         tick_millis: plan.tick_millis,
         skew_millis: plan.skew_millis,
         padding: plan.padding.clone(),
-        parties: PartyName::ALL.iter().map(|party| keys.party(*party)).collect::<Result<_, _>>()?,
+        parties: parties.collect::<Result<_, _>>()?,
         authorities: Authorities {
             committee: authority(Member::Committee)?,
             police: authority(Member::Police)?,
@@ -140,6 +144,7 @@ impl Keys<'_> {
         let gates = plan.gates.iter().map(|gate| Member::Gate(gate.name.clone()));
         [Member::Police, Member::Sponsor]
             .into_iter()
+            .filter(|member| !plan.withdrawn.contains(member))
             .chain(gates)
             .map(|member| {
                 let key = self.take(&member, "HPKE key", |a| a.hpke.clone())?;

@@ -40,6 +40,7 @@ mod sharing;
 mod successor;
 mod time_text;
 mod tree;
+mod withdraw;
 mod write_config;
 
 pub use announcement::Announcement;
@@ -55,6 +56,7 @@ pub use replace::{TakenOver, replace_trustee};
 pub use rotate::RotatedKey;
 pub use seat::Seat;
 pub use tree::EventTree;
+pub use withdraw::withdraw_sponsor;
 pub use write_config::Addresses;
 
 #[cfg(test)]

@@ -23,10 +23,21 @@ pub enum PlanError {
     #[error("event plan: {0}")]
     Invalid(#[from] ManifestError),
     /// Not a party that can do it.
-    #[error("event plan: {field}: {member} cannot; use committee, police, sponsor or trustee")]
+    #[error(
+        "event plan: {field}: {member} cannot, or is withdrawn; use committee, police, sponsor or trustee"
+    )]
     NotAble {
         /// The field.
         field: &'static str,
+        /// Who stands there.
+        member: Member,
+    },
+    /// An event cannot do without it.
+    #[error(
+        "event plan: withdrawn: an event cannot do without {member}; only the sponsor can be left out, and a trustee is \
+         replaced by another (ceremony replace-trustee)"
+    )]
+    Needed {
         /// Who stands there.
         member: Member,
     },
@@ -72,6 +83,9 @@ pub struct EventPlan {
     pub quorum: u8,
     /// Which members witness.
     pub witnesses: Vec<Member>,
+    /// Who is cut off for good: the sponsor, or nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<Member>,
     /// Witnesses outside the event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign_witnesses: Vec<ForeignWitness>,
@@ -186,11 +200,12 @@ impl EventPlan {
         parse_toml(path, text)
     }
 
-    /// All members: the fixed ones, then the gates in the plan's order.
+    /// All members: the fixed ones that are not withdrawn, then the gates in the plan's order.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         let gates = self.gates.iter().map(|gate| Member::Gate(gate.name.clone()));
-        Member::FIXED.into_iter().chain(gates).collect()
+        let fixed = Member::FIXED.into_iter().filter(|member| !self.withdrawn.contains(member));
+        fixed.chain(gates).collect()
     }
 
     /// The holders of the pseudonym key.
@@ -232,10 +247,13 @@ impl EventPlan {
     /// # Errors
     /// [`PlanError`], naming the field.
     pub fn check(&self) -> Result<(), PlanError> {
+        if let Some(member) = self.withdrawn.iter().find(|one| **one != Member::Sponsor) {
+            return Err(PlanError::Needed { member: member.clone() });
+        }
         let able = |field, members: &[Member]| {
             let mut seen = BTreeSet::new();
             for member in members {
-                if !member.witnesses() {
+                if !member.witnesses() || self.withdrawn.contains(member) {
                     return Err(PlanError::NotAble { field, member: member.clone() });
                 }
                 if !seen.insert(member) {

@@ -35,8 +35,13 @@ pub(crate) async fn published(desk: &Desk) -> Vec<String> {
 
 /// Waits until a gate says this of a badge.
 pub(crate) async fn says(desk: &Desk, badge: &str, verdict: &str) {
+    says_at(desk, badge, MAIN, verdict).await;
+}
+
+/// Waits until a gate says this of a badge at one of its doors.
+pub(crate) async fn says_at(desk: &Desk, badge: &str, door: &str, verdict: &str) {
     eventually(verdict, async || {
-        (desk.check(badge, MAIN).await.ok()?.verdict == verdict).then_some(())
+        (desk.check(badge, door).await.ok()?.verdict == verdict).then_some(())
     })
     .await;
 }

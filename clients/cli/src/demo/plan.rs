@@ -79,6 +79,7 @@ pub(super) fn event_plan(zone: EventTimeZone, evaluations: u64) -> Result<EventP
         skew_millis: 5_000,
         quorum: 2,
         witnesses: vec![Member::Trustee, Member::Committee, Member::Police, Member::Sponsor],
+        withdrawn: vec![],
         foreign_witnesses: vec![],
         categories: vec![CATEGORY.to_owned(), CATEGORY_ALL.to_owned()],
         revoked_certificates: vec![],
