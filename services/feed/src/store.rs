@@ -285,6 +285,22 @@ impl Store {
         Ok(self.files.open(&self.snapshot_path(size, key))?)
     }
 
+    /// Opens the snapshots of one size, or none if one of them is not kept.
+    pub(crate) fn open_all(
+        &self,
+        size: u64,
+        keys: &[DirectoryKey],
+    ) -> Result<Option<Vec<(DirectoryKey, Box<dyn ReadAt>)>>, FeedError> {
+        let mut opened = Vec::with_capacity(keys.len());
+        for key in keys {
+            match self.open_snapshot(size, *key) {
+                Err(FeedError::Disk(error)) if error.is_not_found() => return Ok(None),
+                file => opened.push((*key, file?)),
+            }
+        }
+        Ok(Some(opened))
+    }
+
     /// Removes the snapshots that are not in `kept`.
     pub(crate) fn sweep_snapshots(
         &self,
