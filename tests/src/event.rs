@@ -73,9 +73,18 @@ impl TestEvent {
     /// If the ceremony fails.
     #[must_use]
     pub fn make(plan: &EventPlan) -> Self {
+        Self::make_in(plan, &Env::system())
+    }
+
+    /// Makes an event of this plan in a world of its own, as one that has another time; its services run in the real one.
+    ///
+    /// # Panics
+    /// If the ceremony fails.
+    #[must_use]
+    pub fn make_in(plan: &EventPlan, ceremony: &Env) -> Self {
         let env = Env::system();
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let tree = init_all(&env, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
+        let tree = init_all(ceremony, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
             .expect("the ceremony succeeds");
         Self { env, dir, tree, running: BTreeMap::new() }
     }

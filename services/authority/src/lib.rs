@@ -6,15 +6,19 @@
 //!
 //! [`Station`] is all that the services of both authorities share around it.
 
+mod epochs;
 mod error;
 mod keys;
 mod publication;
 mod publisher;
+mod recovery;
 mod registry;
 mod sealer;
 mod station;
 
+pub use epochs::Asked;
 pub use error::PublishError;
 pub use publisher::{Ended, PublicationStatus, Publisher};
+pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
 pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};
