@@ -101,8 +101,20 @@ impl TestEvent {
     /// If the ceremony fails.
     #[must_use]
     pub fn make_in(plan: &EventPlan, env: Env) -> Self {
+        let mut event = Self::made_in(plan, &env);
+        event.env = env;
+        event
+    }
+
+    /// Makes an event in a world of its own, as one that has another time; its services run in the real one.
+    ///
+    /// # Panics
+    /// If the ceremony fails.
+    #[must_use]
+    pub fn made_in(plan: &EventPlan, ceremony: &Env) -> Self {
+        let env = Env::system();
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let tree = init_all(&env, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
+        let tree = init_all(ceremony, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
             .expect("the ceremony succeeds");
         Self { env, dir, tree, running: BTreeMap::new() }
     }

@@ -28,11 +28,12 @@ use lanyard_shareholder::{
 };
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::epochs::{Asked, EpochServer};
 use crate::error::PublishError;
 use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 use crate::registry::Registry;
@@ -67,6 +68,8 @@ pub struct Station {
     key_share: KeyShareServer,
     pseudonymiser: Pseudonymiser,
     status: watch::Sender<PublicationStatus>,
+    epochs: EpochServer,
+    asked: Mutex<Asked>,
     _lock: DataLock,
 }
 
@@ -110,6 +113,7 @@ impl Station {
         };
         let peers = Peers::new(&env, &tls, &config.common);
         let shares = Arc::new(ShareStore::open(&folder)?);
+        let (epochs, asked) = EpochServer::new(authority);
         Ok(Self {
             store_key: Arc::new(folder.store_key()?),
             own: open_mirror(&env, &folder, own, &manifests)?,
@@ -117,6 +121,8 @@ impl Station {
             key_share: open_key_share(&env, &folder, authority, &manifests, &shares)?,
             pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
             status: watch::Sender::default(),
+            epochs,
+            asked: Mutex::new(asked),
             _lock: lock,
             env,
             authority,
@@ -207,6 +213,7 @@ impl Station {
         let shutdown = shutdown.child_token();
         let upstreams = self.upstreams()?;
         let publisher = self.publisher(registry)?;
+        publisher.note_older_store().await?;
         let listen = self.config.common.listen;
         let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
         tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
@@ -237,6 +244,7 @@ impl Station {
         let routes = services
             .add_service(FeedServer::new(mirrors, shutdown.clone()).into_service())
             .add_service(self.key_share.clone().into_service())
+            .add_service(self.epochs.clone().into_service())
             .into_axum_router();
         match &self.witness {
             Some(witness) => routes.merge(witness.router()),
@@ -260,6 +268,11 @@ impl Station {
             log_keys: log_keys(&self.folder)?,
             manifests: Arc::clone(&self.manifests),
             mirror: Arc::clone(&self.own),
+            other: Arc::clone(&self.other),
+            own_key: self.folder.hpke_key().ok().map(Arc::new),
+            signed: self.folder.data_dir().join(SIGNED),
+            report: self.folder.data_dir().join(REPORT),
+            decided: self.folder.data_dir().join(DECIDED),
             witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })
@@ -282,7 +295,8 @@ impl Station {
         loop {
             let fetched = shutdown.run_until_cancelled(self.fetch_own_head(upstreams)).await;
             let Some(()) = fetched else { return Ok(()) };
-            match publisher.run(&self.status, shutdown).await? {
+            let mut asked = self.asked.lock().await;
+            match publisher.run(&self.status, &mut asked, shutdown).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Behind { known } => tracing::error!(
                     known,
@@ -319,8 +333,12 @@ impl Station {
     }
 }
 
-/// Where the audience keys lie under `data/`.
+/// Where the audience keys lie under `data/`, and the epoch that was decided on out of turn.
 const KEYS: &str = "audience-keys";
+const DECIDED: &str = "epoch-out-of-turn";
+/// What this machine signed, and what was found when a backup was restored.
+const SIGNED: &str = "signed";
+const REPORT: &str = "restored.json";
 
 const fn other(authority: Authority) -> Authority {
     match authority {

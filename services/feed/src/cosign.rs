@@ -81,8 +81,11 @@ impl Mirror {
             return Ok(Applied::Known { size: signed.size() });
         }
         let merged = merge(policy, &signed.checkpoint, [brought, before].concat())?;
-        let now = self.now();
-        let quorum = assess(policy, signed, merged.clone(), now);
+        let assessed = assess(policy, signed, merged.clone(), self.now());
+        if !matches!(assessed, Err(FreshnessError::NoQuorum { .. })) {
+            self.note_ahead(assessed.as_ref().err());
+        }
+        let quorum = assessed.ok();
         if let Some(quorum) = &quorum {
             self.keep_quorum(quorum)?;
         }
@@ -91,7 +94,10 @@ impl Mirror {
         let applied = Applied::Cosigned { size, quorum: quorum.is_some() };
         let mut state = write(&self.state);
         match quorum {
-            Some(quorum) => state.settle(quorum),
+            Some(quorum) => {
+                state.floor.observe(quorum.freshness.quorum_time(), self.env.elapsed_millis());
+                state.settle(quorum);
+            }
             None => {
                 let recent = state.recent.iter_mut().find(|one| one.signed.size() == size);
                 if let Some(recent) = recent {
@@ -120,31 +126,29 @@ impl Mirror {
         if state.quorum_size() == quorum.size() {
             return Ok(());
         }
-        let mut floor = state.floor;
+        let floor = state.floor.proven(self.env.elapsed_millis());
         drop(state);
-        floor.observe(quorum.freshness.quorum_time());
+        let floor = floor.max(quorum.freshness.quorum_time());
         let checkpoint = quorum.checkpoint.note().to_string();
-        self.store.put_quorum(&KeptQuorum { checkpoint, floor: floor.highest() })
+        self.store.put_quorum(&KeptQuorum { checkpoint, floor })
     }
 }
 
-/// Whether a quorum stands behind a checkpoint at `now`.
+/// Whether a quorum stands behind a checkpoint at `now`; one that is not believed is logged.
 pub(crate) fn assess(
     policy: &Policy,
     signed: Arc<SignedHead>,
     checkpoint: VerifiedCheckpoint,
     now: Timestamp,
-) -> Option<QuorumHead> {
-    let cosignatures = policy.cosignatures(&checkpoint).ok()?;
+) -> Result<QuorumHead, FreshnessError> {
     let (quorum, skew) = (policy.manifest.quorum, policy.manifest.skew_millis);
-    match Freshness::assess(signed.head.time, &cosignatures, quorum, now, skew) {
-        Ok(freshness) => Some(QuorumHead { signed, checkpoint, freshness }),
-        Err(FreshnessError::NoQuorum { .. }) => None,
-        Err(error) => {
-            tracing::warn!(%error, size = signed.size(), "a quorum is not believed");
-            None
-        }
+    let cosignatures =
+        policy.cosignatures(&checkpoint).map_err(|_| FreshnessError::NoQuorum { quorum })?;
+    let assessed = Freshness::assess(signed.head.time, &cosignatures, quorum, now, skew);
+    if let Err(error @ FreshnessError::AheadOfClock { .. }) = &assessed {
+        tracing::warn!(%error, size = signed.size(), "a quorum is not believed");
     }
+    assessed.map(|freshness| QuorumHead { signed, checkpoint, freshness })
 }
 
 /// The checkpoint with the newest cosignature of each witness, and nothing else.

@@ -47,7 +47,7 @@ pub use follow::{
     FollowError, MAX_MESSAGE_BYTES, SyncProblem, SyncState, Upstream, catch_up, follow,
 };
 pub use intake::{Applied, Intake};
-pub use manifests::ManifestSource;
+pub use manifests::{ManifestSource, allowed_millis};
 pub use mirror::{Mirror, MirrorConfig, Recipient};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};

@@ -265,7 +265,10 @@ impl Mirror {
         sender: &str,
     ) -> Result<(), FeedError> {
         let head = &signed.head;
-        check_not_ahead(TimeSource::Leaf, head.time, self.now(), policy.manifest.skew_millis)?;
+        let skew = policy.manifest.skew_millis;
+        let not_ahead = check_not_ahead(TimeSource::Leaf, head.time, self.now(), skew);
+        self.note_ahead(not_ahead.as_ref().err());
+        not_ahead?;
         let size = signed.size();
         let unknown = || FeedError::UnknownManifest { size };
         let to = self.manifests.version_of(&head.manifest).ok_or_else(unknown)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
-use lanyard_core::freshness::ClockFloor;
+use lanyard_core::freshness::RunningFloor;
 use lanyard_core::head::{MapHead, verify_head};
 use lanyard_core::ids::Timestamp;
 use lanyard_core::log::{Log, leaf_hash};
@@ -26,7 +26,7 @@ impl Mirror {
         let policy = self.policy();
         let quorum = self.read_quorum()?;
         if let Some(kept) = &quorum {
-            write(&self.state).floor = ClockFloor::new(kept.floor);
+            write(&self.state).floor = RunningFloor::resume(kept.floor, self.env.elapsed_millis());
         }
         let Some(base) = self.store.base()? else {
             // Without a base there is nothing but perhaps the first draft.
@@ -174,15 +174,19 @@ impl Mirror {
         let state = read(&self.state);
         let Some(signed) = state.signed.clone() else { return };
         // Believed when it was kept; the floor remembers until when.
-        let now: Timestamp = state.floor.now(self.env.now());
+        let elapsed = self.env.elapsed_millis();
+        let now: Timestamp = state.floor.now(self.env.now(), elapsed);
         drop(state);
         let settled = Note::parse(kept)
             .ok()
             .and_then(|note| policy.log.verify(&note).ok())
             .filter(|one| one.size() == signed.size() && one.root() == signed.checkpoint.root())
-            .and_then(|checkpoint| assess(policy, signed, checkpoint, now));
+            .and_then(|checkpoint| assess(policy, signed, checkpoint, now).ok());
         if let Some(quorum) = settled {
-            write(&self.state).settle(quorum);
+            let mut state = write(&self.state);
+            let kept = state.floor.proven(elapsed).max(quorum.freshness.quorum_time());
+            state.floor = RunningFloor::resume(kept, elapsed);
+            state.settle(quorum);
         }
     }
 
