@@ -17,4 +17,6 @@ mod station;
 pub use error::PublishError;
 pub use publisher::{Ended, PublicationStatus, Publisher};
 pub use registry::{Changes, Entry, Registry};
-pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};
+pub use station::{
+    OwnAudienceKeys, Station, StationConfig, StationError, inspect as inspect_station,
+};

@@ -15,6 +15,7 @@ use lanyard_core::map::Row;
 use lanyard_core::note::SigningKey;
 use lanyard_core::profile::{ProfileTable, SealedProfiles};
 use lanyard_feed::{Content, DirectoryDraft, DirectoryKey, Draft, Mirror};
+use lanyard_telemetry::metrics;
 use rand::CryptoRng;
 
 use crate::error::PublishError;
@@ -267,6 +268,7 @@ impl Publication {
             Amount::Step
         };
         let (delta, rows) = sealer.draft(&self.desired, &manifest.padding, amount, now, rng)?;
+        metrics::RESEALED.of([key.audience.name()]).increment(delta.len() as u64);
         Ok((Content::Delta(delta), Some(rows)))
     }
 

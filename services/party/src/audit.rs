@@ -22,6 +22,7 @@ use lanyard_env::{Env, FileError};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_transport::{CallEnded, CallObserver};
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{AuditStreamConfig, AuditStreamTarget};
@@ -58,9 +59,12 @@ pub struct Act {
 pub type TrailSource =
     Arc<dyn Fn(u64) -> BoxFuture<'static, Result<Vec<Act>, String>> + Send + Sync>;
 
-/// The audit stream of a service. Clones are the same stream.
-#[derive(Clone)]
-pub struct AuditStream(Arc<Queue>);
+/// The audit stream of a service.
+pub struct AuditStream {
+    queue: Arc<Queue>,
+    stop: CancellationToken,
+    writing: JoinHandle<()>,
+}
 
 /// What writes the stream.
 struct Writer {
@@ -73,8 +77,8 @@ struct Writer {
 }
 
 impl AuditStream {
-    /// Opens the stream of the service `name` of a party, if one is configured, and writes it until `shutdown`, and then
-    /// once more. `trail` reads the store's acts, where there is a store. Blocks on the disk, within a tokio runtime.
+    /// Opens the stream of the service `name` of a party, if one is configured, and writes it until it is closed. `trail`
+    /// reads the store's acts, where there is a store. Blocks on the disk, within a tokio runtime.
     ///
     /// # Errors
     /// [`FileError`].
@@ -85,7 +89,6 @@ impl AuditStream {
         service: &str,
         trail: Option<TrailSource>,
         telemetry: &Telemetry,
-        shutdown: CancellationToken,
     ) -> Result<Option<Self>, FileError> {
         let Some(config) = config else { return Ok(None) };
         let dir = folder.data_dir().join("audit");
@@ -99,18 +102,26 @@ impl AuditStream {
             trail,
             to_stdout: config.to == AuditStreamTarget::Stdout,
         };
-        let alive = telemetry.task("audit stream");
-        tokio::spawn(async move {
+        let (alive, stop) = (telemetry.task("audit stream"), CancellationToken::new());
+        let stopping = stop.clone();
+        let writing = tokio::spawn(async move {
             let _alive = alive;
-            writer.run(shutdown).await;
+            writer.run(stopping).await;
         });
-        Ok(Some(Self(queue)))
+        Ok(Some(Self { queue, stop, writing }))
     }
 
     /// Hears of calls, for [`lanyard_transport::Acceptor::observed_by`].
     #[must_use]
     pub fn observer(&self) -> Arc<dyn CallObserver> {
-        Arc::clone(&self.0) as _
+        Arc::clone(&self.queue) as _
+    }
+
+    /// Writes what has come, and ends: after the last call has, before the store is closed.
+    pub async fn close(self) {
+        self.stop.cancel();
+        // It has said why, if it panicked.
+        let _ = self.writing.await;
     }
 }
 

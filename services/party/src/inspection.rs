@@ -161,7 +161,8 @@ impl Inspected {
         party: PartyName,
         report: &mut Report,
     ) -> Option<Self> {
-        report.good("config.toml", format!("{} of {}", config.common.name, config.folder.display()));
+        report
+            .good("config.toml", format!("{} of {}", config.common.name, config.folder.display()));
         let folder = Folder::open(&config.folder, env);
         inspect_data(&folder, env, report);
         let manifests = ManifestStore::open(&folder);
@@ -181,10 +182,14 @@ impl Inspected {
                 PartyName::Gate => format!("gate {}, as config.toml says", config.common.name),
                 party => format!("the service of the {party}"),
             };
-            report.bad("tls/service.pem", format!("it is for {peer}, and this is {own}; put the right file there"));
+            report.bad(
+                "tls/service.pem",
+                format!("it is for {peer}, and this is {own}; put the right file there"),
+            );
         }
         let anchors = trust_anchors(&manifest);
-        let anchors = report.read("manifest.note", anchors, "certificate authorities of all parties");
+        let anchors =
+            report.read("manifest.note", anchors, "certificate authorities of all parties");
         let tls = Tls::new(env, identity, anchors?);
         inspect_certificate(&tls, env, report);
         let peers = Peers::new(env, &tls, &config.common);
@@ -201,7 +206,8 @@ impl Inspected {
             }
         }
         if names.is_empty() {
-            let detail = "none: nothing is learned of what authorities publish; name peers to follow";
+            let detail =
+                "none: nothing is learned of what authorities publish; name peers to follow";
             report.warning(format!("config.toml {field}"), detail);
         }
     }
@@ -223,7 +229,9 @@ impl Inspected {
                 Ok(Err(error)) => report.warning(item, chain(&error)),
                 Err(_) => report.warning(
                     item,
-                    format!("{address} takes no connection within 2 s; check the address and firewalls"),
+                    format!(
+                        "{address} takes no connection within 2 s; check the address and firewalls"
+                    ),
                 ),
             }
         }
@@ -256,7 +264,10 @@ fn inspect_certificate(tls: &Tls, env: &Env, report: &mut Report) {
     if until <= now {
         report.bad(item, format!("it has expired; {renew}"));
     } else if let Err(error) = tls.verify_own() {
-        report.bad(item, format!("other parties refuse it: {error}; {renew} that the manifest names"));
+        report.bad(
+            item,
+            format!("other parties refuse it: {error}; {renew} that the manifest names"),
+        );
     } else if days < RENEW_DAYS {
         report.warning(item, format!("it expires in {days} days; {renew}"));
     } else {

@@ -62,10 +62,9 @@ impl Arguments {
                     .help("The party's config.toml; its folder is the party's folder"),
             )
             .arg(
-                Arg::new("check-config")
-                    .long("check-config")
-                    .action(ArgAction::SetTrue)
-                    .help("Do all that starting does short of listening, say what to change, and stop"),
+                Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help(
+                    "Do all that starting does short of listening, say what to change, and stop",
+                ),
             )
             .arg(
                 Arg::new("json")
@@ -169,7 +168,9 @@ pub fn init_logging() {
     // A second call, as in tests, keeps the first subscriber.
     let _ = if json {
         builder.json().flatten_event(true).with_span_list(false).try_init()
-    } else { builder.with_target(false).try_init() };
+    } else {
+        builder.with_target(false).try_init()
+    };
 }
 
 fn watch_signals(shutdown: CancellationToken) -> Result<(), std::io::Error> {
@@ -296,7 +297,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bad = arguments(dir.path(), &GOOD.replace("listen", "lissen"));
         assert!(is(run::<NoSection, _, _>(&bad, nothing, never), EXIT_CONFIG));
-        let missing = Arguments { config: dir.path().join("none"), check_config: Some(ReportFormat::Json) };
+        let missing =
+            Arguments { config: dir.path().join("none"), check_config: Some(ReportFormat::Json) };
         assert!(is(run::<NoSection, _, _>(&missing, nothing, never), EXIT_CONFIG));
         let mut good = arguments(dir.path(), GOOD);
         let bad = async |_: &PartyConfig<NoSection>, _: &Env, report: &mut Report| {

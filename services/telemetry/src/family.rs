@@ -79,3 +79,22 @@ family! {
     /// A family of histograms.
     HistogramFamily, Histogram, register_histogram
 }
+
+impl<const N: usize> GaugeFamily<N> {
+    /// Counts one more for as long as what is returned is held.
+    #[must_use]
+    pub fn hold(&self, values: [&str; N]) -> Held {
+        let gauge = self.of(values);
+        gauge.increment(1.0);
+        Held(gauge)
+    }
+}
+
+/// One of what a gauge counts.
+pub struct Held(Gauge);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

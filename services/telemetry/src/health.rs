@@ -86,6 +86,12 @@ impl Telemetry {
         Alive { telemetry: self.clone(), task }
     }
 
+    /// Runs what must live as long as the service.
+    pub async fn watched<F: Future>(&self, name: &str, task: F) -> F::Output {
+        let _alive = self.task(name);
+        task.await
+    }
+
     /// A condition for readiness.
     pub fn condition<F>(&self, name: &'static str, probe: impl Fn() -> F + Send + Sync + 'static)
     where

@@ -15,7 +15,7 @@ mod listener;
 pub mod metrics;
 
 pub use address::{TelemetryAddress, TelemetryAddressError};
-pub use family::{CounterFamily, Described, GaugeFamily, HistogramFamily, Kind};
+pub use family::{CounterFamily, Described, GaugeFamily, Held, HistogramFamily, Kind};
 pub use health::{Alive, Condition, Telemetry};
 pub use listener::TelemetryError;
 

@@ -90,7 +90,7 @@ metrics! {
     FEED_UPSTREAM_IN_USE: gauge "lanyard_feed_upstream_in_use" ["authority", "upstream"]
         "1 for the upstream that is followed now, 0 for those that were.";
     FEED_UPSTREAM_FAILURES: counter "lanyard_feed_upstream_failures_total" ["authority", "upstream", "reason"]
-        "Upstreams left, by why: call, lie, silent, stale, incomplete, ended.";
+        "Upstreams left, by why: call, lie, silent, stale, incomplete, ended, not_kept (this disk), stopping.";
     // Publishing.
     TICK_DURATION: histogram "lanyard_publication_tick_duration_seconds" []
         "How long a tick took: read changes, seal, persist, sign.";
@@ -172,9 +172,24 @@ mod tests {
             // Whatever would tell who: a label is one of these, or the test is asked first.
             for label in labels {
                 let known = [
-                    "audience", "authority", "caller", "code", "holder", "job", "kind", "method",
-                    "outcome", "party", "purpose", "reason", "service", "state", "upstream",
-                    "verdict", "version", "witness",
+                    "audience",
+                    "authority",
+                    "caller",
+                    "code",
+                    "holder",
+                    "job",
+                    "kind",
+                    "method",
+                    "outcome",
+                    "party",
+                    "purpose",
+                    "reason",
+                    "service",
+                    "state",
+                    "upstream",
+                    "verdict",
+                    "version",
+                    "witness",
                 ];
                 assert!(known.contains(label), "{name}: {label}");
             }

@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use http::{HeaderMap, StatusCode};
-use lanyard_telemetry::metrics;
-use lanyard_telemetry::{CounterFamily, GaugeFamily};
+use lanyard_telemetry::{CounterFamily, Held, metrics};
 use rustls::CertificateError;
 use tonic::Code;
 
@@ -108,29 +107,12 @@ pub(crate) fn handshake_failure(error: &io::Error) -> &'static str {
     }
 }
 
-/// A gauge that counts this for as long as it is held.
-struct Counted(lanyard_telemetry::Gauge);
-
-impl Counted {
-    fn new<const N: usize>(family: &GaugeFamily<N>, labels: [&str; N]) -> Self {
-        let gauge = family.of(labels);
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
-}
-
 /// What is counted on one connection.
 pub(crate) struct ConnectionWatch {
     peer: PeerId,
     observing: Arc<Observing>,
     methods: Mutex<HashMap<&'static str, Arc<Method>>>,
-    _open: Counted,
+    _open: Held,
 }
 
 impl ConnectionWatch {
@@ -139,7 +121,7 @@ impl ConnectionWatch {
             peer: peer.clone(),
             observing: Arc::clone(observing),
             methods: Mutex::default(),
-            _open: Counted::new(&metrics::CONNECTIONS, [peer.party().name()]),
+            _open: metrics::CONNECTIONS.hold([peer.party().name()]),
         })
     }
 

@@ -1,12 +1,15 @@
 //! The thread that records, and the handle by which checks reach it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lanyard_core::decision::{Cause, Direction};
 use lanyard_core::ids::Timestamp;
 use lanyard_core::receipt::{CheckNonce, Consulted, Override, ReceiptBody};
+use lanyard_telemetry::metrics;
 use lanyard_wire::gate::v1 as wire;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -128,6 +131,8 @@ pub struct Receipts {
     jobs: mpsc::Sender<Job>,
     durable: SharedDurable,
     paths: ReadPaths,
+    /// Whether the disk did not take the last group.
+    refused: Arc<AtomicBool>,
 }
 
 impl Receipts {
@@ -139,8 +144,10 @@ impl Receipts {
     pub fn open(setup: ReceiptSetup) -> Result<(Self, JoinHandle<()>), OpenError> {
         let store = Store::open(setup)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let receipts = Self { jobs, durable: store.durable().clone(), paths: store.paths() };
-        let thread = std::thread::spawn(move || Recorder { store }.run(queue));
+        let refused = Arc::new(AtomicBool::new(false));
+        let (durable, paths) = (store.durable().clone(), store.paths());
+        let receipts = Self { jobs, durable, paths, refused: Arc::clone(&refused) };
+        let thread = std::thread::spawn(move || Recorder { store, refused }.run(queue));
         Ok((receipts, thread))
     }
 
@@ -179,6 +186,18 @@ impl Receipts {
         }
     }
 
+    /// Calls that wait for the disk.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+
+    /// Whether the disk did not take the last receipts.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// How many receipts there are.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -194,6 +213,7 @@ impl Receipts {
 
 struct Recorder {
     store: Store,
+    refused: Arc<AtomicBool>,
 }
 
 /// What becomes of one check of a group.
@@ -322,7 +342,12 @@ impl Recorder {
     }
 
     fn commit(&mut self, group: &mut [Pending]) -> Result<u64, NotRecorded> {
-        self.store.commit(group).map_err(|error| {
+        let begun = Instant::now();
+        let committed = self.store.commit(group);
+        metrics::RECEIPT_DURATION.of([]).record(begun.elapsed());
+        self.refused.store(committed.is_err(), Ordering::Relaxed);
+        committed.map_err(|error| {
+            metrics::RECEIPT_FAILURES.of([]).increment(1);
             tracing::error!(%error, checks = group.len(), "receipts not recorded");
             NotRecorded::Disk
         })

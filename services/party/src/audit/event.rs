@@ -143,13 +143,20 @@ impl Writer {
 
     fn line<'a>(&'a self, event: &'a Event) -> Line<'a> {
         let Last { sequence, trail } = self.last;
-        let (kind, mut lanyard) = ("event", LanyardFields { schema: SCHEMA, trail, ..Default::default() });
+        let (kind, mut lanyard) =
+            ("event", LanyardFields { schema: SCHEMA, trail, ..Default::default() });
         let several = |count: u64| (count > 1).then_some(count);
         let (time, dataset, action, outcome, user) = match event {
             Event::Act(act) => {
                 lanyard.object = Some(&act.object);
                 lanyard.change = Some(act.change);
-                (act.time, "lanyard.act", act.action.as_str(), "success", Some(act.operator.as_str()))
+                (
+                    act.time,
+                    "lanyard.act",
+                    act.action.as_str(),
+                    "success",
+                    Some(act.operator.as_str()),
+                )
             }
             Event::Call(call) => {
                 lanyard.request_id = Some(&call.request_id);

@@ -29,7 +29,7 @@ struct OpenFile {
 #[derive(Deserialize)]
 struct Seen {
     #[serde(rename = "@timestamp")]
-    timestamp: jiff::Timestamp,
+    timestamp: String,
     event: SeenEvent,
     lanyard: SeenLanyard,
 }
@@ -70,9 +70,8 @@ impl StreamFiles {
         now: Timestamp,
         lines: &[u8],
     ) -> Result<(), FileError> {
-        let is_done = |open: &OpenFile| {
-            open.file.len() >= MAX_BYTES || now.millis_since(open.since) >= DAY
-        };
+        let is_done =
+            |open: &OpenFile| open.file.len() >= MAX_BYTES || now.millis_since(open.since) >= DAY;
         if self.open.as_ref().is_some_and(is_done) {
             self.open = None;
         }
@@ -131,7 +130,8 @@ impl StreamFiles {
         let older = files.len().saturating_sub(1);
         for (_, path) in files.into_iter().take(older) {
             let Some(last) = self.end_of(&path)? else { continue };
-            let millis = u64::try_from(last.timestamp.as_millisecond()).unwrap_or(0);
+            let written = last.timestamp.parse::<jiff::Timestamp>();
+            let millis = written.map_or(0, |time| u64::try_from(time.as_millisecond()).unwrap_or(0));
             if now.millis_since(Timestamp::from_millis(millis)) <= self.keep_millis {
                 return Ok(());
             }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lanyard_core::ids::Timestamp;
 use lanyard_env::Env;
 use lanyard_telemetry::metrics;
 use lanyard_transport::{CallEnded, Role};
@@ -112,4 +111,3 @@ impl Waiting {
         }
     }
 }
-

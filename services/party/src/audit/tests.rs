@@ -38,8 +38,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (dir, clock) =
-            (tempfile::tempdir().unwrap(), ManualClock::new(Timestamp::from_seconds(1_800_000_000)));
+        let (dir, clock) = (
+            tempfile::tempdir().unwrap(),
+            ManualClock::new(Timestamp::from_seconds(1_800_000_000)),
+        );
         let env = Env::for_test(clock.clone());
         let folder = Folder::open(dir.path(), &env);
         Self { _dir: dir, env, clock, folder, trail: Arc::default() }

@@ -23,8 +23,8 @@ use crate::certificates::{CertificateAuthority, make_csr};
 use crate::policy::{Caller, Kind, Policy, Rule};
 use crate::serve::serve_with;
 use crate::{
-    Acceptor, CallObserver, Expected, Identity, Limits, PartyName, PeerId, Role, Tls, TrustAnchors, caller,
-    connect,
+    Acceptor, CallObserver, Expected, Identity, Limits, PartyName, PeerId, Role, Tls, TrustAnchors,
+    caller, connect,
 };
 
 pub(super) const FROM: Timestamp = Timestamp::from_seconds(1_800_000_000);

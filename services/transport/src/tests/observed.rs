@@ -83,7 +83,10 @@ async fn a_call_that_nobody_waits_for_is_cancelled() {
     let slow = tokio::spawn(call(channel, SLOW));
     tokio::time::sleep(Duration::from_millis(100)).await;
     slow.abort();
-    assert_eq!(heard.lines(1).await, ["spiffe://committee/service/main /test.Echo/Slow CANCELLED -"]);
+    assert_eq!(
+        heard.lines(1).await,
+        ["spiffe://committee/service/main /test.Echo/Slow CANCELLED -"]
+    );
 }
 
 #[tokio::test]
