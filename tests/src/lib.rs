@@ -12,6 +12,7 @@ mod people;
 mod recorder;
 mod rpcs;
 mod staff;
+mod watched;
 mod wire;
 
 pub use event::{PASSPHRASE, TestEvent, sample_plan};

@@ -76,7 +76,8 @@ pub async fn serve(
     let station = Station::open(Authority::Committee, config, env.clone())?;
     let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
     observe(&store, station.telemetry());
-    let station = station.with_trail(trail_source(&store, station.store_key()));
+    let trail = trail_source(&store, station.store_key());
+    let station = station.with_trail(trail);
     let (manifests, store_key) = (Arc::clone(station.manifests()), Arc::clone(station.store_key()));
     let police = ScreeningServiceClient::new(station.peers().channel("police")?);
     let disclosures = Arc::new(Disclosures {

@@ -157,9 +157,8 @@ pub async fn serve(
         let limit = move || rules.load().longest_limit();
         mirror.observe_following(&telemetry, synced.clone(), limit);
         let following = follow(Arc::clone(mirror), upstreams, sync, running.clone());
-        let (telemetry, task) =
-            (telemetry.clone(), format!("following the {}", mirror.authority().name()));
-        tokio::spawn(async move { telemetry.watched(&task, following).await });
+        let task = format!("following the {}", mirror.authority().name());
+        tokio::spawn(telemetry.watched(&task, following));
         synced
     });
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));

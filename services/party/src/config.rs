@@ -127,6 +127,12 @@ impl<S: DeserializeOwned> PartyConfig<S> {
         Self::parse(path, &read_text(files, path)?)
     }
 
+    /// The names of the fields that every party has.
+    #[must_use]
+    pub const fn common_fields() -> &'static [&'static str] {
+        &COMMON_FIELDS
+    }
+
     /// Parses the text of `config.toml`; the folder is that of `path`.
     ///
     /// # Errors

@@ -77,7 +77,8 @@ pub async fn serve(
     let station = Station::open(Authority::Police, PoliceConfig::station(config), env.clone())?;
     let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
     observe(&store, station.telemetry());
-    let station = station.with_trail(trail_source(&store, station.store_key()));
+    let trail = trail_source(&store, station.store_key());
+    let station = station.with_trail(trail);
     let routes = routes(&station, &store, &env, four_eyes)?;
     let registry =
         PrintRegistry { store: store.clone(), store_key: Arc::clone(station.store_key()) };

@@ -151,10 +151,9 @@ pub async fn serve(
     for (mirror, upstreams) in following {
         let (sync, synced) = watch::channel(SyncState::default());
         mirror.observe_following(&telemetry, synced, || FOLLOWING_LIMIT);
-        let (telemetry, task) =
-            (telemetry.clone(), format!("following the {}", mirror.authority().name()));
+        let task = format!("following the {}", mirror.authority().name());
         let following = follow(mirror, upstreams, sync, running.clone());
-        tokio::spawn(async move { telemetry.watched(&task, following).await });
+        tokio::spawn(telemetry.watched(&task, following));
     }
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
     tokio::spawn(manifests.reload_every(RELOAD, running.clone()));

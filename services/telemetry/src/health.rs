@@ -87,9 +87,16 @@ impl Telemetry {
     }
 
     /// Runs what must live as long as the service.
-    pub async fn watched<F: Future>(&self, name: &str, task: F) -> F::Output {
-        let _alive = self.task(name);
-        task.await
+    pub fn watched<F: Future>(
+        &self,
+        name: &str,
+        task: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let alive = self.task(name);
+        async move {
+            let _alive = alive;
+            task.await
+        }
     }
 
     /// A condition for readiness.

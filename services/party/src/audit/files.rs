@@ -131,7 +131,8 @@ impl StreamFiles {
         for (_, path) in files.into_iter().take(older) {
             let Some(last) = self.end_of(&path)? else { continue };
             let written = last.timestamp.parse::<jiff::Timestamp>();
-            let millis = written.map_or(0, |time| u64::try_from(time.as_millisecond()).unwrap_or(0));
+            let millis =
+                written.map_or(0, |time| u64::try_from(time.as_millisecond()).unwrap_or(0));
             if now.millis_since(Timestamp::from_millis(millis)) <= self.keep_millis {
                 return Ok(());
             }

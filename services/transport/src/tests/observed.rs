@@ -47,7 +47,9 @@ async fn calls_are_told_with_their_code_and_why_they_were_refused() {
     let server = world.serve_observed(heard.clone()).await;
     let channel = world.channel(&world.committee(), &server);
     call(channel.clone(), SAY).await.unwrap();
+    heard.lines(1).await;
     call(channel.clone(), "/test.Echo/None").await.unwrap_err();
+    heard.lines(2).await;
     let stranger = world.tls(world.identity(&peer("spiffe://trustee/operator/anna")));
     let denied = call(world.channel(&stranger, &server), SAY).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
