@@ -103,6 +103,24 @@ fn every_field_of_a_configuration_is_documented_and_none_that_is_not() {
     assert_eq!(column("### Every party"), common.iter().map(|name| (*name).to_owned()).collect());
 }
 
+#[test]
+fn every_sample_configuration_is_read() {
+    sample::<StationConfig>("committee");
+    sample::<PoliceConfig>("police");
+    sample::<SponsorSection>("sponsor");
+    sample::<NoSection>("trustee");
+    sample::<GateSection>("gate-1");
+    assert_eq!(fs::read_dir(root().join("deploy/config")).unwrap().count(), 5);
+}
+
+fn sample<S: DeserializeOwned>(name: &str) {
+    let path = root().join(format!("deploy/config/{name}.toml"));
+    let text = fs::read_to_string(&path).unwrap();
+    let config = PartyConfig::<S>::parse(&path, &text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.common.name, name);
+    assert!(config.common.telemetry.is_some() && config.common.audit_stream.is_some());
+}
+
 /// The fields that a section expects, as its own refusal of an unknown one lists them.
 fn fields<S: DeserializeOwned>() -> BTreeSet<String> {
     let text = "name = \"x\"\nlisten = \"127.0.0.1:1\"\nno_such_field = 1\n";
