@@ -188,7 +188,7 @@ pub async fn serve(
         audit.close().await;
     }
     // The last handle went with the routes: what was taken is recorded before the process ends.
-    let _ = tokio::task::spawn_blocking(move || recorder.join()).await;
+    let _ = recorder.ended().await;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use lanyard_core::ids::Timestamp;
-use lanyard_env::{Env, FileError};
+use lanyard_env::{Env, FileError, blocking};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_transport::{CallEnded, CallObserver};
 use tokio::io::AsyncWriteExt as _;
@@ -173,7 +173,7 @@ impl Writer {
         let Some(mut files) = self.files.take() else { return false };
         let (text, lines) = self.lines.clone().write(events);
         let (first, now, bytes) = (self.lines.sequence() + 1, self.env.now(), text.clone());
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || {
             let written = files.write(first, now, bytes.as_bytes());
             (files, written)
         });

@@ -129,7 +129,7 @@ impl KeyShareService for KeyShareServer {
             metrics::EVALUATION_BATCH_DURATION.of([]).record(begun.elapsed());
             answer
         };
-        let answer = tokio::task::spawn_blocking(work).await;
+        let answer = lanyard_env::blocking(work).await;
         answer.map_err(|error| status::internal(&error))?.map(Response::new)
     }
 

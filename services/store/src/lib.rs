@@ -12,6 +12,7 @@ mod observe;
 mod schema;
 
 use std::path::Path;
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use lanyard_telemetry::metrics;
@@ -25,6 +26,14 @@ pub use schema::Schema;
 
 /// Connections that a service opens at most. SQLite has one writer at a time, whatever this says.
 const CONNECTIONS: u32 = 8;
+
+static DRIVERS: Once = Once::new();
+
+/// Has `install` install the drivers of this process instead of sqlx's own: for simulations, which keep SQLite on their one
+/// thread. Without effect once a store was opened.
+pub fn install_drivers(install: impl FnOnce()) {
+    DRIVERS.call_once(install);
+}
 
 /// An open store.
 #[derive(Clone)]
@@ -61,7 +70,7 @@ impl Store {
     }
 
     async fn connect(engine: Engine, url: &str) -> Result<AnyPool, StoreError> {
-        sqlx::any::install_default_drivers();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
         let failed = |source| StoreError::Open { source };
         let options: AnyConnectOptions = url.parse().map_err(failed)?;
         // Statements can carry personal data as parameters and errors: nothing of them is logged.

@@ -56,11 +56,11 @@ async fn a_service_lives_while_all_its_tasks_do() {
     let (env, telemetry, address, _stop) = listening().await;
     let (stays, ends) = (telemetry.task("publisher"), telemetry.task("follower"));
     assert_eq!(get(&env, address, "/healthz").await.0, 200);
-    let panicked = std::thread::spawn(move || {
+    let panicked = tokio::spawn(async move {
         let _ends = ends;
         panic!("as a task may");
     });
-    assert!(panicked.join().is_err());
+    assert!(panicked.await.is_err());
     let (status, body) = get(&env, address, "/healthz").await;
     assert!(status == 503 && body.contains("\"name\":\"follower\""), "{body}");
     drop(stays);
