@@ -86,12 +86,12 @@ impl GateServer {
 
     /// Shows how many receipts there are, and how many calls wait for theirs; not ready while the disk takes none.
     pub fn observe(&self, telemetry: &Telemetry) {
-        let receipts = self.inner.receipts.clone();
+        let receipts = self.inner.receipts.watch();
         telemetry.collect_now(move || {
             metrics::RECEIPTS.of([]).set(receipts.count() as f64);
             metrics::RECEIPT_QUEUE.of([]).set(receipts.queued() as f64);
         });
-        let receipts = self.inner.receipts.clone();
+        let receipts = self.inner.receipts.watch();
         telemetry.condition_now("receipts", move || match receipts.is_refused() {
             false => Ok(()),
             true => {

@@ -186,16 +186,11 @@ impl Receipts {
         }
     }
 
-    /// Calls that wait for the disk.
+    /// How they do, for operators: does not keep the worker that records from ending.
     #[must_use]
-    pub fn queued(&self) -> usize {
-        self.jobs.max_capacity() - self.jobs.capacity()
-    }
-
-    /// Whether the disk did not take the last receipts.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
+    pub fn watch(&self) -> ReceiptsWatch {
+        let (durable, refused) = (self.durable.clone(), Arc::clone(&self.refused));
+        ReceiptsWatch { jobs: self.jobs.downgrade(), durable, refused }
     }
 
     /// How many receipts there are.
@@ -208,6 +203,34 @@ impl Receipts {
     #[must_use]
     pub fn export(&self, from: u64, limit: u64) -> Export {
         Export::new(self.paths.clone(), &self.durable.lock(), from, limit)
+    }
+}
+
+/// How receipts do.
+#[derive(Clone)]
+pub struct ReceiptsWatch {
+    jobs: mpsc::WeakSender<Job>,
+    durable: SharedDurable,
+    refused: Arc<AtomicBool>,
+}
+
+impl ReceiptsWatch {
+    /// Receipts in the chain.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.durable.lock().chain.sequence()
+    }
+
+    /// Calls that wait for the disk.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.jobs.upgrade().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity())
+    }
+
+    /// Whether the disk did not take the last receipts.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
