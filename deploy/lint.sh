@@ -47,6 +47,16 @@ echo "prometheus"
 if command -v promtool > /dev/null; then
   promtool check rules prometheus/alerts.yml > /dev/null
   promtool test rules prometheus/alerts_test.yml > /dev/null
+  # The dashboard's queries, as rules.
+  queries=$(mktemp)
+  $tools/bin/python -c '
+import json, sys, yaml
+panels = json.load(open(sys.argv[1]))["panels"]
+rules = [{"record": "panel:%d" % panel["id"], "expr": target["expr"]} for panel in panels for target in panel["targets"]]
+yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}, sys.stdout)
+' prometheus/dashboard.json > "$queries"
+  promtool check rules "$queries" > /dev/null
+  rm "$queries"
   promtool check config --syntax-only prometheus/scrape.yml > /dev/null
 else
   skip "promtool (apt-get install prometheus)"
