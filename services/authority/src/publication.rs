@@ -88,6 +88,8 @@ pub(crate) struct Publication {
     sponsor_swept: Timestamp,
     /// Verifiers that the feed has keys for.
     delivered: HashSet<(DirectoryKey, String)>,
+    /// Keys of epochs before this one are deleted.
+    keys_from: Epoch,
 }
 
 impl Publication {
@@ -105,6 +107,7 @@ impl Publication {
             catch_up: false,
             sponsor_swept: Timestamp::default(),
             delivered: HashSet::new(),
+            keys_from: Epoch::new(0),
             press,
         };
         let mirror = Arc::clone(&publication.press.mirror);
@@ -191,7 +194,18 @@ impl Publication {
         self.catch_up = false;
         self.last_time = time;
         self.press.mirror.publish(&self.press.sign(&checkpoint)?)?;
+        self.forget_keys()?;
         self.deliver_keys(&manifest, rng)
+    }
+
+    /// Deletes the keys of ended epochs, once a tick without their directories is on the disk: whoever starts before that
+    /// takes up the directories of the tick before, and needs their keys.
+    fn forget_keys(&mut self) -> Result<(), PublishError> {
+        if self.keys_from < self.live_epoch {
+            self.press.keys.forget_before(self.live_epoch)?;
+            self.keys_from = self.live_epoch;
+        }
+        Ok(())
     }
 
     /// Makes the directories that are due: of the live epoch if they are missing, of the next when its time has come.
@@ -208,7 +222,6 @@ impl Publication {
             self.catch_up = true;
             self.directories.retain(|directory| directory.key.epoch >= current);
             self.delivered.retain(|(key, _)| key.epoch >= current);
-            self.press.keys.forget_before(current)?;
         }
         let next = current.next();
         let is_next_due = now >= manifest.epochs.publish_at(next);
