@@ -311,8 +311,12 @@ impl Serving {
         self.send_snapshot(size, key, file).await
     }
 
-    /// Sends a tick without the deltas that are not wanted.
+    /// Sends a tick without the deltas that are not wanted, after the manifest that its head may name: the one who serves
+    /// may have it from its folder, and whoever gets a head of an unknown manifest takes the sender for a liar.
     async fn send_tick(&mut self, size: u64, tick: &Tick) -> Result<(), End> {
+        if self.mirror.manifests.current().version > self.manifest_version {
+            self.send_manifests().await?;
+        }
         let mut tick = tick.clone();
         tick.deltas.retain(|delta| {
             directory_key(delta.directory.as_ref()).is_ok_and(|key| self.position.wants(key))

@@ -51,7 +51,7 @@ pub struct GateServer {
 }
 
 struct Inner {
-    checker: Checker,
+    checker: Arc<Checker>,
     rules: SharedRules,
     receipts: Receipts,
     syncs: [watch::Receiver<SyncState>; 2],
@@ -71,13 +71,13 @@ impl GateServer {
     /// committee and the police, and `data` is the data folder.
     #[must_use]
     pub fn new(
-        checker: Checker,
+        checker: impl Into<Arc<Checker>>,
         rules: SharedRules,
         receipts: Receipts,
         syncs: [watch::Receiver<SyncState>; 2],
         data: PathBuf,
     ) -> Self {
-        Self { inner: Arc::new(Inner { checker, rules, receipts, syncs, data }) }
+        Self { inner: Arc::new(Inner { checker: checker.into(), rules, receipts, syncs, data }) }
     }
 
     /// The tonic service, its message sizes limited.
@@ -232,8 +232,10 @@ impl GateService for GateServer {
                     sync_state::of(mirror, &sync.borrow(), files, &inner.data, &dir)
                 })
                 .collect();
+            let clock = inner.checker.clock_error(&rules);
             wire::GetSyncStateResponse {
                 authorities,
+                clock: clock.map_or_else(String::new, |error| error.to_string()),
                 manifest_version: rules.manifest().version,
                 receipts: inner.receipts.count(),
                 access_points: rules.access_points(),
