@@ -16,7 +16,7 @@ mod staff;
 mod warp;
 mod wire;
 
-pub use event::{PASSPHRASE, TestEvent, sample_plan};
+pub use event::{PASSPHRASE, ShiftedClock, TestEvent, sample_plan};
 pub use flow::{Checked, Desk, access, eventually, run_together};
 pub use identities::{Authorities, Certified};
 pub use leaks::{Needles, Search};

@@ -8,6 +8,7 @@ use lanyard_core::map::MapError;
 use lanyard_core::record::RecordError;
 use lanyard_env::FileError;
 use lanyard_feed::FeedError;
+use lanyard_party::KeyFileError;
 use thiserror::Error;
 
 /// Why nothing was published. What was signed before stays as it is, and what changed waits.
@@ -26,6 +27,9 @@ pub enum PublishError {
     /// The checkpoint cannot be signed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The log's key cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// An audience key cannot be sealed.
     #[error(transparent)]
     Box(#[from] BoxError),

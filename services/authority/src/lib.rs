@@ -15,10 +15,12 @@ mod recovery;
 mod registry;
 mod sealer;
 mod station;
+mod witnesses;
 
 pub use epochs::Asked;
 pub use error::PublishError;
-pub use publisher::{Ended, PublicationStatus, Publisher};
+pub use publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
 pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};
+pub use witnesses::{WitnessSource, Witnesses};

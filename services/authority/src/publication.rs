@@ -8,13 +8,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
-use lanyard_core::checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint};
+use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use lanyard_core::head::DirectoryHead;
 use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::ids::{Audience, Authority, Epoch, EventId, Hash, Origin, Timestamp};
 use lanyard_core::manifest::{Padding, VerifiedManifest};
 use lanyard_core::map::{Row, snapshot};
-use lanyard_core::note::SigningKey;
 use lanyard_core::profile::{ProfileTable, SealedProfiles};
 use lanyard_core::record::Status;
 use lanyard_env::Env;
@@ -24,6 +23,7 @@ use rand::CryptoRng;
 use crate::epochs::{Cost, DirectoryCost};
 use crate::error::PublishError;
 use crate::keys::KeyFolder;
+use crate::publisher::LogKeySource;
 use crate::recovery::{Held, Report};
 use crate::registry::Entry;
 use crate::sealer::{Amount, Binder, Desired, Rows, Sealer, decoys_wanted, seal_sample};
@@ -40,7 +40,7 @@ pub(crate) struct TickInput {
 pub(crate) struct Press {
     pub(crate) event: EventId,
     pub(crate) authority: Authority,
-    pub(crate) log_key: Arc<SigningKey>,
+    pub(crate) log_keys: LogKeySource,
     pub(crate) keys: KeyFolder,
     pub(crate) mirror: Arc<Mirror>,
     /// Opens the copies of audience keys that the authority sends itself.
@@ -48,8 +48,9 @@ pub(crate) struct Press {
 }
 
 impl Press {
-    fn sign(&self, checkpoint: &Checkpoint) -> Result<VerifiedCheckpoint, CheckpointError> {
-        checkpoint.sign(&self.log_key)
+    fn sign(&self, checkpoint: &Checkpoint) -> Result<VerifiedCheckpoint, PublishError> {
+        let keys = (self.log_keys)()?;
+        Ok(checkpoint.sign_all(&keys.iter().collect::<Vec<_>>())?)
     }
 
     /// Publishes what was prepared before a crash, with the signature that it may have had already.

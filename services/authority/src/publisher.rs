@@ -12,8 +12,8 @@ use lanyard_core::ids::{Authority, Epoch};
 use lanyard_core::note::SigningKey;
 use lanyard_env::{Env, Mode};
 use lanyard_feed::Mirror;
-use lanyard_party::{ManifestStore, StoreKey};
-use lanyard_witness::{ProofSource, WitnessFault, WitnessSet};
+use lanyard_party::{KeyFileError, ManifestStore, StoreKey};
+use lanyard_witness::{ProofSource, WitnessFault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::publication::{Press, Publication, TickInput};
 use crate::recovery::{Signed, SignedUpTo};
 use crate::registry::{Entry, Registry};
 use crate::sealer::Desired;
+use crate::witnesses::Witnesses;
 
 /// Entries read from the store at once.
 const PAGE: u32 = 4_096;
@@ -62,6 +63,9 @@ pub enum Ended {
     },
 }
 
+/// The keys that sign checkpoints, asked for each.
+pub type LogKeySource = Arc<dyn Fn() -> Result<Vec<SigningKey>, KeyFileError> + Send + Sync>;
+
 /// What an authority publishes with.
 pub struct Publisher<R> {
     /// Clock, randomness and files.
@@ -72,14 +76,14 @@ pub struct Publisher<R> {
     pub keys_folder: PathBuf,
     /// Seals them.
     pub store_key: Arc<StoreKey>,
-    /// Signs checkpoints.
-    pub log_key: Arc<SigningKey>,
+    /// Sign checkpoints.
+    pub log_keys: LogKeySource,
     /// Says when to tick and how to pad.
     pub manifests: Arc<ManifestStore>,
     /// The own feed.
     pub mirror: Arc<Mirror>,
     /// Cosign.
-    pub witnesses: WitnessSet,
+    pub witnesses: Witnesses,
     /// The mirror of the other authority's feed.
     pub other: Arc<Mirror>,
     /// Opens the copies of audience keys that the authority sends itself.
@@ -111,7 +115,7 @@ impl<R: Registry> Publisher<R> {
         let press = Press {
             event: manifests.current().event.clone(),
             authority: self.authority,
-            log_key: Arc::clone(&self.log_key),
+            log_keys: Arc::clone(&self.log_keys),
             keys: KeyFolder::open(
                 env.clone(),
                 self.keys_folder.clone(),
@@ -366,7 +370,7 @@ impl ClockLog {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Worker)?
+    lanyard_env::blocking(work).await.map_err(|_| PublishError::Worker)?
 }
 
 async fn load<R: Registry>(registry: &R) -> Result<(Desired, u64), PublishError> {
@@ -408,7 +412,7 @@ async fn page<R: Registry>(registry: &R, after: u64) -> Result<(Vec<Entry>, u64)
 /// The own log before its witnesses.
 struct Witnessing {
     mirror: Arc<Mirror>,
-    witnesses: WitnessSet,
+    witnesses: Witnesses,
     manifests: Arc<ManifestStore>,
 }
 
@@ -447,7 +451,8 @@ impl Witnessing {
         let prove: ProofSource =
             Arc::new(move |old| log.read().log().consistency_proof(old, size).ok());
         let (mut known, mut cosigned) = (None, 0);
-        let mut answers = Box::pin(witnesses.cosign(&checkpoint, &prove));
+        let asked = witnesses.of(&manifests.current());
+        let mut answers = Box::pin(asked.cosign(&checkpoint, &prove));
         while let Some(answer) = answers.next().await {
             match answer.result {
                 Ok(cosignature) => {
@@ -456,9 +461,8 @@ impl Witnessing {
                         continue;
                     }
                     let (mirror, note) = (Arc::clone(mirror), checkpoint.note().to_string());
-                    let taken = tokio::task::spawn_blocking(move || {
-                        mirror.cosigned(&note, "own witnesses")
-                    });
+                    let taken =
+                        lanyard_env::blocking(move || mirror.cosigned(&note, "own witnesses"));
                     if let Ok(Err(error)) = taken.await {
                         tracing::warn!(%error, "a cosignature cannot be kept");
                     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::{Audience, Authority};
-use lanyard_core::manifest::Manifest;
+use lanyard_core::manifest::{Manifest, VerifiedManifest};
 use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
@@ -35,8 +35,9 @@ use tonic::service::Routes;
 
 use crate::epochs::{Asked, EpochServer};
 use crate::error::PublishError;
-use crate::publisher::{Ended, PublicationStatus, Publisher};
+use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 use crate::registry::Registry;
+use crate::witnesses::Witnesses;
 
 pub use config::StationConfig;
 pub use error::StationError;
@@ -252,14 +253,19 @@ impl Station {
     }
 
     fn publisher<R: Registry>(&self, registry: R) -> Result<Publisher<R>, StationError> {
-        let manifest = self.manifests.current();
-        let witnesses = self.config.section.witness_peers(&manifest, &self.tls, &self.peers)?;
+        let (section, tls) = (self.config.section.clone(), self.tls.clone());
+        let (peers, env) = (self.peers.clone(), self.env.clone());
+        let witnesses = move |manifest: &VerifiedManifest| {
+            let listed = section.witness_peers(manifest, &tls, &peers)?;
+            Ok(WitnessSet::new(env.clone(), listed, Timing::default()))
+        };
+        let first = witnesses(&self.manifests.current())?;
         Ok(Publisher {
             env: self.env.clone(),
             authority: self.authority,
             keys_folder: self.folder.data_dir().join(KEYS),
             store_key: Arc::clone(&self.store_key),
-            log_key: Arc::new(self.folder.log_key()?),
+            log_keys: log_keys(&self.folder)?,
             manifests: Arc::clone(&self.manifests),
             mirror: Arc::clone(&self.own),
             other: Arc::clone(&self.other),
@@ -267,7 +273,7 @@ impl Station {
             signed: self.folder.data_dir().join(SIGNED),
             report: self.folder.data_dir().join(REPORT),
             decided: self.folder.data_dir().join(DECIDED),
-            witnesses: WitnessSet::new(self.env.clone(), witnesses, Timing::default()),
+            witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })
     }
@@ -358,6 +364,14 @@ fn open_mirror(
     Ok(Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)?)
 }
 
+/// The keys that sign checkpoints, read anew for each: one that takes another's place signs along from when it is there.
+fn log_keys(folder: &Folder) -> Result<LogKeySource, StationError> {
+    let folder = folder.clone();
+    let keys = move || folder.log_keys();
+    keys()?;
+    Ok(Arc::new(keys))
+}
+
 fn open_witness(
     env: &Env,
     folder: &Folder,
@@ -367,7 +381,10 @@ fn open_witness(
     let manifests = Arc::clone(manifests);
     let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
     let memory = folder.data_dir().join("witness");
-    Ok(Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?)
+    let keys = folder.clone();
+    let keys = Arc::new(move || keys.witness_keys());
+    keys()?;
+    Ok(Witness::open(env.clone(), &memory, keys, logs)?)
 }
 
 fn open_key_share(

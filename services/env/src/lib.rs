@@ -3,6 +3,8 @@
 //! Services take an [`Env`] and reach the outside world through it alone, which `clippy.toml` enforces. Staleness,
 //! crash and simulation tests replace one part of it and leave the service as it is.
 //!
+//! Work that blocks goes through [`blocking`] and [`Worker`], so that a simulation can keep it on its one thread.
+//!
 //! What is not behind the seam: TLS draws its own randomness, and timers are tokio's (a paused tokio clock drives
 //! them in tests).
 
@@ -18,12 +20,14 @@ mod disk;
 mod entropy;
 mod files;
 mod network;
+mod work;
 
 pub use clock::{Clock, ManualClock, SkewedClock, SystemClock};
 pub use disk::DiskFiles;
 pub use entropy::{Entropy, EnvRng, SeededEntropy, SystemEntropy};
 pub use files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_temporary};
 pub use network::{Io, Listener, Network, NetworkError, Stream, TcpNetwork};
+pub use work::{Blocking, Failed, Worker, blocking, work_in_line};
 
 /// The outside world of one process. Cloning is cheap and shares every part.
 #[derive(Clone)]

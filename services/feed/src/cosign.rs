@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use lanyard_core::checkpoint::{VerifiedCheckpoint, verify_checkpoint};
-use lanyard_core::cosignature::{VerifiedCosignature, verify_cosignatures};
+use lanyard_core::checkpoint::VerifiedCheckpoint;
+use lanyard_core::cosignature::VerifiedCosignature;
 use lanyard_core::freshness::{Freshness, FreshnessError};
 use lanyard_core::ids::Timestamp;
-use lanyard_core::note::Note;
+use lanyard_core::note::{Note, NoteSignature};
 use lanyard_wire::feed::v1::Cosigned;
 
 use crate::events::Event;
@@ -25,7 +25,7 @@ impl Mirror {
     /// [`FeedError::Fork`], with evidence saved, if it is of another log.
     pub fn cosigned(&self, checkpoint: &str, sender: &str) -> Result<Applied, FeedError> {
         let policy = self.policy();
-        let checkpoint = verify_checkpoint(&Note::parse(checkpoint)?, &policy.log_key)?;
+        let checkpoint = policy.log.verify(&Note::parse(checkpoint)?)?;
         let mut writer = self.lock();
         if checkpoint.size() > read(&self.state).size() {
             return Ok(Applied::Ignored);
@@ -65,12 +65,12 @@ impl Mirror {
         policy: &Policy,
         checkpoint: &VerifiedCheckpoint,
     ) -> Result<Applied, FeedError> {
-        let brought = verify_cosignatures(checkpoint, &policy.witnesses)?;
+        let brought = policy.cosignatures(checkpoint)?;
         let Some((signed, known)) = self.adoptable(checkpoint.size()) else {
             return Ok(Applied::Ignored);
         };
         let before = match &known {
-            Some(known) => verify_cosignatures(known, &policy.witnesses)?,
+            Some(known) => policy.cosignatures(known)?,
             None => Vec::new(),
         };
         let is_new = |one: &VerifiedCosignature| {
@@ -142,8 +142,8 @@ pub(crate) fn assess(
     now: Timestamp,
 ) -> Result<QuorumHead, FreshnessError> {
     let (quorum, skew) = (policy.manifest.quorum, policy.manifest.skew_millis);
-    let cosignatures = verify_cosignatures(&checkpoint, &policy.witnesses)
-        .map_err(|_| FreshnessError::NoQuorum { quorum })?;
+    let cosignatures =
+        policy.cosignatures(&checkpoint).map_err(|_| FreshnessError::NoQuorum { quorum })?;
     let assessed = Freshness::assess(signed.head.time, &cosignatures, quorum, now, skew);
     if let Err(error @ FreshnessError::AheadOfClock { .. }) = &assessed {
         tracing::warn!(%error, size = signed.size(), "a quorum is not believed");
@@ -158,11 +158,11 @@ fn merge(
     mut cosignatures: Vec<VerifiedCosignature>,
 ) -> Result<VerifiedCheckpoint, FeedError> {
     let mut note = Note::unsigned(signed.note().text())?;
-    let own = signed.note().signatures().iter().find(|line| line.is_by(&policy.log_key));
-    if let Some(own) = own {
+    let is_own = |line: &&NoteSignature| policy.log.all().any(|key| line.is_by(key));
+    for own in signed.note().signatures().iter().filter(is_own) {
         note.add(own.clone())?;
     }
-    let mut merged = verify_checkpoint(&note, &policy.log_key)?;
+    let mut merged = policy.log.verify(&note)?;
     cosignatures.sort_by_key(|one| std::cmp::Reverse(one.time()));
     let mut seen = Vec::new();
     for one in &cosignatures {

@@ -53,4 +53,5 @@ pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};
 pub use server::{FeedServer, MAX_LOOKUP_ROWS};
 pub use state::{DirectoryKey, QuorumHead, SignedHead};
+pub use store::newest_checkpoint;
 pub use view::{DirectoryView, Lookup, View};

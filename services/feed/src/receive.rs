@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lanyard_core::audience_key::SealedAudienceKey;
-use lanyard_core::checkpoint::{VerifiedCheckpoint, verify_checkpoint};
+use lanyard_core::checkpoint::VerifiedCheckpoint;
 use lanyard_core::freshness::{TimeSource, check_not_ahead};
 use lanyard_core::head::{DirectoryHead, MapHead, verify_head};
 use lanyard_core::ids::Hash;
@@ -34,7 +34,7 @@ impl Intake {
     pub(crate) fn tick(&mut self, tick: Tick) -> Result<Applied, FeedError> {
         let mirror = Arc::clone(&self.mirror);
         let policy = mirror.policy();
-        let checkpoint = verify_checkpoint(&Note::parse(&tick.checkpoint)?, &policy.log_key)?;
+        let checkpoint = policy.log.verify(&Note::parse(&tick.checkpoint)?)?;
         let head = MapHead::from_bytes(&tick.head)?;
         let arrival = Arrival { tick, checkpoint, head, policy };
         let mut writer = mirror.lock();

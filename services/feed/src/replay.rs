@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
-use lanyard_core::checkpoint::verify_checkpoint;
 use lanyard_core::freshness::RunningFloor;
 use lanyard_core::head::{MapHead, verify_head};
 use lanyard_core::ids::Timestamp;
@@ -83,7 +82,7 @@ impl Mirror {
     ) -> Result<(), FeedError> {
         let path = self.store.path("base");
         let broken = |error: FeedError| corrupt(&path, error);
-        let checkpoint = verify_checkpoint(&Note::parse(&base.checkpoint)?, &policy.log_key);
+        let checkpoint = policy.log.verify(&Note::parse(&base.checkpoint)?);
         let checkpoint = checkpoint.map_err(|error| broken(error.into()))?;
         let size = checkpoint.size();
         let log: Log = self.store.leaves(size)?.into_iter().collect();
@@ -118,7 +117,7 @@ impl Mirror {
     fn replay_tick(&self, policy: &Policy, size: u64) -> Result<u64, FeedError> {
         let tick = self.store.tick(size)?;
         let tick = tick.ok_or(FeedError::Gap { expected: size, found: size })?;
-        let checkpoint = verify_checkpoint(&Note::parse(&tick.checkpoint)?, &policy.log_key)?;
+        let checkpoint = policy.log.verify(&Note::parse(&tick.checkpoint)?)?;
         let have = read(&self.state).size();
         if checkpoint.size() != size || size != have + 1 {
             return Err(FeedError::Gap { expected: have + 1, found: size });
@@ -180,7 +179,7 @@ impl Mirror {
         drop(state);
         let settled = Note::parse(kept)
             .ok()
-            .and_then(|note| verify_checkpoint(&note, &policy.log_key).ok())
+            .and_then(|note| policy.log.verify(&note).ok())
             .filter(|one| one.size() == signed.size() && one.root() == signed.checkpoint.root())
             .and_then(|checkpoint| assess(policy, signed, checkpoint, now).ok());
         if let Some(quorum) = settled {

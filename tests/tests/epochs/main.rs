@@ -21,7 +21,7 @@ const MADE_BEFORE: i64 = 14 * 24 * 3_600_000;
 fn published(plan: &EventPlan, env: &Env, count: usize) -> (TestEvent, Vec<String>) {
     let earlier = SkewedClock::default();
     earlier.set_wrong_by(-MADE_BEFORE);
-    let mut event = TestEvent::make_in(plan, &Env::for_test(earlier));
+    let mut event = TestEvent::made_in(plan, &Env::for_test(earlier));
     for member in event.members() {
         event.start_in(member.name(), env.clone());
     }
