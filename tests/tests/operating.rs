@@ -180,11 +180,17 @@ fn a_party_is_inspected_before_it_starts_and_told_what_to_change() {
     });
     let foreign = TestEvent::make(&foreign_plan());
     let manifest = fs::read_to_string(foreign.folder("gate-1").join("manifest.note")).unwrap();
+    let trust = fs::read_to_string(foreign.folder("gate-1").join("trust.json")).unwrap();
+    let first = gate.join("manifests/1.note");
     with_change(
-        &gate.join("manifest.note"),
+        &first,
         |_| manifest,
         || {
-            is_bad("gate-1", &env, &["manifest.note"]);
+            is_bad("gate-1", &env, &["manifest.note", "1.note"]);
+            // With all of the other event's public files, its parties refuse the certificate.
+            let refused =
+                || is_bad("gate-1", &env, &["tls/service.pem", "other parties refuse it"]);
+            with_change(&gate.join("trust.json"), |_| trust, refused);
         },
     );
 

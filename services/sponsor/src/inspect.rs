@@ -13,7 +13,7 @@ pub async fn inspect(config: &PartyConfig<SponsorSection>, env: &Env, report: &m
     let Inspected { folder, manifest, .. } = &inspected;
     report.read("keys/hpke.key", folder.hpke_key(), "opens the sponsor's audience keys");
     if manifest.witness(PartyName::Sponsor.name()).is_some() {
-        report.read("keys/witness.key", folder.witness_key(), "cosigns both authorities' logs");
+        report.read("keys/witness.key", folder.witness_keys(), "cosigns both authorities' logs");
     }
     inspected.names("upstreams", &config.section.upstreams, report);
 }

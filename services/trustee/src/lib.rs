@@ -148,7 +148,7 @@ pub async fn inspect(config: &PartyConfig<NoSection>, env: &Env, report: &mut Re
         report.bad("manifest.note", detail);
     }
     if manifest.witness(PARTY.name()).is_some() {
-        report.read("keys/witness.key", folder.witness_key(), "cosigns both authorities' logs");
+        report.read("keys/witness.key", folder.witness_keys(), "cosigns both authorities' logs");
     }
 }
 

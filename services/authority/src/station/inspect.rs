@@ -16,8 +16,10 @@ pub async fn inspect(
 ) -> Option<Inspected> {
     let inspected = Inspected::common(config, env, party(authority), report).await?;
     let Inspected { folder, manifest, tls, peers } = &inspected;
-    if let Some(key) = report.read("keys/log.key", folder.log_key(), "signs the own log")
-        && key.verifying_key() != manifest.log_key(authority)
+    // One of the two, while a key takes another's place.
+    let named = manifest.log_key(authority);
+    if let Some(keys) = report.read("keys/log.key", folder.log_keys(), "signs the own log")
+        && keys.iter().all(|key| key.verifying_key() != named)
     {
         let detail = "not the log key that the manifest names: nobody accepts what it signs; put the right key back, or \
                       adopt the manifest that names it";
@@ -32,7 +34,7 @@ pub async fn inspect(
     );
     if manifest.witness(authority.name()).is_some() {
         let detail = format!("cosigns the log of the {}", other(authority).name());
-        report.read("keys/witness.key", folder.witness_key(), detail);
+        report.read("keys/witness.key", folder.witness_keys(), detail);
     }
     inspected.names("upstreams", &config.section.upstreams, report);
     let witnesses = config.section.witness_peers(manifest, tls, peers);
