@@ -29,7 +29,7 @@ mod tests;
 pub use acceptor::{Acceptor, AcceptorError, Connection};
 pub use anchors::{AnchorError, TrustAnchors};
 pub use channel::{ConnectError, connect, connect_within};
-pub use guard::caller;
+pub use guard::{Hangup, caller};
 pub use identity::{Identity, IdentityError};
 pub use limits::Limits;
 pub use peer::{PartyName, PeerId, PeerIdError, Role};

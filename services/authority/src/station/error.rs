@@ -2,7 +2,7 @@
 
 use lanyard_core::threshold::ThresholdError;
 use lanyard_env::FileError;
-use lanyard_feed::FeedError;
+use lanyard_feed::{FeedError, UpstreamError};
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
 use lanyard_transport::{AcceptorError, AnchorError};
@@ -33,6 +33,9 @@ pub enum StationError {
     /// A peer is not configured.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The upstreams.
+    #[error(transparent)]
+    Upstreams(#[from] UpstreamError),
     /// A configured witness is none of the manifest's.
     #[error("config.toml: [witnesses] names {name:?}, which the manifest does not; take it out")]
     UnknownWitness {
