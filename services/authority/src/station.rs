@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::{Audience, Authority};
-use lanyard_core::manifest::Manifest;
+use lanyard_core::manifest::{Manifest, VerifiedManifest};
 use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
@@ -29,14 +29,16 @@ use lanyard_shareholder::{
 };
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::epochs::{Asked, EpochServer};
 use crate::error::PublishError;
-use crate::publisher::{Ended, PublicationStatus, Publisher};
+use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 use crate::registry::Registry;
+use crate::witnesses::Witnesses;
 
 pub use config::StationConfig;
 pub use error::StationError;
@@ -67,6 +69,8 @@ pub struct Station {
     key_share: KeyShareServer,
     pseudonymiser: Pseudonymiser,
     status: watch::Sender<PublicationStatus>,
+    epochs: EpochServer,
+    asked: Mutex<Asked>,
     _lock: DataLock,
 }
 
@@ -110,6 +114,7 @@ impl Station {
         };
         let peers = Peers::new(&env, &tls, &config.common);
         let shares = Arc::new(ShareStore::open(&folder)?);
+        let (epochs, asked) = EpochServer::new(authority);
         Ok(Self {
             store_key: Arc::new(folder.store_key()?),
             own: open_mirror(&env, &folder, own, &manifests)?,
@@ -117,6 +122,8 @@ impl Station {
             key_share: open_key_share(&env, &folder, authority, &manifests, &shares)?,
             pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
             status: watch::Sender::default(),
+            epochs,
+            asked: Mutex::new(asked),
             _lock: lock,
             env,
             authority,
@@ -207,6 +214,7 @@ impl Station {
         let shutdown = shutdown.child_token();
         let upstreams = self.upstreams()?;
         let publisher = self.publisher(registry)?;
+        publisher.note_older_store().await?;
         let listen = self.config.common.listen;
         let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
         tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
@@ -237,6 +245,7 @@ impl Station {
         let routes = services
             .add_service(FeedServer::new(mirrors, shutdown.clone()).into_service())
             .add_service(self.key_share.clone().into_service())
+            .add_service(self.epochs.clone().into_service())
             .into_axum_router();
         match &self.witness {
             Some(witness) => routes.merge(witness.router()),
@@ -245,17 +254,27 @@ impl Station {
     }
 
     fn publisher<R: Registry>(&self, registry: R) -> Result<Publisher<R>, StationError> {
-        let manifest = self.manifests.current();
-        let witnesses = self.config.section.witness_peers(&manifest, &self.tls, &self.peers)?;
+        let (section, tls) = (self.config.section.clone(), self.tls.clone());
+        let (peers, env) = (self.peers.clone(), self.env.clone());
+        let witnesses = move |manifest: &VerifiedManifest| {
+            let listed = section.witness_peers(manifest, &tls, &peers)?;
+            Ok(WitnessSet::new(env.clone(), listed, Timing::default()))
+        };
+        let first = witnesses(&self.manifests.current())?;
         Ok(Publisher {
             env: self.env.clone(),
             authority: self.authority,
             keys_folder: self.folder.data_dir().join(KEYS),
             store_key: Arc::clone(&self.store_key),
-            log_key: Arc::new(self.folder.log_key()?),
+            log_keys: log_keys(&self.folder)?,
             manifests: Arc::clone(&self.manifests),
             mirror: Arc::clone(&self.own),
-            witnesses: WitnessSet::new(self.env.clone(), witnesses, Timing::default()),
+            other: Arc::clone(&self.other),
+            own_key: self.folder.hpke_key().ok().map(Arc::new),
+            signed: self.folder.data_dir().join(SIGNED),
+            report: self.folder.data_dir().join(REPORT),
+            decided: self.folder.data_dir().join(DECIDED),
+            witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })
     }
@@ -275,7 +294,8 @@ impl Station {
         loop {
             let fetched = shutdown.run_until_cancelled(self.fetch_own_head(upstreams)).await;
             let Some(()) = fetched else { return Ok(()) };
-            match publisher.run(&self.status, shutdown).await? {
+            let mut asked = self.asked.lock().await;
+            match publisher.run(&self.status, &mut asked, shutdown).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Behind { known } => tracing::error!(
                     known,
@@ -312,8 +332,12 @@ impl Station {
     }
 }
 
-/// Where the audience keys lie under `data/`.
+/// Where the audience keys lie under `data/`, and the epoch that was decided on out of turn.
 const KEYS: &str = "audience-keys";
+const DECIDED: &str = "epoch-out-of-turn";
+/// What this machine signed, and what was found when a backup was restored.
+const SIGNED: &str = "signed";
+const REPORT: &str = "restored.json";
 
 const fn other(authority: Authority) -> Authority {
     match authority {
@@ -339,6 +363,14 @@ fn open_mirror(
     Ok(Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)?)
 }
 
+/// The keys that sign checkpoints, read anew for each: one that takes another's place signs along from when it is there.
+fn log_keys(folder: &Folder) -> Result<LogKeySource, StationError> {
+    let folder = folder.clone();
+    let keys = move || folder.log_keys();
+    keys()?;
+    Ok(Arc::new(keys))
+}
+
 fn open_witness(
     env: &Env,
     folder: &Folder,
@@ -348,7 +380,10 @@ fn open_witness(
     let manifests = Arc::clone(manifests);
     let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
     let memory = folder.data_dir().join("witness");
-    Ok(Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?)
+    let keys = folder.clone();
+    let keys = Arc::new(move || keys.witness_keys());
+    keys()?;
+    Ok(Witness::open(env.clone(), &memory, keys, logs)?)
 }
 
 fn open_key_share(

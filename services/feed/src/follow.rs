@@ -22,6 +22,7 @@ use tonic::transport::Channel;
 
 use self::session::{Session, Terms};
 use self::turns::{Failing, Served, Turns};
+use crate::manifests::PATIENCE_TICKS;
 use crate::mirror::Mirror;
 use crate::serve::BEHIND;
 use crate::{DirectoryKey, FeedError};
@@ -30,9 +31,6 @@ pub use self::sync::{Standing, SyncProblem, SyncState, UpstreamState};
 
 /// The largest message of a feed: a tick that re-seals 65,536 rows for every audience, and room.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
-
-/// An upstream may be silent, or late, for so many ticks.
-const PATIENCE_TICKS: u32 = 5;
 
 /// Where to follow from.
 #[derive(Clone)]

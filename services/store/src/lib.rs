@@ -11,6 +11,7 @@ mod error;
 mod schema;
 
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -22,6 +23,14 @@ pub use schema::Schema;
 
 /// Connections that a service opens at most. SQLite has one writer at a time, whatever this says.
 const CONNECTIONS: u32 = 8;
+
+static DRIVERS: Once = Once::new();
+
+/// Has `install` install the drivers of this process instead of sqlx's own: for simulations, which keep SQLite on their one
+/// thread. Without effect once a store was opened.
+pub fn install_drivers(install: impl FnOnce()) {
+    DRIVERS.call_once(install);
+}
 
 /// An open store.
 #[derive(Clone)]
@@ -51,7 +60,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: an URL of no known kind, a store that cannot be reached, or one made by a newer version.
     pub async fn open(url: &str, folder: &Path, schema: &Schema) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
         let (engine, url) = resolve(url, folder)?;
         let failed = |source| StoreError::Open { source };
         let options: AnyConnectOptions = url.parse().map_err(failed)?;
