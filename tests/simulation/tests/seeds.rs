@@ -1,37 +1,45 @@
-//! That a seed is one course of events, and that what the simulation is for is found. Each run is a process of its own.
+//! That a seed is one course of events. Each run is a process of its own.
 #![allow(clippy::disallowed_methods)] // tests are the world around the services
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn simulation(arguments: &[&str], event: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lanyard-simulation"))
-        .args(arguments)
+const COURSE: &str = "seed 3
+1000 suspend police 1
+500 crash-in-write sponsor 4 before
+1500 lie police omit
+200 suspend committee 2
+3000 start sponsor
+1000 crash gate-3
+2000 cut committee sponsor
+1000 start gate-3
+1000 reinstate police 1
+";
+
+/// Everything that happened; the last line says how long it took, which differs.
+fn trace(course: &Path, event: &Path) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_lanyard-simulation"))
+        .arg("--trace")
+        .arg("--course")
+        .arg(course)
         .arg("--event")
         .arg(event)
         .output()
-        .unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Time that is not simulated differs, and stands in the last lines.
-fn traced(output: &Output) -> Vec<String> {
-    text(output).lines().filter(|line| !line.starts_with("seed ")).map(str::to_owned).collect()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    text.lines().filter(|line| !line.starts_with("seed ")).map(str::to_owned).collect()
 }
 
 #[test]
-fn the_same_seed_is_the_same_course_to_the_last_line() {
+fn a_course_is_the_same_each_time_to_the_last_line() {
     let event = tempfile::tempdir().unwrap();
-    let [first, second] = [(); 2].map(|()| simulation(&["--seed", "3", "--trace"], event.path()));
-    let (first, second) = (traced(&first), traced(&second));
-    assert!(first.len() > 500, "{first:?}");
+    let course = event.path().join("course.txt");
+    std::fs::write(&course, COURSE).unwrap();
+    let [first, second] = [(); 2].map(|()| trace(&course, event.path()));
+    assert!(first.len() > 200, "{first:?}");
     for (number, (one, other)) in first.iter().zip(&second).enumerate() {
         assert_eq!(one, other, "line {number}");
     }
     assert_eq!(first.len(), second.len());
-    let other = traced(&simulation(&["--seed", "4", "--trace"], event.path()));
-    assert_ne!(first, other);
 }
