@@ -1,4 +1,4 @@
-//! That a seed is one course of events. Each run is a process of its own.
+//! That a seed is one course of events, and that what is broken on purpose is found. Each run is a process of its own.
 #![allow(clippy::disallowed_methods)] // tests are the world around the services
 
 use std::path::Path;
@@ -16,30 +16,49 @@ const COURSE: &str = "seed 3
 1000 reinstate police 1
 ";
 
-/// Everything that happened; the last line says how long it took, which differs.
-fn trace(course: &Path, event: &Path) -> Vec<String> {
+/// Runs a course; whether it succeeded, and what it printed.
+fn run(course: &str, event: &Path, arguments: &[&str]) -> (bool, String) {
+    let file = event.join("course.txt");
+    std::fs::write(&file, course).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_lanyard-simulation"))
-        .arg("--trace")
+        .args(arguments)
         .arg("--course")
-        .arg(course)
+        .arg(&file)
         .arg("--event")
         .arg(event)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
-    text.lines().filter(|line| !line.starts_with("seed ")).map(str::to_owned).collect()
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[test]
 fn a_course_is_the_same_each_time_to_the_last_line() {
     let event = tempfile::tempdir().unwrap();
-    let course = event.path().join("course.txt");
-    std::fs::write(&course, COURSE).unwrap();
-    let [first, second] = [(); 2].map(|()| trace(&course, event.path()));
+    let [first, second] = [(); 2].map(|()| {
+        let (succeeded, text) = run(COURSE, event.path(), &["--trace"]);
+        assert!(succeeded, "{text}");
+        // The last line says how long it took, which differs.
+        let lines = text.lines().filter(|line| !line.starts_with("seed "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    });
     assert!(first.len() > 200, "{first:?}");
     for (number, (one, other)) in first.iter().zip(&second).enumerate() {
         assert_eq!(one, other, "line {number}");
     }
     assert_eq!(first.len(), second.len());
+}
+
+#[test]
+fn each_defect_is_found_and_named() {
+    let event = tempfile::tempdir().unwrap();
+    let gate = "seed 1\n1000 crash gate-1\n500 start gate-1\n";
+    let witness = "seed 1\n1000 crash trustee\n500 start trustee\n";
+    for (defect, course, invariant) in [
+        ("forgetful-gate", gate, "no-gate-goes-back"),
+        ("unsynced-receipts", gate, "nothing-lost"),
+        ("unsynced-witness", witness, "nothing-lost"),
+    ] {
+        let (succeeded, text) = run(course, event.path(), &["--defect", defect]);
+        assert!(!succeeded && text.contains(&format!("FAILED {invariant} ")), "{defect}: {text}");
+    }
 }
