@@ -7,7 +7,7 @@ use lanyard_core::ids::Hash;
 use lanyard_core::map::Row;
 use lanyard_wire::feed::v1::{DirectoryId, SealedProfiles as WireProfiles, Tick};
 
-use crate::events::Event;
+use crate::events::{Event, TickEvent};
 use crate::mirror::{Mirror, Writer};
 use crate::stage::Staged;
 use crate::state::{SignedHead, Table, read, write};
@@ -45,7 +45,7 @@ impl Mirror {
         let brought: Vec<DirectoryKey> = staged.brought().map(|(key, _)| *key).collect();
         if anew {
             let snapshots = brought.iter().map(|key| (*key, size)).collect();
-            self.put_base(writer, &signed, &tick.checkpoint, snapshots, size)?;
+            self.put_base(writer, &signed, &tick.checkpoint, snapshots)?;
         } else {
             self.store.put_tick(size, &tick)?;
             writer.ticks += 1;
@@ -61,26 +61,25 @@ impl Mirror {
         }
         staged.commit(signed, anew);
         for (key, sealed) in profiles {
-            self.events.push(Event::Profiles(key, sealed));
+            self.events.push(Event::profiles(key, sealed));
         }
         if anew {
             writer.ticks_after = size;
             self.sweep_ticks(size);
             self.events.push(Event::Jumped);
         } else {
-            self.events.push(Event::Tick { size, tick, brought });
+            self.events.push(Event::Tick(TickEvent::new(size, tick, brought)));
         }
         Ok(())
     }
 
-    /// Writes the base: the moment from which replaying starts there. Ticks after `kept` stay, and what they brought.
+    /// Writes the base: the moment from which replaying starts there.
     fn put_base(
         &self,
         writer: &mut Writer,
         signed: &SignedHead,
         checkpoint: &str,
         snapshots: BTreeMap<DirectoryKey, u64>,
-        kept: u64,
     ) -> Result<(), FeedError> {
         let size = signed.size();
         let state = read(&self.state);
@@ -95,7 +94,7 @@ impl Mirror {
         writer.ticks = 0;
         writer.delta_bytes = 0;
         writer.new_epoch = false;
-        if let Err(error) = self.store.sweep_snapshots(&base.snapshots, kept) {
+        if let Err(error) = self.store.sweep_snapshots(&base.snapshots) {
             tracing::warn!(%error, "old snapshots could not be removed");
         }
         Ok(())
@@ -147,7 +146,7 @@ impl Mirror {
         let checkpoint = checkpoint.note().to_string();
         drop(state);
         let before = writer.base;
-        self.put_base(writer, &signed, &checkpoint, snapshots.clone(), before)?;
+        self.put_base(writer, &signed, &checkpoint, snapshots.clone())?;
         let mut state = write(&self.state);
         for (key, snapshot) in snapshots {
             if let Some(held) = state.directories.get_mut(&key) {

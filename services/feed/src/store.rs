@@ -269,7 +269,7 @@ impl Store {
         let file = self.files.open(path)?;
         let mut loader = snapshot::Loader::new(self.authority, key.audience, key.epoch, commitment);
         let refused = |source| FeedError::Snapshot { source };
-        for chunk in chunks(file.len()?) {
+        for chunk in chunks(file.len()?, CHUNK) {
             let mut buffer = vec![0; chunk.length];
             file.read_exact_at(&mut buffer, chunk.offset)?;
             loader.push(&buffer).map_err(refused)?;
@@ -301,17 +301,14 @@ impl Store {
         Ok(Some(opened))
     }
 
-    /// Removes the snapshots that are neither in `kept` nor of a log larger than `after`: ticks from there on are kept, and
-    /// some may have brought a directory.
+    /// Removes the snapshots that are not in `kept`.
     pub(crate) fn sweep_snapshots(
         &self,
         kept: &BTreeMap<DirectoryKey, u64>,
-        after: u64,
     ) -> Result<(), FeedError> {
         let kept: Vec<String> = kept.iter().map(|(key, size)| name_of(*size, *key)).collect();
         for name in self.files.list(&self.dir.join("snapshots"))? {
-            let size = name.split('-').next().and_then(|size| size.parse().ok());
-            if !kept.contains(&name) && size.is_none_or(|size: u64| size <= after) {
+            if !kept.contains(&name) {
                 self.files.remove(&self.dir.join("snapshots").join(name))?;
             }
         }

@@ -7,11 +7,15 @@ use arc_swap::ArcSwap;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
 use lanyard_env::{Env, FileError};
-use lanyard_feed::{FeedError, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow};
-use lanyard_party::{
-    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
-    PeerError, Peers, follow_trust, trust_anchors,
+use lanyard_feed::{
+    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, UpstreamError, follow,
+    upstreams,
 };
+use lanyard_party::{
+    AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
+    PartyConfig, Peers, follow_trust, observe_party, trust_anchors,
+};
+use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
     Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
 };
@@ -63,9 +67,9 @@ pub enum ServeError {
     /// The manifest's certificate authorities.
     #[error(transparent)]
     Anchors(#[from] AnchorError),
-    /// An upstream.
+    /// The upstreams.
     #[error(transparent)]
-    Peer(#[from] PeerError),
+    Upstreams(#[from] UpstreamError),
     /// A mirror.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -75,6 +79,9 @@ pub enum ServeError {
     /// The receipts.
     #[error(transparent)]
     Receipts(#[from] OpenError),
+    /// The address for metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),
@@ -93,6 +100,8 @@ pub async fn serve(
     let folder = Folder::open(folder, &env);
     let _lock = folder.lock_data()?;
     let name = common.name.as_str();
+    let telemetry = Telemetry::new(common.telemetry);
+    telemetry.listen(&env, shutdown.clone()).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
 
@@ -104,11 +113,8 @@ pub async fn serve(
     let anchors = trust_anchors(&manifest)?;
     let tls = Tls::new(&env, identity.clone(), anchors.clone());
     let peers = Peers::new(&env, &tls, &common);
-    let upstreams = section
-        .upstreams
-        .iter()
-        .map(|name| Ok(Upstream { name: name.clone(), channel: peers.channel(name)? }));
-    let upstreams = upstreams.collect::<Result<Vec<_>, PeerError>>()?;
+    let names = section.upstreams.iter().map(String::as_str);
+    let upstreams = upstreams(&peers, name, &[Audience::Gate], names)?;
 
     if upstreams.is_empty() {
         tracing::warn!("no upstreams configured: this gate learns nothing and admits nobody");
@@ -137,7 +143,13 @@ pub async fn serve(
         rules: Arc::clone(&rules),
     })?;
 
-    let acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let stream = common.audit_stream.as_ref();
+    let audit = AuditStream::open(&env, &folder, stream, name, None, &telemetry)?;
+    if let Some(audit) = &audit {
+        acceptor = acceptor.observed_by(audit.observer());
+    }
+    observe_party(&telemetry, &identity, &manifests);
     tracing::info!(name, address = %acceptor.local_addr(), "gate serves");
     // Whatever ends `serve` ends these too.
     let running = shutdown.child_token();
@@ -145,7 +157,12 @@ pub async fn serve(
     let syncs = mirrors.each_ref().map(|mirror| {
         let (sync, synced) = watch::channel(SyncState::default());
         let upstreams = upstreams.clone();
-        tokio::spawn(follow(Arc::clone(mirror), upstreams, sync, running.clone()));
+        let rules = Arc::clone(&rules);
+        let limit = move || rules.load().longest_limit();
+        mirror.observe_following(&telemetry, synced.clone(), limit);
+        let following = follow(Arc::clone(mirror), upstreams, sync, running.clone());
+        let task = format!("following the {}", mirror.authority().name());
+        tokio::spawn(telemetry.watched(&task, following));
         synced
     });
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
@@ -163,13 +180,22 @@ pub async fn serve(
 
     tokio::spawn(receipts.clone().tidy_every(TIDY, running.clone()));
 
+    // Other gates may follow from here: all of it is verified, and sealed to whoever it is not for.
+    let feed = FeedServer::new(mirrors.clone(), running.clone());
     let [committee, police] = mirrors;
     let checker = Arc::new(Checker::new(env, committee, police));
     tokio::spawn(watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone()));
     let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
-    let routes = tonic::service::Routes::new(server.into_service()).into_axum_router();
+    server.observe(&telemetry);
+    let routes = tonic::service::Routes::new(server.into_service())
+        .add_service(feed.into_service())
+        .into_axum_router();
+    telemetry.serving();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     running.cancel();
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     // The last handle went with the routes: what was taken is recorded before the process ends.
     let _ = recorder.ended().await;
     Ok(())

@@ -2,9 +2,10 @@
 
 use lanyard_core::threshold::ThresholdError;
 use lanyard_env::FileError;
-use lanyard_feed::FeedError;
+use lanyard_feed::{FeedError, UpstreamError};
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
+use lanyard_telemetry::TelemetryError;
 use lanyard_transport::{AcceptorError, AnchorError};
 use lanyard_witness::{MemoryError, RouteError};
 use thiserror::Error;
@@ -33,6 +34,9 @@ pub enum StationError {
     /// A peer is not configured.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The upstreams.
+    #[error(transparent)]
+    Upstreams(#[from] UpstreamError),
     /// Fewer witnesses are configured than the manifest's quorum.
     #[error(
         "config.toml: [witnesses] has {configured} that the manifest names, too few for its quorum of {needed}; add the \
@@ -65,6 +69,9 @@ pub enum StationError {
     /// The port cannot be opened.
     #[error(transparent)]
     Listen(#[from] AcceptorError),
+    /// The address for metrics cannot be opened.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// What was published cannot be taken up.
     #[error(transparent)]
     Publish(#[from] PublishError),
