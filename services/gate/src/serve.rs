@@ -197,9 +197,8 @@ async fn watch_clock(checker: Arc<Checker>, rules: SharedRules, shutdown: Cancel
             continue;
         }
         let mirrors = checker.mirrors().map(Arc::clone);
-        let kept = lanyard_env::blocking(move || {
-            mirrors.iter().try_for_each(|mirror| mirror.keep_time())
-        });
+        let kept =
+            lanyard_env::blocking(move || mirrors.iter().try_for_each(|mirror| mirror.keep_time()));
         if let Ok(Err(error)) = kept.await {
             tracing::warn!(%error, "the time cannot be kept");
         }
