@@ -22,5 +22,7 @@ pub use error::PublishError;
 pub use publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
-pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};
+pub use station::{
+    OwnAudienceKeys, Station, StationConfig, StationError, inspect as inspect_station,
+};
 pub use witnesses::{WitnessSource, Witnesses};

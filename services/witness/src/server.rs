@@ -19,6 +19,7 @@ use lanyard_core::witness_request::{
 };
 use lanyard_env::Env;
 use lanyard_party::KeyFileError;
+use lanyard_telemetry::metrics;
 use lanyard_transport::policy::ADD_CHECKPOINT;
 use thiserror::Error;
 
@@ -105,6 +106,18 @@ impl Witness {
     /// # Errors
     /// [`NotCosigned`].
     pub fn add_checkpoint(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
+        let answer = self.cosign(body);
+        let outcome = match &answer {
+            Ok(_) => "cosigned",
+            Err(NotCosigned::Request(_)) => "malformed",
+            Err(NotCosigned::Refused(_)) => "refused",
+            Err(NotCosigned::Memory(_) | NotCosigned::Key(_) | NotCosigned::Time(_)) => "failed",
+        };
+        metrics::COSIGNATURES.of([outcome]).increment(1);
+        answer
+    }
+
+    fn cosign(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
         let Inner { env, keys, logs, memory } = &*self.inner;
         let request = AddCheckpoint::parse(body)?;
         let claimed = Checkpoint::parse(request.note.text()).map_err(|_| Refused::BadRequest)?;
