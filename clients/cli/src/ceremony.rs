@@ -1,13 +1,13 @@
 //! `lanyard ceremony`: one step, for one party, over its own folder and the exchange folder.
 
-use std::collections::BTreeMap;
+mod whole;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use lanyard_ceremony::{
-    Addresses, CeremonyError, EventPlan, EventTree, GateName, Holder, Member, RotatedKey, Seat,
-    Step, TakenOver, add_gates, expel_gate, replace_trustee, withdraw_sponsor,
+    Addresses, CeremonyError, GateName, Holder, Member, RotatedKey, Seat, Step, TakenOver,
 };
 use lanyard_core::ids::Timestamp;
 use lanyard_transport::Role;
@@ -17,7 +17,6 @@ use serde_json::json;
 use crate::context::{Context, say};
 use crate::error::CliError;
 use crate::event;
-use crate::init::addresses as address_table;
 use crate::secrets::PassphraseArgs;
 
 /// `lanyard ceremony`.
@@ -383,8 +382,8 @@ impl CeremonyArgs {
                 let value = json!({ "certificate": certificate, "key": hash.to_string() });
                 return context.show(&value, || hash.to_string());
             }
-            CeremonyStep::WithdrawSponsor { dir } => return withdraw(context, dir),
-            CeremonyStep::ReplaceTrustee { dir } => return replace(context, dir),
+            CeremonyStep::WithdrawSponsor { dir } => return whole::withdraw(context, dir),
+            CeremonyStep::ReplaceTrustee { dir } => return whole::replace(context, dir),
             CeremonyStep::CertifyGate { gate } => self.seat(context)?.certify_gate(gate)?,
             CeremonyStep::Dkg { round: 1 } => self.seat(context)?.dkg_round1(&plan()?)?,
             CeremonyStep::Dkg { round: 2 } => self.seat(context)?.dkg_round2()?,
@@ -409,13 +408,13 @@ impl CeremonyArgs {
             }
             CeremonyStep::Refresh { step } => step.take(&self.seat(context)?)?,
             CeremonyStep::Repair { step } => step.take(&self.seat(context)?)?,
-            CeremonyStep::Amend { dir } => return add_gate(context, dir, &plan()?, &[]),
+            CeremonyStep::Amend { dir } => return whole::add_gate(context, dir, &plan()?, &[]),
             CeremonyStep::Expel { gate, dir, since } => {
                 let since = since.unwrap_or_else(|| context.env.now());
-                return expel(context, dir, gate, since);
+                return whole::expel(context, dir, gate, since);
             }
             CeremonyStep::AddGate { dir, listen } => {
-                return add_gate(context, dir, &plan()?, listen);
+                return whole::add_gate(context, dir, &plan()?, listen);
             }
         };
         let (word, text) = match done {
@@ -466,72 +465,4 @@ fn holder(person: &Option<Vec<String>>) -> Result<Holder<'_>, CliError> {
         }
         Some(_) => Err(CliError::option("--person", "give a role and a name")),
     }
-}
-
-fn replace(context: &Context, dir: &Path) -> Result<(), CliError> {
-    let (aside, taken) = replace_trustee(&context.env, dir)?;
-    let (counts, said) = match &taken {
-        TakenOver::Counted(counts) => {
-            let total: u64 = counts.values().sum();
-            (Some(total), format!("{total} evaluations that were counted before count on."))
-        }
-        TakenOver::Spent => (
-            None,
-            "Nobody knows what was counted before: every quota of the trustee counts as used up. Raise them in the plan, \
-             then: ceremony amend."
-                .to_owned(),
-        ),
-    };
-    context.show(&json!({ "dir": dir, "old_folder": aside, "counted_before": counts }), || {
-        format!(
-            "The trustee is replaced; start the new one. Pseudonyms are the same, and the old share is worth nothing.\n\
-             {said}\nThe old folder: {}",
-            aside.display()
-        )
-    })
-}
-
-fn withdraw(context: &Context, dir: &Path) -> Result<(), CliError> {
-    let changed = withdraw_sponsor(&context.env, dir)?;
-    let names: Vec<_> = changed.iter().map(Member::name).collect();
-    context.show(&json!({ "dir": dir, "configured": names }), || {
-        format!(
-            "The event goes on without the sponsor; its desk is closed. config.toml changed for: {}.\n\
-             Gates among them take their new upstreams at their next start: restart each that followed the sponsor alone.",
-            names.join(", ")
-        )
-    })
-}
-
-fn expel(context: &Context, dir: &Path, gate: &GateName, since: Timestamp) -> Result<(), CliError> {
-    let tree = expel_gate(&context.env, dir, gate, since)?;
-    let value = json!({ "dir": dir, "expelled": gate.as_str(), "since_millis": since.millis() });
-    context.show(&value, || {
-        format!(
-            "{}\n{gate} is expelled. It opens records of the epochs whose keys it has: this one, and the next if that is \
-             published; nothing after.",
-            address_table(dir, &tree)
-        )
-    })
-}
-
-fn add_gate(
-    context: &Context,
-    dir: &Path,
-    plan: &EventPlan,
-    listen: &[(Member, SocketAddr)],
-) -> Result<(), CliError> {
-    let tree = EventTree::read(&*context.env.files, dir)?;
-    // Those that are there keep their addresses; new ones get a free one unless told otherwise.
-    let mut addresses: BTreeMap<_, _> = event::free_addresses(plan)?;
-    addresses.extend(tree.services);
-    addresses.extend(listen.iter().cloned());
-    let tree = add_gates(&context.env, dir, plan, &addresses)?;
-    let value = json!({ "dir": dir, "services": tree.services.len() });
-    context.show(&value, || {
-        format!(
-            "{}\nRunning services pick the new manifest up by themselves.",
-            address_table(dir, &tree)
-        )
-    })
 }

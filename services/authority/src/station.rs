@@ -18,7 +18,8 @@ use lanyard_core::manifest::{Manifest, VerifiedManifest};
 use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
-    FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, catch_up, follow,
+    FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, UpstreamError, catch_up,
+    follow, upstreams,
 };
 use lanyard_party::{
     AuditStream, DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey,
@@ -337,11 +338,9 @@ impl Station {
         })
     }
 
-    fn upstreams(&self) -> Result<Vec<Upstream>, StationError> {
-        let names = self.config.section.upstreams.iter();
-        names
-            .map(|name| Ok(Upstream { name: name.clone(), channel: self.peers.channel(name)? }))
-            .collect()
+    fn upstreams(&self) -> Result<Vec<Upstream>, UpstreamError> {
+        let names = self.config.section.upstreams.iter().map(String::as_str);
+        upstreams(&self.peers, self.authority.name(), self.other.audiences(), names)
     }
 
     /// Publishes until `shutdown`; begins again with what mirrors bring when witnesses know more of the log than this machine.

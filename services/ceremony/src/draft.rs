@@ -258,4 +258,35 @@ mod tests {
         plan.share_holders.holders[0] = Member::GateAuthority;
         assert!(matches!(plan.check(), Err(PlanError::NotAble { .. })));
     }
+
+    #[test]
+    fn gates_follow_whoever_serves_feeds_and_hear_of_an_authority() {
+        let plan = |upstreams: [&[&str]; 3]| {
+            let mut plan = test_plan();
+            let sample = plan.gates[0].clone();
+            let member = |name: &&str| name.parse::<Member>().unwrap();
+            plan.gates = (1..)
+                .zip(upstreams)
+                .map(|(number, upstreams)| crate::plan::PlannedGate {
+                    name: format!("gate-{number}").parse().unwrap(),
+                    upstreams: upstreams.iter().map(member).collect(),
+                    ..sample.clone()
+                })
+                .collect();
+            plan.check().map_err(|error| error.to_string())
+        };
+        // In a circle, as long as one of them has another source.
+        let good = plan([&["gate-2", "sponsor"], &["gate-3"], &["gate-1", "gate-2", "police"]]);
+        assert_eq!(good, Ok(()));
+        for (upstreams, problem) in [
+            ([&["sponsor"] as &[&str], &["trustee"], &[]], "gate-2 cannot follow trustee"),
+            ([&["gate-1"], &[], &[]], "gate-1 cannot follow gate-1"),
+            ([&["gate-9"], &[], &[]], "gate-1 cannot follow gate-9"),
+            ([&["police", "police"], &[], &[]], "police stands there twice"),
+            ([&["sponsor"], &["gate-3"], &["gate-2"]], "gate-2 hears of no authority"),
+        ] {
+            let refused = plan(upstreams).unwrap_err();
+            assert!(refused.contains(problem), "{refused}");
+        }
+    }
 }

@@ -167,6 +167,12 @@ impl Member {
         !matches!(self, Self::Gate(_))
     }
 
+    /// Whether it serves the feeds that it mirrors: all that run a service but the trustee.
+    #[must_use]
+    pub const fn serves_feeds(&self) -> bool {
+        !matches!(self, Self::Trustee | Self::GateAuthority)
+    }
+
     /// Whether it witnesses logs: all but the gates.
     #[must_use]
     pub const fn witnesses(&self) -> bool {

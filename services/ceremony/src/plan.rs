@@ -32,6 +32,25 @@ pub enum PlanError {
         /// Who stands there.
         member: Member,
     },
+    /// A member that a gate cannot follow.
+    #[error(
+        "event plan: gates.upstreams: {gate} cannot follow {member}; use committee, police, sponsor or another gate of the plan"
+    )]
+    NoUpstream {
+        /// The gate.
+        gate: GateName,
+        /// Who stands there.
+        member: Member,
+    },
+    /// Gates that only follow each other.
+    #[error(
+        "event plan: gates.upstreams: {gate} hears of no authority, however far its upstreams are followed; \
+         give it committee, police or sponsor, or a gate that has one of them"
+    )]
+    NoSource {
+        /// The gate.
+        gate: GateName,
+    },
     /// An event cannot do without it.
     #[error(
         "event plan: withdrawn: an event cannot do without {member}; only the sponsor can be left out, and a trustee is \
@@ -264,9 +283,7 @@ impl EventPlan {
         };
         able("witnesses", &self.witnesses)?;
         able("share_holders.holders", self.holders())?;
-        for gate in &self.gates {
-            able("gates.upstreams", &gate.upstreams)?;
-        }
+        self.gates.iter().try_for_each(|gate| self.check_upstreams(gate))?;
         for (index, expelled) in self.expelled.iter().enumerate() {
             let gate = &expelled.gate;
             let again = self.expelled[..index].iter().any(|other| other.gate == *gate);
@@ -275,5 +292,44 @@ impl EventPlan {
             }
         }
         crate::draft::check(self)
+    }
+
+    fn check_upstreams(&self, gate: &PlannedGate) -> Result<(), PlanError> {
+        let mut seen = BTreeSet::new();
+        for member in &gate.upstreams {
+            let serves = match member {
+                Member::Gate(name) => *name != gate.name && self.gate(name).is_ok(),
+                member => member.serves_feeds(),
+            };
+            if !serves {
+                let (gate, member) = (gate.name.clone(), member.clone());
+                return Err(PlanError::NoUpstream { gate, member });
+            }
+            if !seen.insert(member) {
+                return Err(PlanError::Twice {
+                    field: "gates.upstreams",
+                    name: member.to_string(),
+                });
+            }
+        }
+        // Without upstreams a gate learns nothing, and says so when it starts.
+        if gate.upstreams.is_empty() || self.has_source(gate) {
+            return Ok(());
+        }
+        Err(PlanError::NoSource { gate: gate.name.clone() })
+    }
+
+    /// Whether a gate's upstreams, or those of the gates among them, lead to a party that mirrors from an authority.
+    fn has_source(&self, gate: &PlannedGate) -> bool {
+        let (mut known, mut waiting) = (BTreeSet::from([&gate.name]), vec![gate]);
+        while let Some(gate) = waiting.pop() {
+            for member in &gate.upstreams {
+                let Member::Gate(name) = member else { return true };
+                if known.insert(name) {
+                    waiting.extend(self.gate(name));
+                }
+            }
+        }
+        false
     }
 }

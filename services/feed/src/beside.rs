@@ -66,7 +66,7 @@ impl Mirror {
         let opened = self.open_key(&key, commitment)?;
         self.store.put_key(&key)?;
         let recipient = key.recipient.clone();
-        let event = Event::Key(
+        let event = Event::key(
             directory,
             SealedKey {
                 directory: Some(DirectoryId::of(key.epoch, key.audience)),
@@ -152,7 +152,7 @@ impl Mirror {
         if let Some(held) = write(&self.state).directories.get_mut(&key) {
             held.tables.push(table);
         }
-        self.events.push(Event::Profiles(key, event));
+        self.events.push(Event::profiles(key, event));
         Ok(Some(Applied::Beside))
     }
 }

@@ -7,7 +7,7 @@ use lanyard_core::ids::Hash;
 use lanyard_core::map::Row;
 use lanyard_wire::feed::v1::{DirectoryId, SealedProfiles as WireProfiles, Tick};
 
-use crate::events::Event;
+use crate::events::{Event, TickEvent};
 use crate::mirror::{Mirror, Writer};
 use crate::stage::Staged;
 use crate::state::{SignedHead, Table, read, write};
@@ -61,14 +61,14 @@ impl Mirror {
         }
         staged.commit(signed, anew);
         for (key, sealed) in profiles {
-            self.events.push(Event::Profiles(key, sealed));
+            self.events.push(Event::profiles(key, sealed));
         }
         if anew {
             writer.ticks_after = size;
             self.sweep_ticks(size);
             self.events.push(Event::Jumped);
         } else {
-            self.events.push(Event::Tick { size, tick, brought });
+            self.events.push(Event::Tick(TickEvent::new(size, tick, brought)));
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ impl Mirror {
             }
         }
         drop(state);
-        self.events.push(Event::Cosigned(cosigned));
+        self.events.push(Event::cosigned(cosigned));
         Ok(applied)
     }
 

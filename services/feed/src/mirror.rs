@@ -210,8 +210,8 @@ impl Mirror {
         self.caught.load(Ordering::Relaxed)
     }
 
-    /// Whether something is missing that the newest head promises: a directory, its profile table, or, for the live epoch
-    /// at a verifier, its audience key.
+    /// Whether something is missing that the newest head promises: a directory, its profile table, or, at a verifier, the
+    /// audience key of the live epoch or the next: whoever withholds the next one shall be left before it is needed.
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
         let state = read(&self.state);
@@ -219,7 +219,7 @@ impl Mirror {
         self.wanted(&signed.head).any(|key| match state.directories.get(&key) {
             None => true,
             Some(held) => {
-                let reads = self.reads(key.audience) && key.epoch == signed.head.live_epoch;
+                let reads = self.reads(key.audience) && key.epoch >= signed.head.live_epoch;
                 !held.has_table() || (reads && held.key.is_none())
             }
         })

@@ -269,7 +269,7 @@ impl Store {
         let file = self.files.open(path)?;
         let mut loader = snapshot::Loader::new(self.authority, key.audience, key.epoch, commitment);
         let refused = |source| FeedError::Snapshot { source };
-        for chunk in chunks(file.len()?) {
+        for chunk in chunks(file.len()?, CHUNK) {
             let mut buffer = vec![0; chunk.length];
             file.read_exact_at(&mut buffer, chunk.offset)?;
             loader.push(&buffer).map_err(refused)?;

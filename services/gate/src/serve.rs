@@ -7,10 +7,13 @@ use arc_swap::ArcSwap;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
 use lanyard_env::{Env, FileError};
-use lanyard_feed::{FeedError, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow};
+use lanyard_feed::{
+    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, UpstreamError, follow,
+    upstreams,
+};
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
-    PartyConfig, PeerError, Peers, follow_trust, observe_party, trust_anchors,
+    PartyConfig, Peers, follow_trust, observe_party, trust_anchors,
 };
 use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
@@ -64,9 +67,9 @@ pub enum ServeError {
     /// The manifest's certificate authorities.
     #[error(transparent)]
     Anchors(#[from] AnchorError),
-    /// An upstream.
+    /// The upstreams.
     #[error(transparent)]
-    Peer(#[from] PeerError),
+    Upstreams(#[from] UpstreamError),
     /// A mirror.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -110,11 +113,8 @@ pub async fn serve(
     let anchors = trust_anchors(&manifest)?;
     let tls = Tls::new(&env, identity.clone(), anchors.clone());
     let peers = Peers::new(&env, &tls, &common);
-    let upstreams = section
-        .upstreams
-        .iter()
-        .map(|name| Ok(Upstream { name: name.clone(), channel: peers.channel(name)? }));
-    let upstreams = upstreams.collect::<Result<Vec<_>, PeerError>>()?;
+    let names = section.upstreams.iter().map(String::as_str);
+    let upstreams = upstreams(&peers, name, &[Audience::Gate], names)?;
 
     if upstreams.is_empty() {
         tracing::warn!("no upstreams configured: this gate learns nothing and admits nobody");
@@ -180,12 +180,16 @@ pub async fn serve(
 
     tokio::spawn(receipts.clone().tidy_every(TIDY, running.clone()));
 
+    // Other gates may follow from here: all of it is verified, and sealed to whoever it is not for.
+    let feed = FeedServer::new(mirrors.clone(), running.clone());
     let [committee, police] = mirrors;
     let checker = Arc::new(Checker::new(env, committee, police));
     tokio::spawn(watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone()));
     let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
     server.observe(&telemetry);
-    let routes = tonic::service::Routes::new(server.into_service()).into_axum_router();
+    let routes = tonic::service::Routes::new(server.into_service())
+        .add_service(feed.into_service())
+        .into_axum_router();
     telemetry.serving();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     running.cancel();

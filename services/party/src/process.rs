@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use lanyard_env::Env;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -139,6 +140,7 @@ where
     if let Some(ended) = judge(arguments, &report) {
         return ended;
     }
+    raise_open_files();
     let name = config.common.name.clone();
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
@@ -171,6 +173,20 @@ pub fn init_logging() {
     } else {
         builder.with_target(false).try_init()
     };
+}
+
+/// Lets this process open as many files as the system allows: each follower of a mirror is one, and the usual limit is a
+/// thousand.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::debug!(?maximum, "open files"),
+        // It serves as many as it can.
+        Err(error) => tracing::warn!(%error, ?current, "the limit of open files stays as it is"),
+    }
 }
 
 fn watch_signals(shutdown: CancellationToken) -> Result<(), std::io::Error> {

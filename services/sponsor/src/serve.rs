@@ -6,11 +6,12 @@ use std::time::Duration;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_env::{Env, FileError};
 use lanyard_feed::{
-    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow,
+    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, UpstreamError, follow,
+    upstreams,
 };
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
-    PartyConfig, PeerError, Peers, follow_trust, observe_party, trust_anchors,
+    PartyConfig, Peers, follow_trust, observe_party, trust_anchors,
 };
 use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
@@ -60,9 +61,9 @@ pub enum ServeError {
     /// The manifest's certificate authorities.
     #[error(transparent)]
     Anchors(#[from] AnchorError),
-    /// An upstream.
+    /// The upstreams.
     #[error(transparent)]
-    Peer(#[from] PeerError),
+    Upstreams(#[from] UpstreamError),
     /// A mirror.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -117,12 +118,11 @@ pub async fn serve(
     let following = [&committee, &police]
         .into_iter()
         .map(|mirror| {
-            let names = section.upstreams_of(mirror.authority()).into_iter();
-            let upstreams = names
-                .map(|name| Ok(Upstream { name: name.to_owned(), channel: peers.channel(name)? }));
-            Ok((Arc::clone(mirror), upstreams.collect::<Result<Vec<_>, PeerError>>()?))
+            let names = section.upstreams_of(mirror.authority());
+            let upstreams = upstreams(&peers, &common.name, mirror.audiences(), names)?;
+            Ok((Arc::clone(mirror), upstreams))
         })
-        .collect::<Result<Vec<_>, PeerError>>()?;
+        .collect::<Result<Vec<_>, UpstreamError>>()?;
 
     // Whatever ends `serve` ends everything that it started.
     let running = shutdown.child_token();

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tower::Service as _;
 use tracing::Instrument as _;
@@ -34,6 +35,22 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("lanyard-request-id")
 pub fn caller<T>(request: &tonic::Request<T>) -> Result<&PeerId, Status> {
     let peer = request.extensions().get();
     peer.ok_or_else(|| status::internal(&"request without a verified caller"))
+}
+
+/// Ends the connection that a request came on, and every request on it: for a service whose caller does not read what it
+/// asked for, and so would not read an error either. It is among the request's extensions.
+#[derive(Clone)]
+pub struct Hangup(CancellationToken);
+
+impl Hangup {
+    pub(crate) const fn new(connection: CancellationToken) -> Self {
+        Self(connection)
+    }
+
+    /// Ends the connection.
+    pub fn hang_up(&self) {
+        self.0.cancel();
+    }
 }
 
 /// The requests in progress on one connection.
@@ -89,6 +106,7 @@ pub(crate) struct Guard {
     pub(crate) share: Arc<CallerShare>,
     pub(crate) watch: Arc<ConnectionWatch>,
     pub(crate) activity: Arc<Activity>,
+    pub(crate) hangup: Hangup,
     pub(crate) request_timeout: Duration,
 }
 
@@ -135,6 +153,7 @@ impl Guard {
         let permit = if streams { self.share.stream() } else { self.share.request() };
         let permit = permit.ok_or(Refused::Overloaded)?;
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.hangup);
         let response = self.routes.call(request);
         let answered = if streams {
             (response.await, Some(permit))

@@ -30,7 +30,7 @@ mod tests;
 pub use acceptor::{Acceptor, AcceptorError, Connection};
 pub use anchors::{Admission, AnchorError, TrustAnchors};
 pub use channel::{ConnectError, connect, connect_within};
-pub use guard::{REQUEST_ID, caller};
+pub use guard::{Hangup, REQUEST_ID, caller};
 pub use identity::{Identity, IdentityError};
 pub use limits::Limits;
 pub use observe::{CallEnded, CallObserver};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use lanyard_core::ids::Timestamp;
 use lanyard_env::Clock;
@@ -68,10 +69,19 @@ impl MachineClock {
     }
 }
 
+impl MachineClock {
+    fn shown(&self) -> u64 {
+        self.time.elapsed().min(self.stops_at.load(Ordering::SeqCst))
+    }
+}
+
 impl Clock for MachineClock {
     fn now(&self) -> Timestamp {
-        let elapsed = self.time.elapsed().min(self.stops_at.load(Ordering::SeqCst));
-        let time = self.time.start.millis() + elapsed;
+        let time = self.time.start.millis() + self.shown();
         Timestamp::from_millis(time.saturating_add_signed(self.offset()))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.shown())
     }
 }

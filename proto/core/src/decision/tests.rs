@@ -151,7 +151,7 @@ fn verdicts_and_reasons_are_those_of_the_table() {
         assert_eq!(Cause::from_byte(cause.byte()), Some(cause));
     }
     assert_eq!(Cause::from_byte(0), None);
-    assert_eq!(Cause::ALL.len(), 25);
+    assert_eq!(Cause::ALL.len(), 26);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use lanyard_core::threshold::ThresholdError;
 use lanyard_env::FileError;
-use lanyard_feed::FeedError;
+use lanyard_feed::{FeedError, UpstreamError};
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
 use lanyard_telemetry::TelemetryError;
@@ -34,6 +34,9 @@ pub enum StationError {
     /// A peer is not configured.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The upstreams.
+    #[error(transparent)]
+    Upstreams(#[from] UpstreamError),
     /// Fewer witnesses are configured than the manifest's quorum.
     #[error(
         "config.toml: [witnesses] has {configured} that the manifest names, too few for its quorum of {needed}; add the \

@@ -1,6 +1,7 @@
 //! Looking an authority over before it starts.
 
 use lanyard_core::ids::Authority;
+use lanyard_core::note::SigningKey;
 use lanyard_env::Env;
 use lanyard_party::{Inspected, PartyConfig, Report, ShareStore};
 
@@ -16,11 +17,10 @@ pub async fn inspect(
 ) -> Option<Inspected> {
     let inspected = Inspected::common(config, env, party(authority), report).await?;
     let Inspected { folder, manifest, tls, peers } = &inspected;
-    // One of the two, while a key takes another's place.
-    let named = manifest.log_key(authority);
-    if let Some(keys) = report.read("keys/log.key", folder.log_keys(), "signs the own log")
-        && keys.iter().all(|key| key.verifying_key() != named)
-    {
+    // While one takes the other's place, there are two.
+    let keys = report.read("keys/log.key", folder.log_keys(), "signs the own log");
+    let is_named = |key: &SigningKey| key.verifying_key() == manifest.log_key(authority);
+    if keys.is_some_and(|keys| !keys.iter().any(is_named)) {
         let detail = "not the log key that the manifest names: nobody accepts what it signs; put the right key back, or \
                       adopt the manifest that names it";
         report.warning("keys/log.key", detail);

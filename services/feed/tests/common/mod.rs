@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::disallowed_methods)]
 
 mod lying;
+pub mod net;
 mod publisher;
 
 use std::path::{Path, PathBuf};

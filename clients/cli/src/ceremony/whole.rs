@@ -1,0 +1,94 @@
+//! What one command does where all folders stand in one directory.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use lanyard_ceremony::{
+    EventPlan, EventTree, GateName, Member, TakenOver, add_gates, expel_gate, replace_trustee,
+    withdraw_sponsor,
+};
+use lanyard_core::ids::Timestamp;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::event;
+use crate::init::addresses as address_table;
+
+/// Puts another party in the trustee's place.
+pub(super) fn replace(context: &Context, dir: &Path) -> Result<(), CliError> {
+    let (aside, taken) = replace_trustee(&context.env, dir)?;
+    let (counts, said) = match &taken {
+        TakenOver::Counted(counts) => {
+            let total: u64 = counts.values().sum();
+            (Some(total), format!("{total} evaluations that were counted before count on."))
+        }
+        TakenOver::Spent => (
+            None,
+            "Nobody knows what was counted before: every quota of the trustee counts as used up. Raise them in the plan, \
+             then: ceremony amend."
+                .to_owned(),
+        ),
+    };
+    context.show(&json!({ "dir": dir, "old_folder": aside, "counted_before": counts }), || {
+        format!(
+            "The trustee is replaced; start the new one. Pseudonyms are the same, and the old share is worth nothing.\n\
+             {said}\nThe old folder: {}",
+            aside.display()
+        )
+    })
+}
+
+/// Goes on without the sponsor.
+pub(super) fn withdraw(context: &Context, dir: &Path) -> Result<(), CliError> {
+    let changed = withdraw_sponsor(&context.env, dir)?;
+    let names: Vec<_> = changed.iter().map(Member::name).collect();
+    context.show(&json!({ "dir": dir, "configured": names }), || {
+        format!(
+            "The event goes on without the sponsor; its desk is closed. config.toml changed for: {}.\n\
+             Gates among them take their new upstreams at their next start: restart each that followed the sponsor alone.",
+            names.join(", ")
+        )
+    })
+}
+
+/// Expels a gate.
+pub(super) fn expel(
+    context: &Context,
+    dir: &Path,
+    gate: &GateName,
+    since: Timestamp,
+) -> Result<(), CliError> {
+    let tree = expel_gate(&context.env, dir, gate, since)?;
+    let value = json!({ "dir": dir, "expelled": gate.as_str(), "since_millis": since.millis() });
+    context.show(&value, || {
+        format!(
+            "{}\n{gate} is expelled. It opens records of the epochs whose keys it has: this one, and the next if that is \
+             published; nothing after.",
+            address_table(dir, &tree)
+        )
+    })
+}
+
+/// Takes a changed plan to the event, with gates that it adds.
+pub(super) fn add_gate(
+    context: &Context,
+    dir: &Path,
+    plan: &EventPlan,
+    listen: &[(Member, SocketAddr)],
+) -> Result<(), CliError> {
+    let tree = EventTree::read(&*context.env.files, dir)?;
+    // Those that are there keep their addresses; new ones get a free one unless told otherwise.
+    let mut addresses: BTreeMap<_, _> = event::free_addresses(plan)?;
+    addresses.extend(tree.services);
+    addresses.extend(listen.iter().cloned());
+    let tree = add_gates(&context.env, dir, plan, &addresses)?;
+    let value = json!({ "dir": dir, "services": tree.services.len() });
+    context.show(&value, || {
+        format!(
+            "{}\nRunning services pick the new manifest up by themselves.",
+            address_table(dir, &tree)
+        )
+    })
+}
