@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lanyard_core::ids::Timestamp;
 use lanyard_telemetry::{Telemetry, TelemetryAddress};
 use tonic::{Code, Status};
 
@@ -97,7 +98,8 @@ async fn handshakes_are_told_by_why_they_failed() {
     let heard = Arc::new(Heard::default());
     let server = world.serve_observed(heard.clone()).await;
     let police = peer("spiffe://police/service/main");
-    let (chain, key) = issue(world.authority(police.party()), &police, FROM, FROM);
+    let soon = Timestamp::from_seconds(FROM.seconds() + 60);
+    let (chain, key) = issue(world.authority(police.party()), &police, FROM, soon);
     let expired = world.tls(crate::Identity::from_pem(&chain, &key).unwrap());
     call(world.channel(&expired, &server), SAY).await.unwrap_err();
     let mut garbage = world.env.connect(&server.address).await.unwrap();
