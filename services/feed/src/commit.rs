@@ -7,7 +7,7 @@ use lanyard_core::ids::Hash;
 use lanyard_core::map::Row;
 use lanyard_wire::feed::v1::{DirectoryId, SealedProfiles as WireProfiles, Tick};
 
-use crate::events::{Event, TickEvent};
+use crate::events::Event;
 use crate::mirror::{Mirror, Writer};
 use crate::stage::Staged;
 use crate::state::{SignedHead, Table, read, write};
@@ -68,7 +68,7 @@ impl Mirror {
             self.sweep_ticks(size);
             self.events.push(Event::Jumped);
         } else {
-            self.events.push(Event::Tick(TickEvent::new(size, tick, brought)));
+            self.events.push(Event::tick(size, tick, brought));
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// One thing that happened, framed for followers.
 pub(crate) enum Event {
     /// A tick was committed.
-    Tick(TickEvent),
+    Tick(Box<TickEvent>),
     /// The mirror jumped: followers have to look for what they need.
     Jumped,
     /// Something that belongs to one directory.
@@ -42,10 +42,6 @@ pub(crate) struct TickEvent {
 }
 
 impl TickEvent {
-    pub(crate) fn new(size: u64, tick: Tick, brought: Vec<DirectoryKey>) -> Self {
-        Self { size, tick, brought, frames: Default::default() }
-    }
-
     /// Its frame for a follower of these audiences.
     pub(crate) fn frame(&self, audiences: &[Audience]) -> Bytes {
         let bits = Audience::ALL.iter().enumerate();
@@ -65,6 +61,10 @@ pub(crate) fn tick_frame(tick: &Tick, audiences: &[Audience]) -> Bytes {
 }
 
 impl Event {
+    pub(crate) fn tick(size: u64, tick: Tick, brought: Vec<DirectoryKey>) -> Self {
+        Self::Tick(Box::new(TickEvent { size, tick, brought, frames: Default::default() }))
+    }
+
     pub(crate) fn cosigned(cosigned: Cosigned) -> Self {
         Self::ForAll(frame(Update::Cosigned(cosigned)))
     }
@@ -83,9 +83,7 @@ impl Event {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Tick(TickEvent { tick, .. }) => {
-                tick.deltas.iter().map(|delta| delta.delta.len()).sum()
-            }
+            Self::Tick(event) => event.tick.deltas.iter().map(|delta| delta.delta.len()).sum(),
             Self::Beside(_, frame) | Self::ForAll(frame) => frame.len(),
             Self::Jumped => 0,
         }
@@ -185,7 +183,7 @@ mod tests {
         };
         let events = Events::new();
         for size in 1..=5 {
-            events.push(Event::Tick(TickEvent::new(size, tick(), Vec::new())));
+            events.push(Event::tick(size, tick(), Vec::new()));
         }
         assert!(events.get(2).is_err());
         assert!(events.get(3).is_ok());

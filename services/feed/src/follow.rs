@@ -144,7 +144,7 @@ enum Over {
     /// Something was wrong.
     Failed(FollowError, Served),
     /// A better one has shown that it keeps up.
-    Replaced(usize, Session),
+    Replaced(usize, Box<Session>),
 }
 
 impl Following {
@@ -174,7 +174,7 @@ impl Following {
         }
     }
 
-    async fn open(&self, index: usize) -> Result<Session, FollowError> {
+    async fn open(&self, index: usize) -> Result<Box<Session>, FollowError> {
         // The indices come from the list of turns, which is as long as this one.
         let upstream = &self.upstreams[index];
         let several = self.upstreams.len() > 1;
@@ -182,11 +182,11 @@ impl Following {
             patience: self.mirror.patience(),
             allowance: several.then(|| self.turns.allowance(index)),
         };
-        Session::open(&self.mirror, upstream, terms).await
+        Session::open(&self.mirror, upstream, terms).await.map(Box::new)
     }
 
     /// Follows one upstream; whenever a better one may be tried, follows that beside it.
-    async fn serve(&mut self, index: usize, mut session: Session) -> Over {
+    async fn serve(&mut self, index: usize, mut session: Box<Session>) -> Over {
         let (mirror, sync) = (Arc::clone(&self.mirror), self.sync.clone());
         let mut current = std::pin::pin!(async move {
             loop {
@@ -199,19 +199,19 @@ impl Following {
             }
         });
         loop {
-            let (better, tried) = tokio::select! {
+            let (better, tried, served) = tokio::select! {
                 (error, served) = current.as_mut() => return Over::Failed(error, served),
                 tried = self.try_better(index) => tried,
             };
             match tried {
                 Ok(session) => return Over::Replaced(better, session),
-                Err((error, served)) => self.left(better, &error, served),
+                Err(error) => self.left(better, &error, served),
             }
         }
     }
 
     /// Waits until one before `index` may be tried, and tries it.
-    async fn try_better(&self, index: usize) -> (usize, Result<Session, (FollowError, Served)>) {
+    async fn try_better(&self, index: usize) -> (usize, Result<Box<Session>, FollowError>, Served) {
         let Some((better, time)) = self.turns.better(index, Instant::now()) else {
             return std::future::pending().await;
         };
@@ -219,12 +219,11 @@ impl Following {
         self.stands(better, Standing::OnTrial);
         let mut session = match self.open(better).await {
             Ok(session) => session,
-            Err(error) => return (better, Err((error, Served::default()))),
+            Err(error) => return (better, Err(error), Served::default()),
         };
-        match session.trial().await {
-            Ok(()) => (better, Ok(session)),
-            Err(error) => (better, Err((error, session.served()))),
-        }
+        let tried = session.trial().await;
+        let served = session.served();
+        (better, tried.map(|()| session), served)
     }
 
     fn stands(&self, index: usize, standing: Standing) {
