@@ -16,6 +16,7 @@ mod screening;
 mod serve;
 mod states;
 
+pub use registry::SEALED as SEALED_TABLES;
 pub use serve::{ServeError, serve};
 
 #[cfg(test)]

@@ -17,13 +17,17 @@ mod clock;
 mod disk;
 mod entropy;
 mod files;
+mod lossy;
 mod network;
+mod system;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::DiskFiles;
 pub use entropy::{Entropy, EnvRng, SeededEntropy, SystemEntropy};
 pub use files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_temporary};
+pub use lossy::{Loss, LossyDisk, LossyFile};
 pub use network::{Io, Listener, Network, NetworkError, Stream, TcpNetwork};
+pub use system::{Os, System, SystemFile};
 
 /// The outside world of one process. Cloning is cheap and shares every part.
 #[derive(Clone)]

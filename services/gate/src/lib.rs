@@ -26,7 +26,7 @@ pub use check::{Checked, Checker};
 pub use config::{GateSection, ReceiptOptions};
 pub use receipts::{
     Answer, Export, ExportError, NewCheck, NewOverride, NotRecorded, OpenError, ReceiptSetup,
-    Receipts,
+    Receipts, verify_chain,
 };
 pub use rules::{Door, Rules, SharedRules};
 pub use serve::{ServeError, serve};

@@ -21,7 +21,9 @@ pub use issuing::{MIN_PASSPHRASE, SealIssuingKeyError, read_issuing_key, write_i
 pub use key_file::{KeyFileError, read_private, read_private_text};
 pub use manifest_store::{ManifestStore, ManifestStoreError};
 pub use peers::{PeerError, Peers, expected, follow_trust, trust_anchors};
-pub use process::{Arguments, EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, chain, init_logging, main, run};
+pub use process::{
+    Arguments, EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, chain, init_logging, main, run, run_in,
+};
 pub use public_shares::{NamedShare, PublicSharesError};
 pub use share_store::{Generation, HeldShare, ShareStore};
 pub use store_key::{Cell, SEAL_OVERHEAD, SealedBlobError, StoreKey};

@@ -1,6 +1,6 @@
 //! What officers do at once: suspend, reinstate, and take a change back. The audit trail is written with the deed.
 
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
+use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1 as wire;
 use sqlx::{Any, Transaction};
@@ -145,6 +145,10 @@ pub(crate) async fn undo(
     reason: &str,
     act: Act<'_>,
 ) -> Result<wire::UndoChangeResponse, StoreError> {
+    for table in ["status_changes", "staff_changes"] {
+        let of_change = [SealValue::Number(change_id)];
+        store.refuse_damaged(table, "change_id = $1", &of_change).await?;
+    }
     let mut transaction = store.begin().await?;
     let rows: Vec<(Vec<u8>, i64, String, i64)> = sqlx::query_as(
         "SELECT subject_id, suspended, suspension_reason, previous_change FROM status_changes \
