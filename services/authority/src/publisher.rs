@@ -183,7 +183,7 @@ fn status_of(publication: &Publication) -> PublicationStatus {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Worker)?
+    lanyard_env::blocking(work).await.map_err(|_| PublishError::Worker)?
 }
 
 async fn load<R: Registry>(registry: &R) -> Result<(Desired, u64), PublishError> {
@@ -273,9 +273,8 @@ impl Witnessing {
                         continue;
                     }
                     let (mirror, note) = (Arc::clone(mirror), checkpoint.note().to_string());
-                    let taken = tokio::task::spawn_blocking(move || {
-                        mirror.cosigned(&note, "own witnesses")
-                    });
+                    let taken =
+                        lanyard_env::blocking(move || mirror.cosigned(&note, "own witnesses"));
                     if let Ok(Err(error)) = taken.await {
                         tracing::warn!(%error, "a cosignature cannot be kept");
                     }

@@ -3,6 +3,8 @@
 //! Services take an [`Env`] and reach the outside world through it alone, which `clippy.toml` enforces. Staleness,
 //! crash and simulation tests replace one part of it and leave the service as it is.
 //!
+//! Work that blocks goes through [`blocking`] and [`Worker`], so that a simulation can keep it on its one thread.
+//!
 //! What is not behind the seam: TLS draws its own randomness, and timers are tokio's (a paused tokio clock drives
 //! them in tests).
 
@@ -20,6 +22,7 @@ mod files;
 mod lossy;
 mod network;
 mod system;
+mod work;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::DiskFiles;
@@ -28,6 +31,7 @@ pub use files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_tempo
 pub use lossy::{Loss, LossyDisk, LossyFile};
 pub use network::{Io, Listener, Network, NetworkError, Stream, TcpNetwork};
 pub use system::{Os, System, SystemFile};
+pub use work::{Blocking, Failed, Worker, blocking, work_in_line};
 
 /// The outside world of one process. Cloning is cheap and shares every part.
 #[derive(Clone)]

@@ -253,7 +253,7 @@ impl Session {
             (intake, applied)
         };
         // It blocks on the disk. A failed join is a runtime that stops, or a panic that was reported.
-        let Ok((intake, applied)) = tokio::task::spawn_blocking(run).await else {
+        let Ok((intake, applied)) = lanyard_env::blocking(run).await else {
             return Err(FollowError::Stopping);
         };
         self.intake = Some(intake);

@@ -138,7 +138,7 @@ impl Serving {
         run: impl FnOnce(&Mirror) -> Result<T, FeedError> + Send + 'static,
     ) -> Result<T, End> {
         let mirror = Arc::clone(&self.mirror);
-        match tokio::task::spawn_blocking(move || run(&mirror)).await {
+        match lanyard_env::blocking(move || run(&mirror)).await {
             Ok(result) => Ok(result?),
             // The runtime stops, or the task panicked and said so.
             Err(_) => Err(End::Quiet),

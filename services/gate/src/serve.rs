@@ -166,7 +166,7 @@ pub async fn serve(
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     running.cancel();
     // The last handle went with the routes: what was taken is recorded before the process ends.
-    let _ = tokio::task::spawn_blocking(move || recorder.join()).await;
+    let _ = recorder.ended().await;
     Ok(())
 }
 

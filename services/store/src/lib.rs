@@ -13,6 +13,7 @@ mod schema;
 mod seals;
 
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -26,6 +27,14 @@ pub use seals::{DamagedRow, SealKey, SealValue, without};
 
 /// Connections that a service opens at most. SQLite has one writer at a time, whatever this says.
 const CONNECTIONS: u32 = 8;
+
+static DRIVERS: Once = Once::new();
+
+/// Has `install` install the drivers of this process instead of sqlx's own: for simulations, which keep SQLite on their one
+/// thread. Without effect once a store was opened.
+pub fn install_drivers(install: impl FnOnce()) {
+    DRIVERS.call_once(install);
+}
 
 /// An open store.
 #[derive(Clone)]
@@ -62,7 +71,7 @@ impl Store {
     }
 
     async fn connect(url: &str, folder: &Path, access: Access) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
         let (engine, url) = resolve(url, folder, access)?;
         let failed = |source| StoreError::Open { source };
         let options: AnyConnectOptions = url.parse().map_err(failed)?;

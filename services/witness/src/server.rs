@@ -141,7 +141,7 @@ impl Witness {
 }
 
 async fn answer(State(witness): State<Witness>, body: Bytes) -> Response {
-    let answered = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
+    let answered = lanyard_env::blocking(move || witness.add_checkpoint(&body)).await;
     match answered {
         Ok(Ok(cosignature)) => format!("{}\n", cosignature.line()).into_response(),
         Ok(Err(refused)) => refusal(&refused),

@@ -1,11 +1,11 @@
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the gate's back")]
 
 use std::path::Path;
-use std::thread::JoinHandle;
 
 use lanyard_core::decision::{Cause, Direction};
 use lanyard_core::receipt::{CheckNonce, Receipt, ReceiptBody, verify_receipt};
 use lanyard_core::record::Status;
+use lanyard_env::Worker;
 use lanyard_wire::gate::v1 as wire;
 
 use super::*;
@@ -18,18 +18,18 @@ const DAY: u64 = 24 * 60 * 60 * 1_000;
 /// The receipts of a test, open.
 struct Open {
     receipts: Receipts,
-    thread: JoinHandle<()>,
+    recorder: Worker,
 }
 
 fn open(event: &TestEvent) -> Open {
-    let (receipts, thread) = Receipts::open(event.receipt_setup()).unwrap();
-    Open { receipts, thread }
+    let (receipts, recorder) = Receipts::open(event.receipt_setup()).unwrap();
+    Open { receipts, recorder }
 }
 
 impl Open {
-    fn close(self) {
+    async fn close(self) {
         drop(self.receipts);
-        self.thread.join().unwrap();
+        self.recorder.ended().await.unwrap();
     }
 }
 
@@ -121,7 +121,7 @@ async fn answers_are_numbered_recorded_and_provable() {
     assert_eq!(sequences(2, 2), [2, 3]);
     assert_eq!(sequences(3, 0), [3, 4]);
     assert_eq!(sequences(5, 0), [0; 0]);
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn checks_that_wait_together_share_a_group() {
     let mut heads: Vec<_> = receipts.iter().map(|receipt| receipt.head.to_string()).collect();
     heads.dedup();
     assert!(heads.len() < 100, "{} groups for 200 checks", heads.len());
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -161,13 +161,13 @@ async fn a_retry_is_the_same_check_also_after_a_restart() {
     let twice = before.receipts.record(twice).await.unwrap();
     assert_eq!(twice[0], twice[1]);
     assert_eq!(twice[2], Err(NotRecorded::NonceReused));
-    before.close();
+    before.close().await;
     let after = open(&event);
     assert_eq!(check(&event, &after, 1, 1).await, Ok(first));
     assert_eq!(after.receipts.count(), 2);
     assert_eq!(check(&event, &after, 1, 3).await.unwrap().receipt, 3);
     assert_eq!(exported(&event, &after, 1, 0).len(), 3);
-    after.close();
+    after.close().await;
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn a_nonce_is_good_for_one_request_only() {
     event.clock.advance_millis(2 * DAY);
     check(&event, &open, 1, 5).await.unwrap();
     assert_eq!(check(&event, &open, 2, 1).await.map(|answer| answer.receipt), Ok(3));
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn neither_badge_nor_cause_is_on_the_disk_in_the_clear() {
     event.put(2, good(), with(Status::NotGood, cleared()));
     let open = open(&event);
     check(&event, &open, 2, 1).await.unwrap();
-    open.close();
+    open.close().await;
     let found = everything(&event.receipts_dir());
     let handle = event.check(&badge_text(2)).committee.handle.unwrap();
     for secret in [[2; 32].as_slice(), handle.as_bytes(), badge_text(2).as_bytes(), b"POLICE"] {
@@ -245,7 +245,7 @@ async fn overrides_need_a_recent_check_and_the_opposite_answer() {
         let new = new_override(&event, receipt, number, admits);
         assert_eq!(open.receipts.record_override(new).await, expected);
     }
-    open.close();
+    open.close().await;
     // The same again after a restart is the same.
     let open = self::open(&event);
     let new = new_override(&event, unknown, 2, true);
@@ -256,7 +256,7 @@ async fn overrides_need_a_recent_check_and_the_opposite_answer() {
     let recorded = let_in.overridden.unwrap();
     assert_eq!((recorded.receipt, recorded.reason.as_str()), (unknown, "known to me"));
     assert_eq!(recorded.supervisor, "spiffe://gate/supervisor/ada");
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn whatever_a_crash_leaves_is_a_valid_prefix() {
     let kept = std::fs::metadata(&chain).unwrap().len();
     let group = (2..=4).map(|number| new_check(&event, 1, number)).collect();
     before.receipts.record(group).await.unwrap();
-    before.close();
+    before.close().await;
     let whole = std::fs::read(&chain).unwrap();
     let saved = tempfile::tempdir().unwrap();
     copy(&event.receipts_dir(), saved.path());
@@ -284,7 +284,7 @@ async fn whatever_a_crash_leaves_is_a_valid_prefix() {
         let receipts = exported(&event, &after, 1, 0);
         assert_eq!(receipts.len(), 2);
         receipts.into_iter().for_each(|receipt| drop(opened(&event, receipt)));
-        after.close();
+        after.close().await;
     }
 }
 
@@ -308,7 +308,7 @@ async fn damage_before_the_end_is_not_taken_for_a_crash() {
     for number in 0..3 {
         check(&event, &before, 1, number).await.unwrap();
     }
-    before.close();
+    before.close().await;
     let chain = event.receipts_dir().join("chain");
     let mut bytes = std::fs::read(&chain).unwrap();
     bytes[100] ^= 1;
@@ -331,8 +331,8 @@ async fn bodies_go_after_retention_and_the_chain_stays() {
     let receipts = exported(&event, &open, 1, 0);
     let sealed: Vec<_> = receipts.iter().map(|receipt| receipt.sealed.is_some()).collect();
     assert_eq!(sealed, [false, false, true, true]);
-    open.close();
+    open.close().await;
     let open = self::open(&event);
     assert_eq!(exported(&event, &open, 1, 0).len(), 4);
-    open.close();
+    open.close().await;
 }

@@ -11,8 +11,8 @@ const FOLDER: &str = "/data/receipts";
 fn open_on(event: &TestEvent, disk: &LossyDisk) -> Result<Open, OpenError> {
     let env = Env { files: disk.files(), ..event.env.clone() };
     let setup = ReceiptSetup { env, dir: PathBuf::from(FOLDER), ..event.receipt_setup() };
-    let (receipts, thread) = Receipts::open(setup)?;
-    Ok(Open { receipts, thread })
+    let (receipts, recorder) = Receipts::open(setup)?;
+    Ok(Open { receipts, recorder })
 }
 
 /// What was answered is there after the machine starts again: the same receipt for the same nonce, and no number twice.
@@ -33,7 +33,7 @@ async fn no_call_at_which_it_stops_makes_a_gate_forget() {
                         Err(refused) => assert_eq!(refused, NotRecorded::Disk),
                     }
                 }
-                open.close();
+                open.close().await;
             }
             let stopped = disk.is_stopped();
             crashes += u32::from(stopped);
@@ -51,11 +51,11 @@ async fn no_call_at_which_it_stops_makes_a_gate_forget() {
             let next = check(&event, &open, 1, 9).await.unwrap().receipt;
             assert_eq!(next, count + 1);
             assert_eq!(exported(&event, &open, 1, 0).len() as u64, next);
-            open.close();
+            open.close().await;
             disk.restart(Loss::All);
             let open = open_on(&event, &disk).unwrap();
             assert_eq!(open.receipts.count(), next, "{calls}, {loss:?}, and a power cut");
-            open.close();
+            open.close().await;
         }
         if ended {
             break;
@@ -89,10 +89,10 @@ async fn a_full_disk_admits_nobody_and_passes() {
     assert!((10..32).contains(&refused), "{refused} refused");
     let count = open.receipts.count();
     assert_eq!(exported(&event, &open, 1, 0).len() as u64, count);
-    open.close();
+    open.close().await;
     let open = open_on(&event, &disk).unwrap();
     assert_eq!(open.receipts.count(), count);
-    open.close();
+    open.close().await;
 }
 
 /// A flipped bit in the chain never becomes part of what is signed: it is refused with its place, or, in the last group
@@ -106,7 +106,7 @@ async fn a_flipped_bit_is_not_signed_over() {
         check(&event, &open, 1, number).await.unwrap();
     }
     let before: Vec<_> = exported(&event, &open, 1, 0).iter().map(|one| one.entry).collect();
-    open.close();
+    open.close().await;
     let files = disk.files();
     for path in disk.paths() {
         let is_chain = path.ends_with("chain");
@@ -130,7 +130,7 @@ async fn a_flipped_bit_is_not_signed_over() {
             check(&event, &open, 1, 9).await.unwrap();
             let after: Vec<_> = exported(&event, &open, 1, 0).iter().map(|one| one.entry).collect();
             assert_eq!(after[..count as usize], before[..count as usize], "{}", path.display());
-            open.close();
+            open.close().await;
         }
     }
 }
