@@ -20,7 +20,7 @@ pub enum Loss {
     None,
     /// All of it is lost.
     All,
-    /// Some of it is lost, as this seed decides: of each name, of each file, and where in what was appended.
+    /// Some of it is lost, as this seed decides: of each directory, of each file, and where in what was appended.
     Some(u64),
 }
 
@@ -228,10 +228,14 @@ impl Inner {
             |one_in_two: bool| loss != Loss::All && dice.roll(2) == u64::from(one_in_two);
         let all: BTreeSet<PathBuf> =
             self.names.keys().chain(self.durable_names.keys()).cloned().collect();
+        // A directory is written whole: of a rename in it, both halves stay or go.
+        let mut kept = BTreeMap::new();
         let mut left = BTreeMap::new();
         for path in all {
             let (now, durable) = (self.names.get(&path), self.durable_names.get(&path));
-            let node = if now == durable || !keeps(true) { durable } else { now };
+            let parent = path.parent().unwrap_or(&path).to_owned();
+            let is_kept = now != durable && *kept.entry(parent).or_insert_with(|| keeps(true));
+            let node = if is_kept { now } else { durable };
             // In order, so that its parent was looked at before.
             let is_reachable = path.parent().is_none_or(|parent| left.contains_key(parent));
             if let Some(node) = node.filter(|_| is_reachable) {
@@ -600,7 +604,7 @@ mod tests {
         let (disk, path) = with_old();
         let (files, dir) = (disk.files(), path.with_file_name("sub"));
         // Each stops before the directory is synced.
-        disk.stop_after(3);
+        disk.stop_after(4);
         assert!(files.write_atomic(&path, NEW, Mode::Private).is_err());
         disk.restart(Loss::None);
         disk.stop_after(1);
