@@ -8,8 +8,9 @@ use prost_types::FileDescriptorSet;
 pub const HOSTS: &[(&str, &[PartyName])] = {
     use PartyName::{Committee, Gate, Police, Sponsor, Trustee};
     &[
-        ("lanyard.feed.v1.FeedService", &[Committee, Police, Sponsor]),
+        ("lanyard.feed.v1.FeedService", &[Committee, Police, Sponsor, Gate]),
         ("lanyard.pseudonym.v1.KeyShareService", &[Committee, Police, Trustee]),
+        ("lanyard.epoch.v1.EpochService", &[Committee, Police]),
         ("lanyard.screening.v1.ScreeningService", &[Police]),
         ("lanyard.staff.v1.StaffService", &[Police]),
         ("lanyard.staff.v1.HandoverService", &[Police]),

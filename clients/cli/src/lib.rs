@@ -20,6 +20,7 @@ mod gate;
 mod holder_faults;
 mod init;
 mod lookup;
+mod panic;
 mod police;
 mod progress;
 mod quota;
@@ -83,6 +84,7 @@ async fn run(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Police(args) => args.run(context).await,
         Command::Sponsor(args) => args.run(context).await,
         Command::Gate(args) => args.run(context).await,
+        Command::Panic(args) => args.run(context).await,
         Command::Quota(args) => args.run(context).await,
         Command::Fsck(args) => args.run(context).await,
         Command::Scan(args) => args.run(context).await,

@@ -5,6 +5,7 @@
 
 mod badges;
 mod disclosures;
+mod hold;
 mod import;
 mod person;
 mod police_badges;
@@ -17,7 +18,7 @@ mod serve;
 mod states;
 
 pub use registry::SEALED as SEALED_TABLES;
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, inspect, serve};
 
 #[cfg(test)]
 mod tests;

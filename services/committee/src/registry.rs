@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lanyard_authority::{Changes, Entry, Registry};
+use lanyard_authority::{Changes, Entry, Held, Registry};
 use lanyard_core::badge::Seed;
 use lanyard_core::binding::Binding;
-use lanyard_core::ids::{Audience, Authority};
+use lanyard_core::ids::{Audience, Authority, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::{SealedBlobError, StoreKey};
@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::badges::{SEEDS, seeds_cell};
 use crate::states::{PrintState, status_from_number};
-use crate::{police_badges, profiles};
+use crate::{hold, police_badges, profiles};
 
 /// Tables with seals over their rows: all that a signature or an answer comes from.
 pub const SEALED: &[&str] =
@@ -78,6 +78,10 @@ impl Registry for PrintRegistry {
         found.sort_unstable_by_key(|(changed, _)| *changed);
         let entries = found.into_iter().map(|(_, entry)| entry).chain(closed).collect();
         Ok(Changes { entries, cursor: end as u64 })
+    }
+
+    async fn hold(&self, held: &[Held], lost: u64, now: Timestamp) -> Result<(), RegistryError> {
+        Ok(hold::hold(&self.store, held, lost, now).await?)
     }
 
     async fn profiles(&self) -> Result<ProfileTable, RegistryError> {

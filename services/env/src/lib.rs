@@ -24,7 +24,7 @@ mod network;
 mod system;
 mod work;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SkewedClock, SystemClock};
 pub use disk::DiskFiles;
 pub use entropy::{Entropy, EnvRng, SeededEntropy, SystemEntropy};
 pub use files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_temporary};
@@ -68,6 +68,12 @@ impl Env {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Milliseconds that passed since some moment in this process's life, whatever was done to the time of day.
+    #[must_use]
+    pub fn elapsed_millis(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// A cryptographic random number generator over this environment's entropy.

@@ -41,8 +41,9 @@ impl Mirror {
     pub(crate) fn is_wanted_key(&self, key: &SealedAudienceKey) -> bool {
         let manifest = self.manifests.current();
         let verifier = manifest.verifier(&key.recipient);
+        let is_verifier = verifier.is_some_and(|one| one.audiences.contains(&key.audience));
         self.config.audiences.contains(&key.audience)
-            && verifier.is_some_and(|one| one.audiences.contains(&key.audience))
+            && (is_verifier || key.recipient == self.own_id())
     }
 
     /// Takes the key of a directory that is held. One that is not for this party cannot be checked here: its recipient
@@ -65,7 +66,7 @@ impl Mirror {
         let opened = self.open_key(&key, commitment)?;
         self.store.put_key(&key)?;
         let recipient = key.recipient.clone();
-        let event = Event::Key(
+        let event = Event::key(
             directory,
             SealedKey {
                 directory: Some(DirectoryId::of(key.epoch, key.audience)),
@@ -151,7 +152,7 @@ impl Mirror {
         if let Some(held) = write(&self.state).directories.get_mut(&key) {
             held.tables.push(table);
         }
-        self.events.push(Event::Profiles(key, event));
+        self.events.push(Event::profiles(key, event));
         Ok(Some(Applied::Beside))
     }
 }

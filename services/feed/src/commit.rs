@@ -7,7 +7,7 @@ use lanyard_core::ids::Hash;
 use lanyard_core::map::Row;
 use lanyard_wire::feed::v1::{DirectoryId, SealedProfiles as WireProfiles, Tick};
 
-use crate::events::Event;
+use crate::events::{Event, TickEvent};
 use crate::mirror::{Mirror, Writer};
 use crate::stage::Staged;
 use crate::state::{SignedHead, Table, read, write};
@@ -61,14 +61,14 @@ impl Mirror {
         }
         staged.commit(signed, anew);
         for (key, sealed) in profiles {
-            self.events.push(Event::Profiles(key, sealed));
+            self.events.push(Event::profiles(key, sealed));
         }
         if anew {
             writer.ticks_after = size;
             self.sweep_ticks(size);
             self.events.push(Event::Jumped);
         } else {
-            self.events.push(Event::Tick { size, tick, brought });
+            self.events.push(Event::Tick(TickEvent::new(size, tick, brought)));
         }
         Ok(())
     }
@@ -172,12 +172,23 @@ impl Mirror {
         }
     }
 
-    /// Deletes keys and tables of directories that are gone, and keys of epochs that ended an hour ago.
+    /// Deletes keys and tables of directories that are gone, and keys of epochs that ended an hour ago. Without the next
+    /// epoch's first tick, the last epoch's directory is all that says who was stopped: its keys then stay for as long as
+    /// anybody may still decide by it.
     pub(crate) fn retire(&self) -> Result<(), FeedError> {
         let manifest = self.manifests.current();
-        let past = self.now().minus_millis(KEYS_STAY_MILLIS);
-        let ended = |key: &DirectoryKey| manifest.epoch_end(key.epoch) <= past;
+        // A clock that is known to be ahead must not delete what is needed now.
+        let now = self.trusted_now();
+        let past = now.minus_millis(KEYS_STAY_MILLIS);
+        let limits = manifest.staleness_tiers.values().map(|tier| tier.limit_seconds);
+        let longest = u64::from(limits.max().unwrap_or(0)) * 1_000;
+        let useless = now.minus_millis(longest.max(KEYS_STAY_MILLIS));
         let state = read(&self.state);
+        let live = state.quorum.as_ref().map(|quorum| quorum.signed.head.live_epoch);
+        let ended = |key: &DirectoryKey| {
+            let end = manifest.epoch_end(key.epoch);
+            end <= useless || (end <= past && live > Some(key.epoch))
+        };
         let expired: Vec<DirectoryKey> = (state.directories.iter())
             .filter(|(key, held)| ended(key) && !held.sealed_keys.is_empty())
             .map(|(key, _)| *key)

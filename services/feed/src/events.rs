@@ -2,40 +2,92 @@
 //! reads the disk again, and slows nobody.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
+use lanyard_core::ids::Audience;
+use lanyard_wire::feed::v1::follow_response::Update;
 use lanyard_wire::feed::v1::{Cosigned, ManifestUpdate, SealedKey, SealedProfiles, Tick};
 use tokio::sync::watch;
 
 use crate::DirectoryKey;
+use crate::frame::frame;
+use crate::intake::directory_key;
 
 /// Ticks and what came with them that are kept in memory.
 const MAX_EVENTS: usize = 256;
 
-/// Bytes of deltas that are kept in memory.
+/// Bytes of deltas and frames that are kept in memory; a tick's frames may take as much again.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// One thing that happened.
+/// One thing that happened, framed for followers.
 pub(crate) enum Event {
-    /// A tick was committed, bringing these directories as snapshots.
-    Tick {
-        size: u64,
-        tick: Tick,
-        brought: Vec<DirectoryKey>,
-    },
+    /// A tick was committed.
+    Tick(TickEvent),
     /// The mirror jumped: followers have to look for what they need.
     Jumped,
-    Cosigned(Cosigned),
-    Key(DirectoryKey, SealedKey),
-    Profiles(DirectoryKey, SealedProfiles),
-    Manifest(ManifestUpdate),
+    /// Something that belongs to one directory.
+    Beside(DirectoryKey, Bytes),
+    /// Something that all followers get.
+    ForAll(Bytes),
+}
+
+/// A tick, and the directories that it brings as snapshots.
+pub(crate) struct TickEvent {
+    pub(crate) size: u64,
+    pub(crate) tick: Tick,
+    pub(crate) brought: Vec<DirectoryKey>,
+    /// By set of audiences; made when the first follower of those audiences asks.
+    frames: [OnceLock<Bytes>; 1 << Audience::ALL.len()],
+}
+
+impl TickEvent {
+    pub(crate) fn new(size: u64, tick: Tick, brought: Vec<DirectoryKey>) -> Self {
+        Self { size, tick, brought, frames: Default::default() }
+    }
+
+    /// Its frame for a follower of these audiences.
+    pub(crate) fn frame(&self, audiences: &[Audience]) -> Bytes {
+        let bits = Audience::ALL.iter().enumerate();
+        let bits = bits.filter(|(_, audience)| audiences.contains(audience));
+        let set = bits.fold(0, |set, (place, _)| set | 1 << place);
+        self.frames[set].get_or_init(|| tick_frame(&self.tick, audiences)).clone()
+    }
+}
+
+/// A tick without the deltas of other audiences, framed.
+pub(crate) fn tick_frame(tick: &Tick, audiences: &[Audience]) -> Bytes {
+    let mut tick = tick.clone();
+    tick.deltas.retain(|delta| {
+        directory_key(delta.directory.as_ref()).is_ok_and(|key| audiences.contains(&key.audience))
+    });
+    frame(Update::Tick(tick))
 }
 
 impl Event {
+    pub(crate) fn cosigned(cosigned: Cosigned) -> Self {
+        Self::ForAll(frame(Update::Cosigned(cosigned)))
+    }
+
+    pub(crate) fn manifest(manifest: ManifestUpdate) -> Self {
+        Self::ForAll(frame(Update::Manifest(manifest)))
+    }
+
+    pub(crate) fn key(directory: DirectoryKey, key: SealedKey) -> Self {
+        Self::Beside(directory, frame(Update::Key(key)))
+    }
+
+    pub(crate) fn profiles(directory: DirectoryKey, profiles: SealedProfiles) -> Self {
+        Self::Beside(directory, frame(Update::Profiles(profiles)))
+    }
+
     fn bytes(&self) -> usize {
         match self {
-            Self::Tick { tick, .. } => tick.deltas.iter().map(|delta| delta.delta.len()).sum(),
-            _ => 0,
+            Self::Tick(TickEvent { tick, .. }) => {
+                tick.deltas.iter().map(|delta| delta.delta.len()).sum()
+            }
+            Self::Beside(_, frame) | Self::ForAll(frame) => frame.len(),
+            Self::Jumped => 0,
         }
     }
 }
@@ -89,6 +141,14 @@ impl Events {
         Ok(ring.events.get(index).cloned())
     }
 
+    /// The tick of a size, if it is kept.
+    pub(crate) fn tick(&self, size: u64) -> Option<Arc<Event>> {
+        let ring = self.ring();
+        let is_it =
+            |event: &&Arc<Event>| matches!(&***event, Event::Tick(tick) if tick.size == size);
+        ring.events.iter().rev().find(is_it).cloned()
+    }
+
     /// Shows the number of the next event, whenever it grows.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.next.subscribe()
@@ -125,7 +185,7 @@ mod tests {
         };
         let events = Events::new();
         for size in 1..=5 {
-            events.push(Event::Tick { size, tick: tick(), brought: Vec::new() });
+            events.push(Event::Tick(TickEvent::new(size, tick(), Vec::new())));
         }
         assert!(events.get(2).is_err());
         assert!(events.get(3).is_ok());

@@ -7,7 +7,7 @@ use lanyard_env::{AppendFile, Files};
 
 use crate::FeedError;
 
-/// Bytes of a snapshot that are read, written or sent at once.
+/// Bytes of a snapshot that are read or written at once.
 pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// A snapshot being received; removed unless it is kept.
@@ -56,13 +56,13 @@ pub(crate) struct Chunk {
     pub(crate) last: bool,
 }
 
-/// The parts of a file of `length` bytes, at least one.
-pub(crate) fn chunks(length: u64) -> impl Iterator<Item = Chunk> {
-    let step = CHUNK as u64;
+/// The parts of at most `size` bytes of a file of `length` bytes, at least one.
+pub(crate) fn chunks(length: u64, size: usize) -> impl Iterator<Item = Chunk> {
+    let step = size as u64;
     let count = length.div_ceil(step).max(1);
     (0..count).map(move |index| {
         let offset = index * step;
-        // At most CHUNK.
+        // At most `size`.
         Chunk { offset, length: (length - offset).min(step) as usize, last: index + 1 == count }
     })
 }

@@ -145,7 +145,7 @@ impl Intake {
         if mirror.manifests.accept(&update.note)?.version == before {
             return Ok(Applied::Ignored);
         }
-        mirror.events.push(Event::Manifest(update));
+        mirror.events.push(Event::manifest(update));
         Ok(Applied::Beside)
     }
 

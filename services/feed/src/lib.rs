@@ -9,7 +9,7 @@
 //! | [`Intake`] | takes the updates of one stream from a sender who may lie |
 //! | [`Mirror::prepare`], [`Mirror::publish`] | the authority's own way in |
 //! | [`FeedServer`] | `Follow` and `Lookup` over the mirrors of a party |
-//! | [`follow`] | keeps a mirror up to date from a list of upstreams |
+//! | [`follow()`] | keeps a mirror up to date from a list of upstreams |
 //!
 //! Invariants:
 //! - Nothing unverified is visible or served. An error changes nothing that is visible.
@@ -24,10 +24,12 @@ mod error;
 mod events;
 mod evidence;
 mod follow;
+mod frame;
 mod incoming;
 mod intake;
 mod manifests;
 mod mirror;
+mod observe;
 mod overlay;
 mod plan;
 mod prove;
@@ -39,18 +41,23 @@ mod server;
 mod stage;
 mod state;
 mod store;
+mod upstreams;
 mod view;
 
 pub use error::{FeedError, ManifestRefused};
 pub use evidence::{Evidence, Misdeed};
 pub use follow::{
-    FollowError, MAX_MESSAGE_BYTES, SyncProblem, SyncState, Upstream, catch_up, follow,
+    FollowError, MAX_MESSAGE_BYTES, Standing, SyncProblem, SyncState, Upstream, UpstreamState,
+    catch_up, follow,
 };
+pub use frame::Frames;
 pub use intake::{Applied, Intake};
-pub use manifests::ManifestSource;
+pub use manifests::{ManifestSource, allowed_millis};
 pub use mirror::{Mirror, MirrorConfig, Recipient};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};
-pub use server::{FeedServer, MAX_LOOKUP_ROWS};
+pub use server::{FeedRoutes, FeedServer, MAX_LOOKUP_ROWS};
 pub use state::{DirectoryKey, QuorumHead, SignedHead};
+pub use store::newest_checkpoint;
+pub use upstreams::{UpstreamError, upstreams};
 pub use view::{DirectoryView, Lookup, View};

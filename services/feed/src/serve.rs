@@ -1,4 +1,9 @@
 //! Serving followers: each is brought up to date from the disk, then fed what happens, at its own pace.
+//!
+//! What a follower that does not read takes of this machine is bounded: [`QUEUE`] frames that wait for it, one in hand and one
+//! in the connection. Frames of ticks that are in memory are shared by all followers; only parts of snapshots
+//! ([`PART`] bytes) and old ticks are its own. One that takes nothing for
+//! [`PATIENCE`] is let go, with its connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,20 +13,18 @@ use bytes::Bytes;
 use lanyard_core::head::MapHead;
 use lanyard_core::ids::Hash;
 use lanyard_env::ReadAt;
-use lanyard_transport::status;
+use lanyard_transport::{Hangup, status};
 use lanyard_wire::feed::v1::follow_response::Update;
 use lanyard_wire::feed::v1::{
-    Cosigned, DirectoryId, FollowResponse, LogLeaves, ManifestUpdate, SealedKey, SnapshotChunk,
-    Tick,
+    Cosigned, DirectoryId, LogLeaves, ManifestUpdate, SealedKey, SnapshotChunk, Tick,
 };
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::commit::wire_profiles;
-use crate::events::Event;
+use crate::events::{Event, TickEvent, tick_frame};
+use crate::frame::{FrameSender, frame};
 use crate::incoming::chunks;
-use crate::intake::directory_key;
 use crate::mirror::Mirror;
 use crate::plan::{Plan, Position, Whole};
 use crate::state::read;
@@ -36,16 +39,17 @@ const REPLACED: &str = "REPLACED";
 /// The follower does not take what it asked for.
 const TOO_SLOW: &str = "TOO_SLOW";
 
-/// Messages on their way to a follower: at most a few megabytes.
-pub(crate) const QUEUE: usize = 8;
+/// Frames on their way to a follower.
+pub(crate) const QUEUE: usize = 2;
 
-/// A follower that takes nothing for so long is let go.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a snapshot that are sent at once.
+const PART: usize = 64 * 1024;
+
+/// A follower that takes nothing for so long is let go, unless the server says otherwise.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Leaf hashes a message.
-const LEAVES: usize = 4_096;
-
-type Sender = mpsc::Sender<Result<FollowResponse, Status>>;
+const LEAVES: usize = 2_048;
 
 /// Why a stream ends.
 enum End {
@@ -53,6 +57,8 @@ enum End {
     Quiet,
     /// With an error for the follower.
     Status(Status),
+    /// The follower takes nothing.
+    TooSlow,
 }
 
 impl From<FeedError> for End {
@@ -66,15 +72,43 @@ impl From<FeedError> for End {
     }
 }
 
-/// One follower.
+/// Who is served.
+pub(crate) struct Follower {
+    pub(crate) sender: FrameSender,
+    /// It is let go if it takes nothing for so long.
+    pub(crate) patience: Duration,
+    /// Ends its connection; `None` within the process.
+    pub(crate) hangup: Option<Hangup>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Follower {
+    fn let_go(self) {
+        let millis = self.patience.as_millis();
+        let message = format!("nothing was taken for {millis} ms; follow again");
+        self.sender.end(status::error(Code::Aborted, TOO_SLOW, message));
+        // It does not read that either, and would keep its connection for ever.
+        if let Some(hangup) = self.hangup {
+            hangup.hang_up();
+        }
+    }
+}
+
+/// Whether ticks could be sent.
+enum Ticks {
+    Sent,
+    /// One of them, or a directory that it brings, is not kept any more.
+    Gone,
+}
+
+/// What one follower is served.
 pub(crate) struct Serving {
     mirror: Arc<Mirror>,
     position: Position,
     manifest_version: u32,
     /// The head of the last tick sent.
     head: Option<Bytes>,
-    sender: Sender,
-    shutdown: CancellationToken,
+    follower: Follower,
 }
 
 impl Serving {
@@ -82,10 +116,9 @@ impl Serving {
         mirror: Arc<Mirror>,
         position: Position,
         manifest_version: u32,
-        sender: Sender,
-        shutdown: CancellationToken,
+        follower: Follower,
     ) -> Self {
-        Self { mirror, position, manifest_version, head: None, sender, shutdown }
+        Self { mirror, position, manifest_version, head: None, follower }
     }
 
     /// Serves until the follower leaves or the service stops.
@@ -94,10 +127,8 @@ impl Serving {
             match self.serve().await {
                 Ok(()) => {}
                 Err(End::Quiet) => return,
-                Err(End::Status(status)) => {
-                    let _ = self.sender.send(Err(status)).await;
-                    return;
-                }
+                Err(End::Status(status)) => return self.follower.sender.end(status),
+                Err(End::TooSlow) => return self.follower.let_go(),
             }
         }
     }
@@ -117,18 +148,18 @@ impl Serving {
     }
 
     async fn send(&self, update: Update) -> Result<(), End> {
-        let response = FollowResponse { update: Some(update) };
+        self.send_frame(frame(update)).await
+    }
+
+    async fn send_frame(&self, frame: Bytes) -> Result<(), End> {
+        let Follower { sender, patience, shutdown, .. } = &self.follower;
         let sent = tokio::select! {
-            sent = tokio::time::timeout(SEND_TIMEOUT, self.sender.send(Ok(response))) => sent,
-            () = self.shutdown.cancelled() => return Err(End::Quiet),
+            sent = tokio::time::timeout(*patience, sender.send(frame)) => sent,
+            () = shutdown.cancelled() => return Err(End::Quiet),
         };
         match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Quiet),
-            Err(_) => {
-                let message = "nothing was taken for a minute; follow again";
-                Err(End::Status(status::error(Code::Aborted, TOO_SLOW, message)))
-            }
+            Ok(sent) => sent.map_err(|_| End::Quiet),
+            Err(_) => Err(End::TooSlow),
         }
     }
 
@@ -184,6 +215,8 @@ impl Serving {
             // It has been sent all that this head lists.
             let head = MapHead::from_bytes(head).map_err(FeedError::from)?;
             self.position.directories = self.wanted_in(&head);
+            let root: Option<Hash> = read(&self.mirror.state).log.root_at(self.position.size).ok();
+            self.position.root = root;
         }
         let position = Position {
             audiences: self.position.audiences.clone(),
@@ -192,7 +225,10 @@ impl Serving {
         };
         match self.on_disk(move |mirror| mirror.plan(&position)).await? {
             Plan::Nothing => Ok(()),
-            Plan::Ticks(to) => self.send_ticks(to).await,
+            Plan::Ticks(to) => match self.send_ticks(to).await? {
+                Ticks::Sent => Ok(()),
+                Ticks::Gone => self.send_from_base().await,
+            },
             Plan::Whole(whole) => self.send_whole(whole).await,
             Plan::Behind => {
                 let message = "this mirror has less than the follower; ask another";
@@ -220,7 +256,24 @@ impl Serving {
             self.send_snapshot(whole.size, key, file).await?;
         }
         self.send_tick(whole.size, &whole.tick).await?;
-        self.send_ticks(whole.to).await
+        match self.send_ticks(whole.to).await? {
+            Ticks::Sent => Ok(()),
+            Ticks::Gone => {
+                let message = "ticks were removed; follow again";
+                Err(End::Status(status::error(Code::Unavailable, REPLACED, message)))
+            }
+        }
+    }
+
+    /// Starts a follower anew to whom its next tick cannot be sent.
+    async fn send_from_base(&mut self) -> Result<(), End> {
+        let position = Position {
+            audiences: self.position.audiences.clone(),
+            directories: self.position.directories.clone(),
+            ..self.position
+        };
+        let whole = self.on_disk(move |mirror| mirror.plan_whole(&position)).await?;
+        self.send_whole(whole).await
     }
 
     async fn send_snapshot(
@@ -232,7 +285,7 @@ impl Serving {
         let file: Arc<dyn ReadAt> = file.into();
         let length = file.len().map_err(FeedError::from)?;
         let directory = Some(DirectoryId::of(key.epoch, key.audience));
-        for chunk in chunks(length) {
+        for chunk in chunks(length, PART) {
             let file = Arc::clone(&file);
             let data = self.on_disk(move |_| {
                 let mut data = vec![0; chunk.length];
@@ -246,35 +299,47 @@ impl Serving {
         Ok(())
     }
 
-    /// The ticks that it lacks up to `to`, with the directories that they bring.
-    async fn send_ticks(&mut self, to: u64) -> Result<(), End> {
+    /// The ticks that it lacks up to `to`, with the directories that they bring. Ticks stay longer than these: once a base
+    /// was made, only the newest snapshot of a directory is there.
+    async fn send_ticks(&mut self, to: u64) -> Result<Ticks, End> {
         while self.position.size < to {
             let size = self.position.size + 1;
             let before = self.head.clone();
+            let kept = self.mirror.events.tick(size);
             let tick = self.on_disk(move |mirror| {
-                let Some(tick) = mirror.store.tick(size)? else { return Ok(None) };
+                let tick = match kept.as_deref() {
+                    Some(Event::Tick(event)) => event.tick.clone(),
+                    _ => match mirror.store.tick(size)? {
+                        Some(tick) => tick,
+                        None => return Ok(None),
+                    },
+                };
                 let before = match before {
                     Some(head) => Some(head),
                     None => mirror.store.tick(size - 1)?.map(|tick| tick.head),
                 };
                 let head = MapHead::from_bytes(&tick.head)?;
                 let before = before.map(|head| MapHead::from_bytes(&head)).transpose()?;
-                Ok(Some((tick, head, before)))
+                Ok(Some((kept, tick, head, before)))
             });
-            let Some((tick, head, before)) = tick.await? else {
-                let message = "ticks were removed; follow again";
-                return Err(End::Status(status::error(Code::Unavailable, REPLACED, message)));
-            };
+            let Some((kept, tick, head, before)) = tick.await? else { return Ok(Ticks::Gone) };
             let held = before.map_or_else(
                 || self.position.directories.clone(),
                 |before| self.wanted_in(&before),
             );
-            for key in self.wanted_in(&head).difference(&held) {
-                self.send_brought(size, *key).await?;
+            let brought: Vec<_> = self.wanted_in(&head).difference(&held).copied().collect();
+            // All are opened before the first is sent: what is open stays.
+            let opened = self.on_disk(move |mirror| mirror.store.open_all(size, &brought)).await?;
+            let Some(opened) = opened else { return Ok(Ticks::Gone) };
+            for (key, file) in opened {
+                self.send_snapshot(size, key, file).await?;
             }
-            self.send_tick(size, &tick).await?;
+            match kept.as_deref() {
+                Some(Event::Tick(event)) => self.send_event(event).await?,
+                _ => self.send_tick(size, &tick).await?,
+            }
         }
-        Ok(())
+        Ok(Ticks::Sent)
     }
 
     async fn send_brought(&self, size: u64, key: DirectoryKey) -> Result<(), End> {
@@ -284,15 +349,25 @@ impl Serving {
 
     /// Sends a tick without the deltas that are not wanted.
     async fn send_tick(&mut self, size: u64, tick: &Tick) -> Result<(), End> {
-        let mut tick = tick.clone();
-        tick.deltas.retain(|delta| {
-            directory_key(delta.directory.as_ref()).is_ok_and(|key| self.position.wants(key))
-        });
-        self.head = Some(tick.head.clone());
-        self.send(Update::Tick(tick)).await?;
-        let root: Option<Hash> = read(&self.mirror.state).log.root_at(size).ok();
+        let frame = tick_frame(tick, &self.position.audiences);
+        self.sent_tick(size, &tick.head, frame).await
+    }
+
+    /// Sends a tick that is in memory: its frame is shared.
+    async fn send_event(&mut self, event: &TickEvent) -> Result<(), End> {
+        let frame = event.frame(&self.position.audiences);
+        self.sent_tick(event.size, &event.tick.head, frame).await
+    }
+
+    /// After the manifest that its head may name: the one who serves may have it from its folder, and whoever gets a head of
+    /// an unknown manifest takes the sender for a liar.
+    async fn sent_tick(&mut self, size: u64, head: &Bytes, frame: Bytes) -> Result<(), End> {
+        if self.mirror.manifests.current().version > self.manifest_version {
+            self.send_manifests().await?;
+        }
+        self.send_frame(frame).await?;
+        self.head = Some(head.clone());
         self.position.size = size;
-        self.position.root = root;
         Ok(())
     }
 
@@ -309,35 +384,31 @@ impl Serving {
             let Some(event) = event else {
                 tokio::select! {
                     changed = next.changed() => changed.map_err(|_| End::Quiet)?,
-                    () = self.sender.closed() => return Err(End::Quiet),
-                    () = self.shutdown.cancelled() => return Err(End::Quiet),
+                    () = self.follower.sender.closed() => return Err(End::Quiet),
+                    () = self.follower.shutdown.cancelled() => return Err(End::Quiet),
                 }
                 continue;
             };
             cursor += 1;
             match &*event {
-                Event::Tick { size, .. } if *size <= self.position.size => {}
-                Event::Tick { size, .. } if *size > self.position.size + 1 => return Ok(()),
-                Event::Tick { size, tick, brought } => {
-                    for key in brought.iter().filter(|key| self.position.wants(**key)) {
-                        self.send_brought(*size, *key).await?;
+                Event::Tick(tick) if tick.size <= self.position.size => {}
+                Event::Tick(tick) if tick.size > self.position.size + 1 => return Ok(()),
+                Event::Tick(tick) => {
+                    for key in tick.brought.iter().filter(|key| self.position.wants(**key)) {
+                        self.send_brought(tick.size, *key).await?;
                     }
-                    self.send_tick(*size, tick).await?;
+                    self.send_event(tick).await?;
                 }
                 Event::Jumped => {
                     if read(&self.mirror.state).size() > self.position.size {
                         return Ok(());
                     }
                 }
-                Event::Cosigned(cosigned) => self.send(Update::Cosigned(cosigned.clone())).await?,
-                Event::Key(key, sealed) if self.position.wants(*key) => {
-                    self.send(Update::Key(sealed.clone())).await?;
+                Event::Beside(key, frame) if self.position.wants(*key) => {
+                    self.send_frame(frame.clone()).await?;
                 }
-                Event::Profiles(key, sealed) if self.position.wants(*key) => {
-                    self.send(Update::Profiles(sealed.clone())).await?;
-                }
-                Event::Key(..) | Event::Profiles(..) => {}
-                Event::Manifest(manifest) => self.send(Update::Manifest(manifest.clone())).await?,
+                Event::Beside(..) => {}
+                Event::ForAll(frame) => self.send_frame(frame.clone()).await?,
             }
         }
     }

@@ -1,24 +1,34 @@
 //! The gRPC service over the mirrors of a party.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::{HeaderValue, header};
 use lanyard_core::ids::Hash;
 use lanyard_core::map::Prefix;
-use lanyard_transport::status;
+use lanyard_telemetry::metrics;
+use lanyard_transport::{Hangup, status};
 use lanyard_wire::convert::{WireError, array, audience};
 use lanyard_wire::feed::v1::feed_service_server::{FeedService, FeedServiceServer};
 use lanyard_wire::feed::v1::{FollowRequest, FollowResponse, LookupRequest, LookupResponse};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codec::{Codec as _, Streaming};
+use tonic::server::NamedService;
 use tonic::{Code, Request, Response, Status};
+use tonic_prost::ProstCodec;
+use tower::Service;
 
+use crate::frame::{Frames, frames};
 use crate::intake::directory_key;
 use crate::mirror::Mirror;
 use crate::plan::Position;
-use crate::serve::{QUEUE, Serving};
+use crate::serve::{Follower, PATIENCE, QUEUE, Serving};
 use crate::{DirectoryKey, FeedError};
 
 /// Records that one lookup may return.
@@ -34,10 +44,16 @@ const NO_QUORUM: &str = "NO_QUORUM";
 /// Directories that a follower may say that it holds.
 const MAX_HELD: usize = 64;
 
+/// Bytes of the largest request.
+const MAX_REQUEST: usize = 64 * 1_024;
+
+const FOLLOW: &str = "/lanyard.feed.v1.FeedService/Follow";
+
 /// Serves `Follow` and `Lookup` from verified mirrors. Who may call is the transport's policy.
 #[derive(Clone)]
 pub struct FeedServer {
     mirrors: Arc<[Arc<Mirror>]>,
+    patience: Duration,
     shutdown: CancellationToken,
 }
 
@@ -48,13 +64,35 @@ impl FeedServer {
         mirrors: impl IntoIterator<Item = Arc<Mirror>>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { mirrors: mirrors.into_iter().collect(), shutdown }
+        Self { mirrors: mirrors.into_iter().collect(), patience: PATIENCE, shutdown }
+    }
+
+    /// Lets a follower go that takes nothing for so long; a minute by default.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// As a tonic service.
     #[must_use]
-    pub fn into_service(self) -> FeedServiceServer<Self> {
-        FeedServiceServer::new(self)
+    pub fn into_service(self) -> FeedRoutes {
+        let others = FeedServiceServer::new(self.clone()).max_decoding_message_size(MAX_REQUEST);
+        FeedRoutes { feed: self, others }
+    }
+
+    /// Begins to serve a follower. `hangup` ends its connection.
+    fn begin(&self, request: &FollowRequest, hangup: Option<Hangup>) -> Result<Frames, Status> {
+        let mirror = self.mirror(&request.origin)?;
+        let position = position(&mirror, request)?;
+        let (sender, frames) = frames(QUEUE);
+        let (version, shutdown) = (request.manifest_version, self.shutdown.clone());
+        let follower = Follower { sender, patience: self.patience, hangup, shutdown };
+        let following = metrics::FEED_FOLLOWERS.hold([mirror.authority().name()]);
+        tokio::spawn(async move {
+            let _following = following;
+            Serving::new(mirror, position, version, follower).run().await;
+        });
+        Ok(frames)
     }
 
     fn mirror(&self, origin: &str) -> Result<Arc<Mirror>, Status> {
@@ -67,20 +105,14 @@ impl FeedServer {
 
 #[tonic::async_trait]
 impl FeedService for FeedServer {
-    type FollowStream = ReceiverStream<Result<FollowResponse, Status>>;
+    type FollowStream = Frames;
 
+    /// For callers within the process; over the wire, [`FeedRoutes`] sends frames as they are.
     async fn follow(
         &self,
         request: Request<FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        let request = request.into_inner();
-        let mirror = self.mirror(&request.origin)?;
-        let position = position(&mirror, &request)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let version = request.manifest_version;
-        let serving = Serving::new(mirror, position, version, sender, self.shutdown.clone());
-        tokio::spawn(serving.run());
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        self.begin(request.get_ref(), None).map(Response::new)
     }
 
     async fn lookup(
@@ -97,6 +129,52 @@ impl FeedService for FeedServer {
             .await;
         let proven = found.map_err(|error| lookup_refused(error, request.known_size))?;
         Ok(Response::new(proven))
+    }
+}
+
+/// The service on the wire. Its `Follow` sends bytes that are shared by all followers; tonic's own would encode each message
+/// for each of them.
+#[derive(Clone)]
+pub struct FeedRoutes {
+    feed: FeedServer,
+    others: FeedServiceServer<FeedServer>,
+}
+
+impl NamedService for FeedRoutes {
+    const NAME: &'static str = FeedServiceServer::<FeedServer>::NAME;
+}
+
+impl Service<http::Request<Body>> for FeedRoutes {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<http::Request<Body>>::poll_ready(&mut self.others, context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.uri().path() != FOLLOW {
+            return self.others.call(request);
+        }
+        let feed = self.feed.clone();
+        async move { Ok(feed.answer(request).await.unwrap_or_else(Status::into_http)) }.boxed()
+    }
+}
+
+impl FeedServer {
+    /// Answers a `Follow` on the wire.
+    async fn answer(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+        let hangup = request.extensions().get::<Hangup>().cloned();
+        let decoder = ProstCodec::<FollowResponse, FollowRequest>::default().decoder();
+        let body = request.into_body();
+        let mut requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST));
+        let request = requests.message().await?;
+        let request = request.ok_or_else(|| status::malformed("there is no request"))?;
+        let mut response = http::Response::new(Body::new(self.begin(&request, hangup)?));
+        let grpc = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+        Ok(response)
     }
 }
 

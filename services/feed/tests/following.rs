@@ -3,84 +3,18 @@
 
 mod common;
 
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+use common::net::*;
 use common::*;
 use lanyard_core::ids::Audience;
-use lanyard_core::map::Delta;
-use lanyard_feed::{Content, FeedServer, Mirror, SyncState, Upstream, catch_up, follow};
+use lanyard_feed::{Content, catch_up};
+use lanyard_wire::feed::v1::FollowRequest;
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
-use lanyard_wire::feed::v1::feed_service_server::{FeedService, FeedServiceServer};
-use lanyard_wire::feed::v1::follow_response::Update;
-use lanyard_wire::feed::v1::{FollowRequest, FollowResponse, LookupRequest, LookupResponse};
-use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_stream::{Stream, StreamExt as _};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Response, Status};
-
-fn world() -> World {
-    let mut world = World::new();
-    // Five ticks are half a second here.
-    world.manifest.tick_millis = 200;
-    world
-}
-
-async fn listen() -> (tokio::net::TcpListener, SocketAddr) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
-
-/// Serves until the guard is dropped.
-async fn serve<S: FeedService>(service: S) -> (SocketAddr, DropGuard) {
-    let (listener, address) = listen().await;
-    let token = CancellationToken::new();
-    let router = Server::builder().add_service(FeedServiceServer::new(service));
-    let incoming = TcpListenerStream::new(listener);
-    let stop = token.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            served = router.serve_with_incoming(incoming) => served.unwrap(),
-            () = stop.cancelled() => {}
-        }
-    });
-    (address, token.drop_guard())
-}
-
-fn channel(address: SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
-}
-
-fn upstream(name: &str, address: SocketAddr) -> Upstream {
-    Upstream { name: name.into(), channel: channel(address) }
-}
-
-struct Following {
-    sync: watch::Receiver<SyncState>,
-    _stop: DropGuard,
-}
-
-fn start(mirror: &Arc<Mirror>, upstreams: Vec<Upstream>) -> Following {
-    let (sender, sync) = watch::channel(SyncState::default());
-    let token = CancellationToken::new();
-    tokio::spawn(follow(Arc::clone(mirror), upstreams, sender, token.clone()));
-    Following { sync, _stop: token.drop_guard() }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("never: {what}");
-}
+use lanyard_wire::feed::v1::feed_service_server::FeedService as _;
+use prost::Message as _;
+use tokio_stream::StreamExt as _;
+use tonic::Request;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ticks_flow_through_two_mirrors_to_a_gate() {
@@ -117,66 +51,6 @@ async fn ticks_flow_through_two_mirrors_to_a_gate() {
     assert!(sync.problem.is_none(), "{sync:?}");
 }
 
-/// Lies about whatever passes, as a test's proxy does.
-struct Proxy {
-    inner: FeedServer,
-    lie: Lie,
-}
-
-#[derive(Clone, Copy)]
-enum Lie {
-    ForgeDeltas,
-    Stall,
-    WithholdKeys,
-    Garbage,
-    Dawdle,
-}
-
-#[tonic::async_trait]
-impl FeedService for Proxy {
-    type FollowStream = Pin<Box<dyn Stream<Item = Result<FollowResponse, Status>> + Send>>;
-
-    async fn follow(
-        &self,
-        request: Request<FollowRequest>,
-    ) -> Result<Response<Self::FollowStream>, Status> {
-        let lie = self.lie;
-        let stream = self.inner.follow(request).await?.into_inner();
-        let stream = stream.then(move |response| async move {
-            let is_tick =
-                matches!(&response, Ok(one) if matches!(one.update, Some(Update::Tick(_))));
-            if matches!(lie, Lie::Dawdle) && is_tick {
-                tokio::time::sleep(Duration::from_millis(400)).await;
-            }
-            response
-        });
-        let stream = stream.filter_map(move |response| {
-            let mut response = response.ok()?;
-            match (lie, &mut response.update) {
-                (Lie::ForgeDeltas, Some(Update::Tick(tick))) => {
-                    for delta in &mut tick.deltas {
-                        let forged = Delta::new(vec![], vec![row(1, 77)]).unwrap();
-                        delta.delta = forged.to_bytes().into();
-                    }
-                }
-                (Lie::Garbage, Some(Update::Tick(tick))) => tick.head = vec![7; 900].into(),
-                (Lie::WithholdKeys, Some(Update::Key(_))) => return None,
-                (Lie::Stall, _) => return None,
-                _ => {}
-            }
-            Some(Ok(response))
-        });
-        Ok(Response::new(Box::pin(stream)))
-    }
-
-    async fn lookup(
-        &self,
-        request: Request<LookupRequest>,
-    ) -> Result<Response<LookupResponse>, Status> {
-        self.inner.lookup(request).await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lying_silent_or_absent_upstream_is_left_for_an_honest_one() {
     for (lie, problem, evidence) in [
@@ -194,7 +68,8 @@ async fn a_lying_silent_or_absent_upstream_is_left_for_an_honest_one() {
         let (honest, _honest) = serve(server(&committee.mirror)).await;
         let (bad, _bad) = match lie {
             Some(lie) => {
-                let (bad, guard) = serve(Proxy { inner: server(&committee.mirror), lie }).await;
+                let (bad, guard) =
+                    serve_proxy(Proxy { inner: server(&committee.mirror), lie }).await;
                 (bad, Some(guard))
             }
             None => (listen().await.1, None),
@@ -225,7 +100,7 @@ async fn an_upstream_that_shows_old_ticks_slowly_is_left() {
     }
     world.clock.advance_millis(3_600_000);
     let dawdling = Proxy { inner: server(&committee.mirror), lie: Lie::Dawdle };
-    let (bad, _bad) = serve(dawdling).await;
+    let (bad, _bad) = serve_proxy(dawdling).await;
     let following = start(&gate, vec![upstream("bad", bad)]);
     until("it is left", || following.sync.borrow().problem.is_some()).await;
     let problem = following.sync.borrow().problem.clone().unwrap().problem;
@@ -240,7 +115,7 @@ async fn an_upstream_that_withholds_the_key_is_left_and_a_dead_one_is_replaced()
     committee.begin(100);
     committee.settled(put(&[1], 2));
     let proxy = Proxy { inner: server(&committee.mirror), lie: Lie::WithholdKeys };
-    let (bad, bad_guard) = serve(proxy).await;
+    let (bad, bad_guard) = serve_proxy(proxy).await;
     let (honest, _honest) = serve(server(&committee.mirror)).await;
     let gate = world.gate("gate");
     let _following = start(&gate, vec![upstream("bad", bad), upstream("honest", honest)]);
@@ -340,4 +215,25 @@ async fn follow_refuses_what_it_does_not_mirror_and_malformed_requests() {
         }
     };
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_takes_nothing_is_let_go_and_little_waited_for_it() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(20_000);
+    let server = server(&committee.mirror).with_patience(Duration::from_millis(200));
+    let request = Request::new(world.mirror("lazy").follow_request());
+    let mut stream = server.follow(request).await.unwrap().into_inner();
+    // It could go on by itself only once it is let go: nothing else ends what waits for it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (mut waited, mut bytes) = (0, 0);
+    let ended = loop {
+        match stream.next().await.expect("an end is told") {
+            Ok(response) => (waited, bytes) = (waited + 1, bytes + response.encoded_len()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(lanyard_transport::status::reason(&ended).as_deref(), Some("TOO_SLOW"));
+    assert!(waited <= 2 && bytes <= 2 * 65 * 1024, "{waited} messages, {bytes} bytes");
 }

@@ -134,6 +134,7 @@ async fn an_old_epochs_snapshot_and_profile_table_are_refused_when_replayed() {
     world.clock.advance_millis(TICK);
     let draft = committee.draft(directories);
     committee.publish(draft);
+    committee.seal_keys(next);
     let honest = sent(&committee.mirror, &gate).await;
     let of = |sent: &[FollowResponse], epoch: u32| {
         let found = sent.iter().find_map(|response| match &response.update {

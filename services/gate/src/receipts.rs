@@ -33,4 +33,4 @@ pub use export::{Export, ExportError};
 pub use recent::Answer;
 pub use store::{OpenError, ReceiptSetup};
 pub use verify::verify_chain;
-pub use writer::{NewCheck, NewOverride, NotRecorded, Receipts};
+pub use writer::{NewCheck, NewOverride, NotRecorded, Receipts, ReceiptsWatch};

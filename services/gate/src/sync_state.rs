@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lanyard_core::ids::Audience;
 use lanyard_env::Files;
-use lanyard_feed::{Evidence, Mirror, SyncState};
+use lanyard_feed::{Evidence, Mirror, Standing, SyncState, UpstreamState};
 use lanyard_wire::common::v1::Authority;
 use lanyard_wire::gate::v1 as wire;
 
@@ -35,6 +35,26 @@ pub(crate) fn of(
         upstream: sync.upstream.clone().unwrap_or_default(),
         problem: problem(sync, is_incomplete),
         evidence,
+        upstreams: sync.upstreams.iter().map(upstream).collect(),
+    }
+}
+
+fn upstream(state: &UpstreamState) -> wire::Upstream {
+    let standing = match state.standing {
+        Standing::Waiting => wire::Standing::Waiting,
+        Standing::Asked => wire::Standing::Asked,
+        Standing::InUse => wire::Standing::InUse,
+        Standing::OnTrial => wire::Standing::OnTrial,
+        Standing::Left => wire::Standing::Left,
+        _ => wire::Standing::Unspecified,
+    };
+    let problem = state.problem.as_ref();
+    wire::Upstream {
+        name: state.name.clone(),
+        standing: standing.into(),
+        problem: problem.map(|last| last.problem.clone()).unwrap_or_default(),
+        left_at_millis: problem.map_or(0, |last| last.time.millis()),
+        times_left: state.times_left,
     }
 }
 

@@ -30,4 +30,4 @@ mod watchlist;
 
 pub use config::PoliceConfig;
 pub use registry::SEALED as SEALED_TABLES;
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, inspect, serve};

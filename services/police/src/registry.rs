@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lanyard_authority::{Changes, Entry, Registry};
+use lanyard_authority::{Changes, Entry, Held, Registry};
 use lanyard_core::binding::Binding;
-use lanyard_core::ids::Audience;
+use lanyard_core::ids::{Audience, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::StoreKey;
@@ -15,8 +15,8 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::ids::SubjectId;
 use crate::prints::{PrintError, PrintSeeds};
-use crate::staff;
 use crate::states::Verdict;
+use crate::{changes, staff};
 
 /// Tables with seals over their rows: what a signature, a verdict or an answer comes from, but for keys of lists and subjects,
 /// which are hashes in the millions.
@@ -66,6 +66,10 @@ impl Registry for PrintRegistry {
         found.sort_unstable_by_key(|(changed, _)| *changed);
         let entries = found.into_iter().map(|(_, entry)| entry).chain(closed).collect();
         Ok(Changes { entries, cursor: end as u64 })
+    }
+
+    async fn hold(&self, held: &[Held], lost: u64, now: Timestamp) -> Result<(), PrintError> {
+        Ok(changes::hold(&self.store, held, lost, now).await?)
     }
 
     async fn profiles(&self) -> Result<ProfileTable, PrintError> {

@@ -9,19 +9,22 @@
 mod audit;
 mod error;
 mod examine;
+mod observe;
 mod schema;
 mod seals;
 
 use std::path::Path;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lanyard_telemetry::metrics;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, ConnectOptions as _, Transaction};
 
 pub use audit::{AuditEntry, AuditTrail, NewAuditEntry};
 pub use error::StoreError;
 pub use examine::Flaw;
+pub use observe::trail_source;
 pub use schema::Schema;
 pub use seals::{DamagedRow, SealKey, SealValue, without};
 
@@ -115,7 +118,10 @@ impl Store {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         };
-        Ok(self.pool.begin_with(statement).await?)
+        let asked = Instant::now();
+        let begun = self.pool.begin_with(statement).await?;
+        metrics::STORE_WAIT.of([]).record(asked.elapsed());
+        Ok(begun)
     }
 
     pub(crate) const fn engine(&self) -> Engine {

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::acceptor::{Acceptor, Connection};
-use crate::guard::{Activity, Guard};
+use crate::guard::{Activity, Guard, Hangup};
 use crate::limits::Limits;
+use crate::observe::{ConnectionWatch, Observing};
 use crate::policy::{POLICY, Policy};
 
 /// HTTP/2 pings, so that a peer that vanished is noticed.
@@ -46,6 +47,7 @@ pub(crate) async fn serve_with(
         policy,
         routes: routes.with_state(()),
         limits: limits.clone(),
+        observing: Arc::clone(acceptor.observing()),
         shutdown: shutdown.clone(),
         abort: CancellationToken::new(),
     });
@@ -67,23 +69,27 @@ struct Server {
     policy: &'static Policy,
     routes: Router,
     limits: Limits,
+    observing: Arc<Observing>,
     shutdown: CancellationToken,
     abort: CancellationToken,
 }
 
 impl Server {
-    /// Serves one connection until it ends, idles, loses trust or has to stop.
+    /// Serves one connection until it ends, idles, loses trust, is hung up on or has to stop.
     async fn run(&self, connection: Connection) {
         let (peer, address) = (connection.peer().clone(), connection.address());
         let is_http2 = connection.is_http2();
         let activity = Activity::new();
+        let hung_up = CancellationToken::new();
         let guard = Guard {
             routes: self.routes.clone(),
             policy: self.policy,
             own_party: connection.own_party(),
+            watch: ConnectionWatch::new(&peer, &self.observing),
             peer: peer.clone(),
             share: Arc::clone(&connection.share),
             activity: Arc::clone(&activity),
+            hangup: Hangup::new(hung_up.clone()),
             request_timeout: self.limits.request_timeout,
         };
         let (stream, trust) = connection.into_parts();
@@ -93,6 +99,10 @@ impl Server {
             ended = serving.as_mut() => ended,
             () = trust.lost() => return,
             () = self.abort.cancelled() => return,
+            () = hung_up.cancelled() => {
+                tracing::info!(%peer, %address, "hung up on a caller that does not read");
+                return;
+            }
             () = self.stop_or_idle(&activity) => {
                 serving.as_mut().graceful_shutdown();
                 tokio::select! {

@@ -29,13 +29,15 @@ pub(crate) fn serve(arguments: &[String]) -> ExitCode {
     let folder = config.parent().expect("a party's folder").to_owned();
     let mut env = Env::system();
     env.files = Arc::new(Crashing { disk: DiskFiles::new(), points: Arc::new(Points::of(folder)) });
-    let arguments = Arguments { config, check_config: false };
+    let arguments = Arguments { config, check_config: None };
     match party.as_str() {
-        "committee" => run_in(env, &arguments, lanyard_committee::serve),
-        "police" => run_in(env, &arguments, lanyard_police::serve),
-        "sponsor" => run_in(env, &arguments, lanyard_sponsor::serve),
-        "trustee" => run_in(env, &arguments, lanyard_trustee::serve),
-        "gate" => run_in(env, &arguments, lanyard_gate::serve),
+        "committee" => {
+            run_in(env, &arguments, lanyard_committee::inspect, lanyard_committee::serve)
+        }
+        "police" => run_in(env, &arguments, lanyard_police::inspect, lanyard_police::serve),
+        "sponsor" => run_in(env, &arguments, lanyard_sponsor::inspect, lanyard_sponsor::serve),
+        "trustee" => run_in(env, &arguments, lanyard_trustee::inspect, lanyard_trustee::serve),
+        "gate" => run_in(env, &arguments, lanyard_gate::inspect, lanyard_gate::serve),
         _ => ExitCode::FAILURE,
     }
 }

@@ -4,10 +4,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use lanyard_ceremony::{Addresses, CeremonyError, EventPlan, EventTree, Member, Seat, init_all};
-use lanyard_env::{DiskFiles, Env, Files as _, LossyDisk, Mode};
+use lanyard_env::{
+    AppendFile, DiskFiles, Env, FileError, Files, FolderLock, LossyDisk, Mode, ReadAt,
+};
 use tempfile::TempDir;
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery";
@@ -82,4 +85,68 @@ pub(crate) const EVENT: &str = "/event";
 
 pub(crate) fn env_on(disk: &LossyDisk) -> Env {
     Env { files: disk.files(), ..Env::system() }
+}
+
+/// A disk on which the process dies at a given write; for steps that rename folders, which [`LossyDisk`] does not.
+pub(crate) struct DyingFiles {
+    disk: DiskFiles,
+    writes_left: AtomicUsize,
+}
+
+pub(crate) fn dying_env(writes: usize) -> Env {
+    let mut env = Env::system();
+    env.files =
+        Arc::new(DyingFiles { disk: DiskFiles::new(), writes_left: AtomicUsize::new(writes) });
+    env
+}
+
+impl Files for DyingFiles {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
+        self.disk.read(path)
+    }
+
+    fn write_atomic(&self, path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
+        let left = self.writes_left.load(Ordering::SeqCst);
+        if left == 0 {
+            return Err(FileError::DiskFull { action: "write", path: path.to_owned() });
+        }
+        self.writes_left.store(left - 1, Ordering::SeqCst);
+        self.disk.write_atomic(path, bytes, mode)
+    }
+
+    fn append(&self, path: &Path) -> Result<Box<dyn AppendFile>, FileError> {
+        self.disk.append(path)
+    }
+
+    fn open(&self, path: &Path) -> Result<Box<dyn ReadAt>, FileError> {
+        self.disk.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), FileError> {
+        self.disk.remove(path)
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
+        self.disk.list(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> Result<(), FileError> {
+        self.disk.create_dir_all(dir)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, FileError> {
+        self.disk.exists(path)
+    }
+
+    fn permissions(&self, path: &Path) -> Result<u32, FileError> {
+        self.disk.permissions(path)
+    }
+
+    fn lock(&self, dir: &Path) -> Result<FolderLock, FileError> {
+        self.disk.lock(dir)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,8 +23,8 @@ use crate::certificates::{CertificateAuthority, make_csr};
 use crate::policy::{Caller, Kind, Policy, Rule};
 use crate::serve::serve_with;
 use crate::{
-    Acceptor, Expected, Identity, Limits, PartyName, PeerId, Role, Tls, TrustAnchors, caller,
-    connect,
+    Acceptor, CallObserver, Expected, Hangup, Identity, Limits, PartyName, PeerId, Role, Tls,
+    TrustAnchors, caller, connect,
 };
 
 pub(super) const FROM: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -37,6 +37,8 @@ pub(super) const SAY: &str = "/test.Echo/Say";
 pub(super) const SLOW: &str = "/test.Echo/Slow";
 /// The same, but of the streaming kind.
 pub(super) const SLOW_STREAM: &str = "/test.Echo/SlowStream";
+/// Hangs up instead of answering.
+pub(super) const HANG_UP: &str = "/test.Echo/HangUp";
 /// Plain HTTP: replies with what was sent, a hundred thousand times if that is `large`.
 pub(super) const HTTP: &str = "/echo";
 
@@ -49,6 +51,7 @@ const RULES: &[Rule] = &[
     Rule { rpc: SAY, kind: Kind::Unary, callers: CALLERS, own_party_only: false },
     Rule { rpc: SLOW, kind: Kind::Unary, callers: CALLERS, own_party_only: false },
     Rule { rpc: SLOW_STREAM, kind: Kind::Stream, callers: CALLERS, own_party_only: false },
+    Rule { rpc: HANG_UP, kind: Kind::Stream, callers: CALLERS, own_party_only: false },
     Rule { rpc: HTTP, kind: Kind::Http, callers: CALLERS, own_party_only: false },
 ];
 
@@ -98,6 +101,18 @@ impl World {
         let tls = self.tls(identity);
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let acceptor = Acceptor::bind(&self.env, loopback, &tls, limits).await.unwrap();
+        self.serve_on(acceptor)
+    }
+
+    /// Starts the police's service with somebody who hears of calls.
+    pub(super) async fn serve_observed(&self, observer: Arc<dyn CallObserver>) -> Server {
+        let tls = self.tls(self.identity(&peer("spiffe://police/service/main")));
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = Acceptor::bind(&self.env, loopback, &tls, Limits::default()).await;
+        self.serve_on(bound.unwrap().observed_by(observer))
+    }
+
+    fn serve_on(&self, acceptor: Acceptor) -> Server {
         let address = acceptor.local_addr().to_string();
         let shutdown = CancellationToken::new();
         let serving = serve_with(&POLICY, routes(), acceptor, shutdown.clone());
@@ -161,10 +176,16 @@ fn routes() -> Router {
         .route(SAY, post(|request: Request| grpc(request, Duration::ZERO)))
         .route(SLOW, post(slow))
         .route(SLOW_STREAM, post(slow))
+        .route(HANG_UP, post(hang_up))
         .route(
             HTTP,
             post(async |body: String| if body == "large" { body.repeat(100_000) } else { body }),
         )
+}
+
+async fn hang_up(request: Request) {
+    request.extensions().get::<Hangup>().unwrap().hang_up();
+    std::future::pending::<()>().await;
 }
 
 #[derive(Clone)]

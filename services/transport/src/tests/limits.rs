@@ -43,6 +43,21 @@ async fn silent_connections_are_dropped_and_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn a_service_can_hang_up_on_one_connection() {
+    let world = World::new();
+    let server = world.serve(Limits::default()).await;
+    let (channel, other) = [(); 2].map(|()| world.channel(&world.committee(), &server)).into();
+    let slow = tokio::spawn(call(channel.clone(), SLOW));
+    let others = tokio::spawn(call(other, SLOW));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let hung_up = tokio::time::timeout(Duration::from_secs(9), call(channel.clone(), HANG_UP));
+    assert!(hung_up.await.expect("it does not wait").is_err());
+    assert!(slow.await.unwrap().is_err(), "everything on that connection ends");
+    assert!(others.await.unwrap().is_ok());
+    assert!(call(channel, SAY).await.is_ok(), "whoever was hung up on may come back");
+}
+
+#[tokio::test]
 async fn a_caller_above_its_share_is_told_to_wait_and_others_are_served() {
     let world = World::new();
     let server = world.serve(Limits { requests: 2, ..Limits::default() }).await;

@@ -1,0 +1,97 @@
+//! How a mirror is kept up to date, for people.
+
+use lanyard_core::ids::Timestamp;
+
+/// How a mirror is kept up to date, for people.
+#[derive(Debug, Clone, Default)]
+pub struct SyncState {
+    /// The upstream in use.
+    pub upstream: Option<String>,
+    /// The last upstream that failed, why, and when.
+    pub problem: Option<SyncProblem>,
+    /// All upstreams, the preferred first.
+    pub upstreams: Vec<UpstreamState>,
+}
+
+/// How one upstream does.
+#[derive(Debug, Clone)]
+pub struct UpstreamState {
+    /// Its name.
+    pub name: String,
+    /// What is done with it now.
+    pub standing: Standing,
+    /// What was wrong when it was left last.
+    pub problem: Option<SyncProblem>,
+    /// How often it was left since the service started.
+    pub times_left: u64,
+}
+
+/// What is done with an upstream now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// Nothing: those before it serve.
+    Waiting,
+    /// It is asked, and has brought nothing yet.
+    Asked,
+    /// It is in use.
+    InUse,
+    /// It comes before the one in use, was left, and is followed beside that one until it has shown that it keeps up.
+    OnTrial,
+    /// It failed and is left alone for a while.
+    Left,
+}
+
+/// Why an upstream was left.
+#[derive(Debug, Clone)]
+pub struct SyncProblem {
+    /// Which one.
+    pub upstream: String,
+    /// What was wrong.
+    pub problem: String,
+    /// When.
+    pub time: Timestamp,
+}
+
+impl SyncState {
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let upstreams = names.map(|name| UpstreamState {
+            name: name.to_owned(),
+            standing: Standing::Waiting,
+            problem: None,
+            times_left: 0,
+        });
+        Self { upstreams: upstreams.collect(), ..Self::default() }
+    }
+
+    pub(super) fn stands_otherwise(&self, index: usize, standing: Standing) -> bool {
+        self.upstreams.get(index).is_some_and(|state| state.standing != standing)
+    }
+
+    pub(super) fn stands(&mut self, index: usize, standing: Standing) {
+        if standing != Standing::OnTrial {
+            // It takes the place of whichever was asked, in use or on trial.
+            for state in self.upstreams.iter_mut().filter(|one| one.standing != Standing::Left) {
+                state.standing = Standing::Waiting;
+            }
+        }
+        let Some(state) = self.upstreams.get_mut(index) else { return };
+        state.standing = standing;
+        if standing == Standing::InUse {
+            self.upstream = Some(state.name.clone());
+        }
+    }
+
+    /// An upstream failed, whether it was in use or on trial.
+    pub(super) fn left(&mut self, index: usize, problem: String, time: Timestamp) {
+        let Some(state) = self.upstreams.get_mut(index) else { return };
+        let problem = SyncProblem { upstream: state.name.clone(), problem, time };
+        if self.upstream.as_ref() == Some(&state.name) {
+            self.upstream = None;
+        }
+        state.standing = Standing::Left;
+        state.times_left += 1;
+        state.problem = Some(problem.clone());
+        self.problem = Some(problem);
+    }
+}

@@ -1,0 +1,195 @@
+//! Lists of upstreams: which one is in use, why one was left, what is said of it, and the way back to a better one.
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::net::*;
+use common::*;
+use lanyard_core::ids::Audience;
+use lanyard_feed::{FeedServer, Mirror, Standing};
+use tokio_util::sync::CancellationToken;
+
+/// Bytes a second: as fast as it goes.
+const FAST: u64 = u64::MAX;
+
+/// Ticks of the committee until something holds.
+async fn tick_until(what: &str, committee: &mut Publisher<'_>, mut holds: impl FnMut() -> bool) {
+    for version in 1_000..1_400 {
+        if holds() {
+            return;
+        }
+        committee.settled(put(&[1], version));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// Each with a second, honest upstream behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_withholds_chatters_or_accepts_in_silence_is_left_and_the_reason_is_said() {
+    for (lie, problem) in [
+        (Some(Lie::WithholdDirectory), "neither here nor was it sent"),
+        (Some(Lie::Chatter), "nothing came"),
+        // It takes the connection, and that is all.
+        (None, "nothing came"),
+    ] {
+        let world = world();
+        let mut committee = world.publisher("committee");
+        committee.begin(100);
+        let (honest, _honest) = serve(server(&committee.mirror)).await;
+        let silent = listen().await;
+        let (bad, _bad) = match lie {
+            Some(lie) => {
+                let (bad, guard) =
+                    serve_proxy(Proxy { inner: server(&committee.mirror), lie }).await;
+                (bad, Some(guard))
+            }
+            None => (silent.1, None),
+        };
+        let gate = world.gate("gate");
+        let following = start(&gate, vec![upstream("bad", bad), upstream("honest", honest)]);
+        tick_until("the honest one is used", &mut committee, || following.uses("honest")).await;
+        assert!(following.problem("bad").contains(problem), "{:?}", following.of("bad"));
+        assert_ne!(following.of("bad").standing, Standing::InUse);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_without_this_log_or_with_less_of_it_is_left() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let old = world.mirror("old");
+    pull(&committee.mirror, &old).await;
+    committee.settled(put(&[1], 2));
+    let gate = world.gate("gate");
+    pull(&committee.mirror, &gate).await;
+    let (behind, _behind) = serve(server(&old)).await;
+    let nothing = FeedServer::new(Vec::<Arc<Mirror>>::new(), CancellationToken::new());
+    let (without, _without) = serve(nothing).await;
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    let upstreams =
+        [upstream("without", without), upstream("behind", behind), upstream("honest", honest)];
+    let following = start(&gate, upstreams.into());
+    tick_until("the honest one is used", &mut committee, || following.uses("honest")).await;
+    let (without, behind) = (following.problem("without"), following.problem("behind"));
+    assert!(without.contains("not mirrored here"), "{without}");
+    assert!(behind.contains("less than the follower"), "{behind}");
+    assert_eq!(following.sync.borrow().upstream.as_deref(), Some("honest"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_snapshot_is_left_for_a_faster_one_and_an_only_one_is_waited_for() {
+    let mut world = world();
+    // Patience is a second, a tick in a snapshot has a second and a half.
+    world.manifest.tick_millis = 50;
+    let mut committee = world.publisher("committee");
+    committee.begin(20_000);
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    let rate = Arc::new(AtomicU64::new(700_000));
+    let (slow, _slow) = throttled(honest, &rate).await;
+
+    let gate = world.gate("gate");
+    let upstreams = vec![upstream("slow", slow), upstream("honest", honest)];
+    let following = start(&gate, upstreams);
+    until("the fast one's snapshot", || gate.read().size() == 1).await;
+    assert!(following.problem("slow").contains("it is slow"), "{:?}", following.of("slow"));
+    drop(following);
+
+    // Where all are slow, each gets more time in turn, and none is lost for ever.
+    let gate = world.gate("gate-2");
+    let (also, _also) = throttled(honest, &rate).await;
+    let following = start(&gate, vec![upstream("slow", slow), upstream("also", also)]);
+    until("a slow one's snapshot", || gate.read().size() == 1).await;
+    assert!(following.of("slow").times_left + following.of("also").times_left > 1);
+    drop(following);
+
+    let gate = world.gate("gate-3");
+    let following = start(&gate, vec![upstream("slow", slow)]);
+    until("the only one's snapshot", || gate.read().size() == 1).await;
+    assert_eq!(following.of("slow").times_left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_preferred_upstream_is_taken_up_again_once_it_keeps_up() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    let rate = Arc::new(AtomicU64::new(FAST));
+    let (preferred, _preferred) = throttled(honest, &rate).await;
+    let gate = world.gate("gate");
+    let upstreams = vec![upstream("preferred", preferred), upstream("other", honest)];
+    let following = start(&gate, upstreams);
+    tick_until("the preferred one is used", &mut committee, || following.uses("preferred")).await;
+
+    // Its bytes trickle: whole ticks come too late, or not at all.
+    rate.store(500, Ordering::Relaxed);
+    tick_until("the other is used", &mut committee, || following.uses("other")).await;
+    let problem = following.problem("preferred");
+    assert!(problem.contains("nothing came") || problem.contains("behind"), "{problem}");
+
+    // While it is slow it is tried and not taken.
+    let left = following.of("preferred").times_left;
+    tick_until("it is tried", &mut committee, || following.of("preferred").times_left > left).await;
+    tick_until("the other is used", &mut committee, || following.uses("other")).await;
+
+    rate.store(FAST, Ordering::Relaxed);
+    tick_until("it is taken up again", &mut committee, || following.uses("preferred")).await;
+    assert_ne!(following.of("other").standing, Standing::InUse);
+    let newest = committee.mirror.read().size();
+    until("all ticks", || gate.read().size() == newest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_better_upstream_that_stands_still_or_lies_when_it_is_tried_is_not_taken() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    // Both ports answer nothing at first.
+    let [(still_port, still), (liar_port, liar)] = [listen().await, listen().await];
+    let gate = world.gate("gate");
+    let upstreams = [upstream("still", still), upstream("liar", liar), upstream("other", honest)];
+    let following = start(&gate, upstreams.into());
+    tick_until("the other is used", &mut committee, || following.uses("other")).await;
+
+    // A mirror that follows nobody, and a liar.
+    let lazy = world.mirror("lazy");
+    pull(&committee.mirror, &lazy).await;
+    let _still = serve_on(still_port, server(&lazy).into_service());
+    let proxy = Proxy { inner: server(&committee.mirror), lie: Lie::ForgeDeltas };
+    let _liar = serve_on(liar_port, feed_service(proxy));
+    let left = following.of("still").times_left;
+    tick_until("both were tried", &mut committee, || {
+        following.of("still").times_left > left + 1
+            && following.problem("liar").contains("are not those")
+    })
+    .await;
+    tick_until("the other is used", &mut committee, || following.uses("other")).await;
+    assert!(!evidence(&world.path("gate"), &*world.env.files).is_empty());
+    until("all ticks", || versions(&gate, 1) == versions(&committee.mirror, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_are_bad_each_says_why_and_the_first_that_recovers_is_used() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let [(_one_port, one), (two_port, two)] = [listen().await, listen().await];
+    let gate = world.gate("gate");
+    let following = start(&gate, vec![upstream("one", one), upstream("two", two)]);
+    until("both were left twice", || {
+        ["one", "two"].iter().all(|name| following.of(name).times_left >= 2)
+    })
+    .await;
+    assert_eq!(following.sync.borrow().upstream, None);
+    assert!(following.problem("one").contains("nothing came"));
+    let _two = serve_on(two_port, server(&committee.mirror).into_service());
+    tick_until("the one that recovered is used", &mut committee, || following.uses("two")).await;
+    assert!(gate.read().directory(EPOCH, Audience::Gate).is_some());
+}
