@@ -6,6 +6,7 @@ use crate::ceremony::CeremonyArgs;
 use crate::code::CodeArgs;
 use crate::committee::CommitteeArgs;
 use crate::demo::DemoArgs;
+use crate::fsck::FsckArgs;
 use crate::gate::GateArgs;
 use crate::init::InitArgs;
 use crate::lookup::LookupArgs;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Panic(PanicArgs),
     /// Show how many evaluations a share holder has counted, per caller and purpose, and how many are left.
     Quota(QuotaArgs),
+    /// Look a party's folder over, running or stopped: keys, manifests, store, feeds, witness, quotas, receipts.
+    Fsck(FsckArgs),
     /// A scanner's loop: reads badges from a keyboard-wedge scanner or a pipe and shows each verdict.
     Scan(ScanArgs),
     /// Derive from a badge the code of one audience and one epoch, as a phone does.

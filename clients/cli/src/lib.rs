@@ -15,6 +15,7 @@ mod context;
 mod demo;
 mod error;
 pub mod event;
+mod fsck;
 mod gate;
 mod holder_faults;
 mod init;
@@ -85,6 +86,7 @@ async fn run(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Gate(args) => args.run(context).await,
         Command::Panic(args) => args.run(context).await,
         Command::Quota(args) => args.run(context).await,
+        Command::Fsck(args) => args.run(context).await,
         Command::Scan(args) => args.run(context).await,
         Command::Code(args) => args.run(context),
         Command::Lookup(args) => args.run(context).await,

@@ -392,11 +392,11 @@ async fn load<R: Registry>(registry: &R) -> Result<(Desired, u64), PublishError>
     let mut cursor = 0;
     loop {
         let page = page(registry, cursor).await?;
-        if page.0.is_empty() {
+        desired.extend(page.0.into_iter().map(|entry| (entry.id, entry)));
+        if page.1 == cursor {
             return Ok((desired, cursor));
         }
         cursor = page.1;
-        desired.extend(page.0.into_iter().map(|entry| (entry.id, entry)));
     }
 }
 
@@ -409,11 +409,11 @@ async fn changes<R: Registry>(
     let mut changed = Vec::new();
     loop {
         let (entries, next) = page(registry, *cursor).await?;
-        if entries.is_empty() {
+        changed.extend(entries);
+        if next == *cursor {
             return Ok((changed, profiles));
         }
         *cursor = next;
-        changed.extend(entries);
     }
 }
 

@@ -3,9 +3,10 @@
 use std::future::Future;
 
 use lanyard_core::badge::Seed;
+use lanyard_core::binding::Binding;
 use lanyard_core::ids::{Audience, Timestamp};
 use lanyard_core::profile::ProfileTable;
-use lanyard_core::record::{Record, Status};
+use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 
 use crate::recovery::Held;
 
@@ -40,6 +41,21 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// What is said of a print whose row in the store is damaged: never good, and nothing of what the row says now.
+    #[must_use]
+    pub fn closed(id: u64, seeds: Vec<(Audience, Seed)>, status: Status) -> Self {
+        let record = Record {
+            status,
+            profile: ProfileId::UNRESTRICTED,
+            not_before: Minutes::MIN,
+            not_after: Minutes::MAX,
+            binding: Binding::NONE,
+        };
+        Self { id, seeds, record }
+    }
+}
+
 /// Entries that changed, oldest change first.
 pub struct Changes {
     /// The entries as they are now.
@@ -53,7 +69,8 @@ pub trait Registry: Send + Sync + 'static {
     /// Why the store cannot answer.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Entries changed after the cursor, at most `limit`; `after = 0` begins with all there are. An empty page is the end.
+    /// Entries changed after the cursor, at most `limit`; `after = 0` begins with all there are. A cursor that
+    /// does not move is the end.
     fn changes(
         &self,
         after: u64,

@@ -40,6 +40,11 @@ impl Seat {
         let Some(bytes) = env.files.read_if_exists(&path)? else {
             return Err(CeremonyError::NotPrepared { path: folder.to_owned() });
         };
+        // A step that was interrupted may have left what a power cut would still take.
+        env.files.settle(folder)?;
+        if env.files.exists(exchange)? {
+            env.files.settle(exchange)?;
+        }
         let owner: Owner =
             serde_json::from_slice(&bytes).map_err(|error| CeremonyError::state(&path, error))?;
         Ok(Self::new(env, folder, exchange, owner))

@@ -5,7 +5,7 @@ use lanyard_core::ids::{Authority, BadgeNumber};
 use lanyard_core::record::Status;
 use lanyard_env::Env;
 use lanyard_party::{Cell, StoreKey};
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_number};
+use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError, next_number};
 use lanyard_wire::committee::v1 as wire;
 use lanyard_wire::common::v1::StatusAction;
 use sqlx::{Any, Transaction};
@@ -288,6 +288,8 @@ pub(crate) async fn undo(
     change_id: i64,
     deed: &Deed<'_>,
 ) -> Result<wire::UndoChangeResponse, StoreError> {
+    let of_change = [SealValue::Number(change_id)];
+    store.refuse_damaged("status_changes", "change_id = $1", &of_change).await?;
     let mut transaction = store.begin().await?;
     let rows: Vec<(i64, i64, i64, String, i64)> = sqlx::query_as(
         "SELECT c.badge_number, c.before, c.previous_change, COALESCE(p.reference, ''), \

@@ -17,6 +17,7 @@ mod screening;
 mod serve;
 mod states;
 
+pub use registry::SEALED as SEALED_TABLES;
 pub use serve::{ServeError, inspect, serve};
 
 #[cfg(test)]

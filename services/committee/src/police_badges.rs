@@ -9,15 +9,17 @@ mod views;
 pub(crate) use handover::Handover;
 pub(crate) use views::{by_gate_tag, count, list};
 
+use std::collections::BTreeSet;
+
 use lanyard_authority::Entry;
 use lanyard_core::badge::Seed;
 use lanyard_core::binding::Binding;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::{Cell, StoreKey};
-use lanyard_store::{Store, StoreError, next_number};
+use lanyard_store::{DamagedRow, Store, StoreError, next_number, without};
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 
 use crate::registry::RegistryError;
 use crate::states::status_from_number;
@@ -25,7 +27,7 @@ use crate::states::status_from_number;
 /// Bytes of the seeds of one print: for gate, police and sponsor.
 const SEEDS: usize = 96;
 
-fn seeds_cell(print_id: i64) -> Cell<'static> {
+pub(crate) fn seeds_cell(print_id: i64) -> Cell<'static> {
     Cell { table: "police_prints", column: "seeds", row: print_id as u64 }
 }
 
@@ -66,24 +68,27 @@ pub(crate) async fn mark_profile_changed(
     Ok(())
 }
 
-/// What the publisher is to say of prints changed after the cursor, with their change numbers.
+/// What the publisher is to say of prints whose change numbers are in a range, with those; damaged ones are left out.
 pub(crate) async fn entries(
     store: &Store,
     store_key: &StoreKey,
-    after: u64,
-    limit: u32,
+    (after, end): (i64, i64),
+    damaged: &BTreeSet<DamagedRow>,
 ) -> Result<Vec<(u64, Entry)>, RegistryError> {
-    let rows = sqlx::query(
+    let statement = format!(
         "SELECT i.id, i.seeds, i.replaced, i.changed, b.status, b.revoked, b.not_before, b.not_after, b.binding, \
          COALESCE(f.id, 0) AS profile_id, COALESCE(f.police, 0) AS offered FROM police_prints i \
          JOIN police_badges b ON b.badge_number = i.badge_number LEFT JOIN profiles f ON f.code = b.profile \
-         WHERE i.changed > $1 ORDER BY i.changed LIMIT $2",
-    )
-    .bind(i64::try_from(after).unwrap_or(i64::MAX))
-    .bind(i64::from(limit))
-    .fetch_all(store.pool())
-    .await
-    .map_err(StoreError::from)?;
+         WHERE i.changed > $1 AND i.changed <= $2{}{} ORDER BY i.changed",
+        without("i.id", "police_prints", damaged),
+        without("i.badge_number", "police_badges", damaged),
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(after)
+        .bind(end)
+        .fetch_all(store.pool())
+        .await
+        .map_err(StoreError::from)?;
     rows.iter().map(|row| entry(store_key, row)).collect()
 }
 

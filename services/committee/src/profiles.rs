@@ -1,14 +1,15 @@
 //! Access profiles: defined by operators, published sealed beside the records that name them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use lanyard_core::manifest::Manifest;
 use lanyard_core::profile::{Profile, ProfileError, ProfileTable, Session};
 use lanyard_core::record::ProfileId;
-use lanyard_store::{Store, StoreError, next_number};
+use lanyard_store::{DamagedRow, Store, StoreError, next_number, without};
 use lanyard_wire::committee::v1 as wire;
 use lanyard_wire::staff::v1 as staff;
 use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
 
 use crate::police_badges;
 
@@ -110,11 +111,16 @@ pub(crate) async fn offered(store: &Store) -> Result<Vec<staff::Profile>, StoreE
         .collect()
 }
 
-/// The table as published.
-pub(crate) async fn table(store: &Store) -> Result<ProfileTable, StoreError> {
+/// The table as published. A damaged profile is left out: whoever has it passes nowhere.
+pub(crate) async fn table(
+    store: &Store,
+    damaged: &BTreeSet<DamagedRow>,
+) -> Result<ProfileTable, StoreError> {
     let corrupt = || StoreError::Corrupt { table: "profiles", column: "body" };
+    let sound = without("id", "profiles", damaged);
+    let statement = format!("SELECT id, body FROM profiles WHERE id > 0{sound} ORDER BY id");
     let rows: Vec<(i64, String)> =
-        sqlx::query_as("SELECT id, body FROM profiles ORDER BY id").fetch_all(store.pool()).await?;
+        sqlx::query_as(AssertSqlSafe(statement)).fetch_all(store.pool()).await?;
     let profiles = rows
         .iter()
         .map(|(id, body)| {

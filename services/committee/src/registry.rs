@@ -1,28 +1,38 @@
 //! What the publisher is to say of each print.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lanyard_authority::{Changes, Entry, Held, Registry};
 use lanyard_core::badge::Seed;
 use lanyard_core::binding::Binding;
-use lanyard_core::ids::{Audience, Timestamp};
+use lanyard_core::ids::{Audience, Authority, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::{SealedBlobError, StoreKey};
-use lanyard_store::{Store, StoreError};
-use sqlx::Row as _;
+use lanyard_store::{DamagedRow, SealValue, Store, StoreError, without};
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 use thiserror::Error;
 
 use crate::badges::{SEEDS, seeds_cell};
 use crate::states::{PrintState, status_from_number};
 use crate::{hold, police_badges, profiles};
 
+/// Tables with seals over their rows: all that a signature or an answer comes from.
+pub const SEALED: &[&str] =
+    &["people", "prints", "profiles", "police_badges", "police_prints", "status_changes"];
+
 /// The committee's store as its publisher sees it.
 pub(crate) struct PrintRegistry {
-    pub(crate) store: Store,
-    pub(crate) store_key: Arc<StoreKey>,
+    store: Store,
+    store_key: Arc<StoreKey>,
+    /// Rows that are damaged: the publisher was told to close what depends on them.
+    closed: Mutex<BTreeSet<DamagedRow>>,
 }
+
+/// Changes of one page.
+const RANGE: &str = "changed > $1 AND changed <= $2";
 
 /// Why the registry cannot answer.
 #[derive(Debug, Error)]
@@ -39,27 +49,35 @@ impl Registry for PrintRegistry {
     type Error = RegistryError;
 
     async fn changes(&self, after: u64, limit: u32) -> Result<Changes, RegistryError> {
-        let rows = sqlx::query(
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let end = self.page_end(after, limit).await?;
+        let closed = self.newly_closed(after, end).await?;
+        let damaged = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let statement = format!(
             "SELECT i.id, i.seeds, i.state, i.changed, p.status, p.profile_id, p.not_before, p.not_after, p.binding \
              FROM prints i JOIN people p ON p.badge_number = i.badge_number \
-             WHERE i.changed > $1 AND i.state <> $2 ORDER BY i.changed LIMIT $3",
-        )
-        .bind(i64::try_from(after).unwrap_or(i64::MAX))
-        .bind(PrintState::Waiting.number())
-        .bind(i64::from(limit))
-        .fetch_all(self.store.pool())
-        .await
-        .map_err(StoreError::from)?;
-        let mut found = police_badges::entries(&self.store, &self.store_key, after, limit).await?;
+             WHERE i.changed > $1 AND i.changed <= $2 AND i.state <> $3{}{} ORDER BY i.changed",
+            without("i.id", "prints", &damaged),
+            without("i.badge_number", "people", &damaged),
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(after)
+            .bind(end)
+            .bind(PrintState::Waiting.number())
+            .fetch_all(self.store.pool())
+            .await
+            .map_err(StoreError::from)?;
+        let range = (after, end);
+        let mut found =
+            police_badges::entries(&self.store, &self.store_key, range, &damaged).await?;
         for row in &rows {
             let changed: i64 = row.try_get("changed").map_err(StoreError::from)?;
             found.push((changed as u64, self.entry(row)?));
         }
-        // Both kinds draw their numbers from one counter; what does not fit in this page comes with the next.
+        // Both kinds draw their numbers from one counter.
         found.sort_unstable_by_key(|(changed, _)| *changed);
-        found.truncate(limit as usize);
-        let cursor = found.last().map_or(after, |(changed, _)| *changed);
-        Ok(Changes { entries: found.into_iter().map(|(_, entry)| entry).collect(), cursor })
+        let entries = found.into_iter().map(|(_, entry)| entry).chain(closed).collect();
+        Ok(Changes { entries, cursor: end as u64 })
     }
 
     async fn hold(&self, held: &[Held], lost: u64, now: Timestamp) -> Result<(), RegistryError> {
@@ -67,11 +85,83 @@ impl Registry for PrintRegistry {
     }
 
     async fn profiles(&self) -> Result<ProfileTable, RegistryError> {
-        Ok(profiles::table(&self.store).await?)
+        let damaged = self.store.damaged("profiles", "1 = 1", &[]).await?;
+        Ok(profiles::table(&self.store, &damaged.into_iter().collect()).await?)
     }
 }
 
 impl PrintRegistry {
+    pub(crate) fn new(store: Store, store_key: Arc<StoreKey>) -> Self {
+        Self { store, store_key, closed: Mutex::default() }
+    }
+
+    /// The number of the last of `limit` changes after `after`; `after` itself if there is none.
+    async fn page_end(&self, after: i64, limit: u32) -> Result<i64, RegistryError> {
+        let changes: Vec<(i64,)> = sqlx::query_as(
+            "SELECT changed FROM prints WHERE changed > $1 UNION ALL SELECT changed FROM police_prints WHERE changed > $1 \
+             ORDER BY changed LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(self.store.pool())
+        .await
+        .map_err(StoreError::from)?;
+        Ok(changes.last().map_or(after, |(changed,)| *changed))
+    }
+
+    /// Looks for damage in what is about to be read, at the start in everything; what the publisher has not been told of
+    /// yet is closed.
+    async fn newly_closed(&self, after: i64, end: i64) -> Result<Vec<Entry>, RegistryError> {
+        let found = if after == 0 {
+            self.store.all_damaged().await?
+        } else {
+            let range = [SealValue::Number(after), SealValue::Number(end)];
+            let mut found = Vec::new();
+            for (prints, badges) in [("prints", "people"), ("police_prints", "police_badges")] {
+                found.extend(self.store.damaged(prints, RANGE, &range).await?);
+                let of =
+                    format!("badge_number IN (SELECT badge_number FROM {prints} WHERE {RANGE})");
+                found.extend(self.store.damaged(badges, &of, &range).await?);
+            }
+            found
+        };
+        let mut closed = Vec::new();
+        for row in found {
+            let is_new =
+                self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(row.clone());
+            if is_new {
+                tracing::error!(%row, "damaged: what depends on it is closed; restore the store from a backup");
+                closed.extend(self.closed_entries(&row).await?);
+            }
+        }
+        Ok(closed)
+    }
+
+    /// The prints that depend on a damaged row, as far as their seeds still open.
+    async fn closed_entries(&self, row: &DamagedRow) -> Result<Vec<Entry>, RegistryError> {
+        let (prints, column) = match row.table {
+            "prints" | "police_prints" => (row.table, "id"),
+            "people" => ("prints", "badge_number"),
+            "police_badges" => ("police_prints", "badge_number"),
+            _ => return Ok(Vec::new()),
+        };
+        let Some(number) = row.number() else { return Ok(Vec::new()) };
+        let statement = format!("SELECT id, seeds FROM {prints} WHERE {column} = $1");
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(number)
+            .fetch_all(self.store.pool())
+            .await
+            .map_err(StoreError::from)?;
+        let cell = if prints == "prints" { seeds_cell } else { police_badges::seeds_cell };
+        let opened = rows.iter().filter_map(|(id, sealed)| {
+            let seeds = self.store_key.open(cell(*id), sealed).ok()?;
+            let seeds = seeds.as_chunks::<32>().0.iter().map(|seed| Seed::from_bytes(*seed));
+            let audiences = Audience::published_by(Authority::Committee).iter().copied();
+            Some(Entry::closed(*id as u64, audiences.zip(seeds).collect(), Status::Suspended))
+        });
+        Ok(opened.collect())
+    }
+
     fn entry(&self, row: &AnyRow) -> Result<Entry, RegistryError> {
         let number = |column| row.try_get::<i64, _>(column).map_err(StoreError::from);
         let id = number("id")?;
@@ -82,7 +172,7 @@ impl PrintRegistry {
         if opened.len() != SEEDS {
             return Err(corrupt("seeds").into());
         }
-        let audiences = Audience::published_by(lanyard_core::ids::Authority::Committee);
+        let audiences = Audience::published_by(Authority::Committee);
         let seeds = audiences
             .iter()
             .copied()

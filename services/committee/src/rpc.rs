@@ -20,7 +20,11 @@ use tonic::Status;
 const PAGE: u32 = 1_000;
 
 fn store_error(error: &StoreError) -> Status {
-    status::internal(error)
+    match error {
+        error if error.is_full() => status::store_full(error),
+        error if error.is_damaged() => status::store_damaged(error),
+        error => status::internal(error),
+    }
 }
 
 fn page_size(asked: u32) -> u32 {

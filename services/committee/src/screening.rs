@@ -18,7 +18,7 @@ use lanyard_core::oprf::Pseudonym;
 use lanyard_env::Env;
 use lanyard_party::{SealedBlobError, StoreKey};
 use lanyard_shareholder::{Batch, PseudonymError, Pseudonymiser};
-use lanyard_store::{Store, StoreError, placeholders};
+use lanyard_store::{SealValue, Store, StoreError, placeholders, without};
 use lanyard_transport::status;
 use lanyard_wire::committee::v1::ScreenResponse;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
@@ -42,6 +42,9 @@ use crate::states::{PrintState, Screening as State};
 const PAGE: i64 = 2_048;
 /// People read from the store at a time.
 const PEOPLE: i64 = 256;
+/// The next of them, by state, number and how many.
+const NEXT_PEOPLE: &str = "badge_number IN (SELECT badge_number FROM people WHERE screening = $1 AND badge_number > $2 \
+                           ORDER BY badge_number LIMIT $3)";
 /// Rows that one statement names.
 const ROWS: usize = 256;
 /// Subjects or prints in one message.
@@ -198,15 +201,22 @@ impl Screening {
     }
 
     async fn page(&self, after: i64) -> Result<VecDeque<Candidate>, ScreeningError> {
-        let rows = sqlx::query(
+        let values = [State::New.number(), after, PEOPLE].map(SealValue::Number);
+        let damaged = self.store.damaged("people", NEXT_PEOPLE, &values).await?;
+        for row in &damaged {
+            tracing::error!(%row, "damaged: not screened; restore the store from a backup");
+        }
+        let statement = format!(
             "SELECT badge_number, subject_id, binding, full_name, latin_name, birth_date, documents, portrait_hash FROM people \
-             WHERE screening = $1 AND badge_number > $2 ORDER BY badge_number LIMIT $3",
-        )
-        .bind(State::New.number())
-        .bind(after)
-        .bind(PEOPLE)
-        .fetch_all(self.store.pool())
-        .await?;
+             WHERE screening = $1 AND badge_number > $2{} ORDER BY badge_number LIMIT $3",
+            without("badge_number", "people", &damaged.into_iter().collect()),
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(State::New.number())
+            .bind(after)
+            .bind(PEOPLE)
+            .fetch_all(self.store.pool())
+            .await?;
         let mut candidates = VecDeque::with_capacity(rows.len());
         for row in &rows {
             let documents: Vec<StoredDocument> = serde_json::from_str(row.try_get("documents")?)

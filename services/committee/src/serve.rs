@@ -6,7 +6,7 @@ use lanyard_authority::{Station, StationConfig, StationError, inspect_station};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
 use lanyard_party::{PartyConfig, PeerError, Report};
-use lanyard_store::{Store, StoreError, trail_source};
+use lanyard_store::{SealKey, Store, StoreError, trail_source};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::committee::v1::badge_service_server::BadgeServiceServer;
 use lanyard_wire::committee::v1::desk_service_server::DeskServiceServer;
@@ -21,7 +21,7 @@ use tonic::service::Routes;
 
 use crate::disclosures::Disclosures;
 use crate::police_badges::Handover;
-use crate::registry::PrintRegistry;
+use crate::registry::{PrintRegistry, SEALED};
 use crate::rpc::{self, Badges, Desk, Enrolment};
 use crate::schema::SCHEMA;
 use crate::screening::Screening;
@@ -79,6 +79,7 @@ pub async fn serve(
     let trail = trail_source(&store, station.store_key());
     let station = station.with_trail(trail);
     let (manifests, store_key) = (Arc::clone(station.manifests()), Arc::clone(station.store_key()));
+    let store = store.with_seals(SealKey::from_bytes(store_key.row_key()), SEALED).await?;
     let police = ScreeningServiceClient::new(station.peers().channel("police")?);
     let disclosures = Arc::new(Disclosures {
         store: store.clone(),
@@ -119,7 +120,7 @@ pub async fn serve(
         publication: station.publication(),
     };
     let desk = Desk { store: store.clone(), store_key: Arc::clone(&store_key), manifests };
-    let registry = PrintRegistry { store: store.clone(), store_key };
+    let registry = PrintRegistry::new(store.clone(), store_key);
     let routes = Routes::new(EnrolmentServiceServer::new(enrolment))
         .add_service(BadgeServiceServer::new(badges))
         .add_service(DisclosureServiceServer::new(rpc::Disclosures { disclosures }))

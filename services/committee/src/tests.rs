@@ -1,14 +1,16 @@
 //! The committee's store, without a network.
 
+mod damage;
 mod disclosures;
 
 use lanyard_authority::Registry as _;
 use lanyard_core::badge::IssuingKey;
 use lanyard_core::ids::{Audience, Authority, BadgeNumber, EventId, PrintNumber, Timestamp};
+use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::Status;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditTrail, Store};
+use lanyard_store::{AuditTrail, SealKey, Store};
 use lanyard_wire::committee::v1 as wire;
 use lanyard_wire::common::v1::StatusAction;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::badges::{self, Deed, PrintSeeds, SEEDS, Targets};
 use crate::import::Import;
 use crate::profiles::{self, ProfileIndex};
-use crate::registry::PrintRegistry;
+use crate::registry::{PrintRegistry, SEALED};
 use crate::schema::SCHEMA;
 
 const OPERATOR: &str = "spiffe://committee/operator/registrar";
@@ -35,6 +37,7 @@ impl Desk {
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open("sqlite://test.db", folder.path(), &SCHEMA).await.unwrap();
+        let store = store.with_seals(SealKey::from_bytes([5; 32]), SEALED).await.unwrap();
         let profile = wire::Profile {
             code: "village".into(),
             category: "athlete".into(),
@@ -95,8 +98,7 @@ impl Desk {
 
     /// What the publisher is told of every print, by its id.
     async fn published(&self) -> Vec<(u64, Status)> {
-        let registry =
-            PrintRegistry { store: self.store.clone(), store_key: Arc::clone(&self.store_key) };
+        let registry = PrintRegistry::new(self.store.clone(), Arc::clone(&self.store_key));
         let changes = registry.changes(0, 100).await.unwrap();
         let mut prints: Vec<_> =
             changes.entries.iter().map(|entry| (entry.id, entry.record.status)).collect();
@@ -147,8 +149,7 @@ async fn another_identity_under_a_reference_has_another_binding() {
     desk.import(vec![person("A-1", "Ada Sample")], wire::ImportMode::AllOrNothing).await;
     desk.issue(1, 1).await;
     let binding = async || {
-        let registry =
-            PrintRegistry { store: desk.store.clone(), store_key: Arc::clone(&desk.store_key) };
+        let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
         registry.changes(0, 10).await.unwrap().entries[0].record.binding
     };
     let before = binding().await;
@@ -206,8 +207,7 @@ async fn changes_are_paged_without_a_gap() {
     for badge in 1..=9 {
         desk.issue(badge, 1).await;
     }
-    let registry =
-        PrintRegistry { store: desk.store.clone(), store_key: Arc::clone(&desk.store_key) };
+    let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
     let (mut after, mut seen) = (0, Vec::new());
     loop {
         let page = registry.changes(after, 2).await.unwrap();

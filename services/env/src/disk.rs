@@ -1,21 +1,19 @@
-//! [`Files`] on a POSIX file system.
+//! [`Files`] on a POSIX file system: which calls are made in which order, and what is synced when.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_temporary};
+use crate::system::{Os, System, SystemFile};
 
 /// Name of the file that a process locks to hold a folder.
 const LOCK_FILE: &str = ".lock";
 
-/// The disk. All paths are the system's.
+/// The disk, or one that tests make. All paths are the system's.
 #[derive(Debug, Default)]
-pub struct DiskFiles {
+pub struct DiskFiles<S = Os> {
+    system: S,
     temporary: AtomicU64,
 }
 
@@ -23,84 +21,118 @@ impl DiskFiles {
     /// The disk.
     #[must_use]
     pub const fn new() -> Self {
-        Self { temporary: AtomicU64::new(0) }
+        Self::on(Os)
     }
+}
 
+impl<S> DiskFiles<S> {
+    /// The files of a system.
+    #[must_use]
+    pub const fn on(system: S) -> Self {
+        Self { system, temporary: AtomicU64::new(0) }
+    }
+}
+
+impl<S: System> DiskFiles<S> {
     /// A name beside `path` that no other write uses: rename is atomic within one directory only.
     fn temporary_beside(&self, path: &Path) -> PathBuf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let count = self.temporary.fetch_add(1, Ordering::Relaxed);
         path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()))
     }
+
+    /// Makes a temporary file beside `path`. A name may be taken by what a crash left: in a container every process has
+    /// the same id.
+    fn create_beside(&self, path: &Path, mode: Mode) -> io::Result<(PathBuf, S::File)> {
+        loop {
+            let temporary = self.temporary_beside(path);
+            match self.system.create_new(&temporary, permissions(mode)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return Ok((temporary, made?)),
+            }
+        }
+    }
+
+    /// Makes the entry of `path` in its directory durable.
+    fn sync_parent(&self, action: &'static str, path: &Path) -> Result<(), FileError> {
+        let parent = match path.parent() {
+            None => return Ok(()),
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+        };
+        self.system.sync_dir(parent).map_err(|error| FileError::new(action, path, error))
+    }
+
+    /// Removes the leftovers of interrupted writes under `dir`.
+    fn sweep(&self, dir: &Path) -> Result<(), FileError> {
+        let failed = |error| FileError::new("clean up", dir, error);
+        for (name, is_dir) in self.system.list(dir).map_err(failed)? {
+            let path = dir.join(&name);
+            if is_dir {
+                self.sweep(&path)?;
+            } else if name.to_str().is_some_and(is_temporary) {
+                self.system.remove_file(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
 }
 
-impl Files for DiskFiles {
+impl<S: System> Files for DiskFiles<S> {
     fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
-        fs::read(path).map_err(|error| FileError::new("read", path, error))
+        self.system.read(path).map_err(|error| FileError::new("read", path, error))
     }
 
     fn write_atomic(&self, path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
-        let temporary = self.temporary_beside(path);
-        let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(permissions(mode))
-                .open(&temporary)?;
-            // Again, as the umask may have taken bits away.
-            file.set_permissions(Permissions::from_mode(permissions(mode)))?;
+        let failed = |error| FileError::new("write", path, error);
+        let (temporary, mut file) = self.create_beside(path, mode).map_err(failed)?;
+        let mut write = || {
             file.write_all(bytes)?;
             file.sync_all()?;
-            fs::rename(&temporary, path)
+            self.system.rename(&temporary, path)
         };
         write().map_err(|error| {
             // Best effort: a leftover is hidden from `list` and swept by `lock`.
-            let _ = fs::remove_file(&temporary);
-            FileError::new("write", path, error)
+            let _ = self.system.remove_file(&temporary);
+            failed(error)
         })?;
-        sync_parent("write", path)
+        self.sync_parent("write", path)
     }
 
     fn append(&self, path: &Path) -> Result<Box<dyn AppendFile>, FileError> {
         let failed = |error| FileError::new("append to", path, error);
-        let existed = path.try_exists().map_err(failed)?;
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(permissions(Mode::Private))
-            .open(path)
-            .map_err(failed)?;
+        let existed = self.system.exists(path).map_err(failed)?;
+        let file = self.system.append(path, permissions(Mode::Private)).map_err(failed)?;
         if !existed {
-            sync_parent("append to", path)?;
+            self.sync_parent("append to", path)?;
         }
-        let length = file.metadata().map_err(failed)?.len();
+        let length = file.len().map_err(failed)?;
         Ok(Box::new(DiskAppend { path: path.to_owned(), file, length, poisoned: false }))
     }
 
     fn open(&self, path: &Path) -> Result<Box<dyn ReadAt>, FileError> {
-        let file = File::open(path).map_err(|error| FileError::new("open", path, error))?;
+        let file = self.system.open(path).map_err(|error| FileError::new("open", path, error))?;
         Ok(Box::new(DiskRead { path: path.to_owned(), file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        fs::rename(from, to).map_err(|error| FileError::new("rename", from, error))?;
-        sync_parent("rename", to)?;
-        if from.parent() == to.parent() { Ok(()) } else { sync_parent("rename", from) }
+        self.system.rename(from, to).map_err(|error| FileError::new("rename", from, error))?;
+        self.sync_parent("rename", to)?;
+        if from.parent() == to.parent() { Ok(()) } else { self.sync_parent("rename", from) }
     }
 
     fn remove(&self, path: &Path) -> Result<(), FileError> {
-        match fs::remove_file(path) {
+        match self.system.remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(FileError::new("remove", path, error)),
-            Ok(()) => sync_parent("remove", path),
+            Ok(()) => self.sync_parent("remove", path),
         }
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
         let failed = |error| FileError::new("list", dir, error);
         let mut names = Vec::new();
-        for entry in fs::read_dir(dir).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
+        for (name, _) in self.system.list(dir).map_err(failed)? {
             let name = name.into_string().map_err(|_| {
                 failed(io::Error::new(io::ErrorKind::InvalidData, "a file name is not UTF-8"))
             })?;
@@ -113,45 +145,56 @@ impl Files for DiskFiles {
     }
 
     fn create_dir_all(&self, dir: &Path) -> Result<(), FileError> {
-        if dir.as_os_str().is_empty() || dir.is_dir() {
+        if dir.as_os_str().is_empty() || self.system.is_dir(dir) {
             return Ok(());
         }
         if let Some(parent) = dir.parent() {
             self.create_dir_all(parent)?;
         }
-        match DirBuilder::new().mode(0o700).create(dir) {
+        match self.system.create_dir(dir) {
             // Another thread may have been quicker; a file of that name is an error all the same.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && self.system.is_dir(dir) => {}
             made => made.map_err(|error| FileError::new("create", dir, error))?,
         }
-        sync_parent("create", dir)
+        self.sync_parent("create", dir)
     }
 
     fn exists(&self, path: &Path) -> Result<bool, FileError> {
-        path.try_exists().map_err(|error| FileError::new("look at", path, error))
+        self.system.exists(path).map_err(|error| FileError::new("look at", path, error))
     }
 
     fn permissions(&self, path: &Path) -> Result<u32, FileError> {
-        let metadata =
-            fs::metadata(path).map_err(|error| FileError::new("look at", path, error))?;
-        Ok(metadata.permissions().mode() & 0o777)
+        self.system.permissions(path).map_err(|error| FileError::new("look at", path, error))
+    }
+
+    fn settle(&self, dir: &Path) -> Result<(), FileError> {
+        let failed = |error| FileError::new("sync", dir, error);
+        for (name, is_dir) in self.system.list(dir).map_err(failed)? {
+            let path = dir.join(&name);
+            if is_dir {
+                self.settle(&path)?;
+            } else if !name.to_str().is_some_and(is_temporary) {
+                match self.system.open(&path).and_then(|file| file.sync_all()) {
+                    // What is not ours to read is not ours to build upon; what has gone meanwhile is somebody's at work.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+                        ) => {}
+                    synced => synced.map_err(|error| FileError::new("sync", &path, error))?,
+                }
+            }
+        }
+        self.system.sync_dir(dir).map_err(failed)
     }
 
     fn lock(&self, dir: &Path) -> Result<FolderLock, FileError> {
-        let failed = |error| FileError::new("lock", dir, error);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(permissions(Mode::Private))
-            .open(dir.join(LOCK_FILE))
-            .map_err(failed)?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => FileError::Locked { path: dir.to_owned() },
-            TryLockError::Error(error) => failed(error),
-        })?;
-        sweep(dir)?;
-        Ok(FolderLock::new(file))
+        let locked = self.system.lock(&dir.join(LOCK_FILE), permissions(Mode::Private));
+        let locked = locked.map_err(|error| FileError::new("lock", dir, error))?;
+        let lock = locked.ok_or_else(|| FileError::Locked { path: dir.to_owned() })?;
+        self.sweep(dir)?;
+        Ok(lock)
     }
 }
 
@@ -162,40 +205,14 @@ const fn permissions(mode: Mode) -> u32 {
     }
 }
 
-/// Makes the entry of `path` in its directory durable.
-fn sync_parent(action: &'static str, path: &Path) -> Result<(), FileError> {
-    let parent = match path.parent() {
-        None => return Ok(()),
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-    };
-    let sync = || File::open(parent)?.sync_all();
-    sync().map_err(|error| FileError::new(action, path, error))
-}
-
-/// Removes the leftovers of interrupted writes under `dir`.
-fn sweep(dir: &Path) -> Result<(), FileError> {
-    let failed = |error| FileError::new("clean up", dir, error);
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            sweep(&entry.path())?;
-        } else if kind.is_file() && entry.file_name().to_str().is_some_and(is_temporary) {
-            fs::remove_file(entry.path()).map_err(failed)?;
-        }
-    }
-    Ok(())
-}
-
-struct DiskAppend {
+struct DiskAppend<F> {
     path: PathBuf,
-    file: File,
+    file: F,
     length: u64,
     poisoned: bool,
 }
 
-impl DiskAppend {
+impl<F: SystemFile> DiskAppend<F> {
     fn usable(&self) -> Result<(), FileError> {
         if self.poisoned { Err(FileError::Poisoned { path: self.path.clone() }) } else { Ok(()) }
     }
@@ -205,7 +222,7 @@ impl DiskAppend {
     }
 }
 
-impl AppendFile for DiskAppend {
+impl<F: SystemFile> AppendFile for DiskAppend<F> {
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.usable()?;
         if let Err(error) = self.file.write_all(bytes) {
@@ -242,26 +259,27 @@ impl AppendFile for DiskAppend {
     }
 }
 
-struct DiskRead {
+struct DiskRead<F> {
     path: PathBuf,
-    file: File,
+    file: F,
 }
 
-impl ReadAt for DiskRead {
+impl<F: SystemFile> ReadAt for DiskRead<F> {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), FileError> {
         let read = self.file.read_exact_at(buffer, offset);
         read.map_err(|error| FileError::new("read", &self.path, error))
     }
 
     fn len(&self) -> Result<u64, FileError> {
-        let metadata = self.file.metadata();
-        Ok(metadata.map_err(|error| FileError::new("read", &self.path, error))?.len())
+        self.file.len().map_err(|error| FileError::new("read", &self.path, error))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
     use std::io::Read as _;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use tempfile::TempDir;
 
@@ -314,6 +332,15 @@ mod tests {
         let error = DISK.write_atomic(&target, b"x", Mode::Private).unwrap_err();
         assert!(error.to_string().contains(target.to_str().unwrap()), "{error}");
         assert_eq!(raw_names(&dir), ["taken"]);
+    }
+
+    #[test]
+    fn a_leftover_of_a_process_with_the_same_id_is_in_nobodys_way() {
+        let dir = TempDir::new().unwrap();
+        let (path, disk) = (dir.path().join("state"), DiskFiles::new());
+        fs::write(disk.temporary_beside(&path), b"half").unwrap();
+        DiskFiles::new().write_atomic(&path, b"whole", Mode::Private).unwrap();
+        assert_eq!(DISK.read(&path).unwrap(), b"whole");
     }
 
     #[test]

@@ -167,6 +167,16 @@ pub trait Files: Send + Sync + 'static {
         Ok(0o600)
     }
 
+    /// Makes all that is under a directory durable: a process that was killed may have left what it had written and not
+    /// synced, and a power cut would still take it. To be called before anything that is found there is built upon.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn settle(&self, dir: &Path) -> Result<(), FileError> {
+        let _ = dir;
+        Ok(())
+    }
+
     /// Takes a folder for this process until the lock is dropped or the process ends, and removes the leftovers of
     /// interrupted writes in it.
     ///

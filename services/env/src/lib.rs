@@ -19,14 +19,18 @@ mod clock;
 mod disk;
 mod entropy;
 mod files;
+mod lossy;
 mod network;
+mod system;
 mod work;
 
 pub use clock::{Clock, ManualClock, SkewedClock, SystemClock};
 pub use disk::DiskFiles;
 pub use entropy::{Entropy, EnvRng, SeededEntropy, SystemEntropy};
 pub use files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_temporary};
+pub use lossy::{Loss, LossyDisk, LossyFile};
 pub use network::{Io, Listener, Network, NetworkError, Stream, TcpNetwork};
+pub use system::{Os, System, SystemFile};
 pub use work::{Blocking, Failed, Worker, blocking, work_in_line};
 
 /// The outside world of one process. Cloning is cheap and shares every part.

@@ -29,7 +29,7 @@ pub use config::{GateSection, ReceiptOptions};
 pub use inspect::inspect;
 pub use receipts::{
     Answer, Export, ExportError, NewCheck, NewOverride, NotRecorded, OpenError, ReceiptSetup,
-    Receipts, ReceiptsWatch,
+    Receipts, ReceiptsWatch, verify_chain,
 };
 pub use rules::{Door, Rules, SharedRules};
 pub use serve::{ServeError, serve};

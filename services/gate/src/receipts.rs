@@ -26,9 +26,11 @@ mod segments;
 mod store;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 pub use export::{Export, ExportError};
 pub use recent::Answer;
 pub use store::{OpenError, ReceiptSetup};
+pub use verify::verify_chain;
 pub use writer::{NewCheck, NewOverride, NotRecorded, Receipts, ReceiptsWatch};

@@ -121,14 +121,16 @@ impl Folder {
         data_dir => "data";
     }
 
-    /// Makes `data/` if need be and takes it for this process.
+    /// Makes `data/` if need be, takes it for this process, and makes what a killed one left in the folder durable.
     ///
     /// # Errors
     /// [`FileError::Locked`] if another process has it.
     pub fn lock_data(&self) -> Result<DataLock, FileError> {
         let data = self.data_dir();
         self.files.create_dir_all(&data)?;
-        Ok(DataLock { _lock: self.files.lock(&data)? })
+        let lock = self.files.lock(&data)?;
+        self.files.settle(&self.root)?;
+        Ok(DataLock { _lock: lock })
     }
 
     /// `keys/NAME-new.key` beside `keys/NAME.key`: the key that takes its place, while it does.

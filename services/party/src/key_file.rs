@@ -1,7 +1,8 @@
 //! Key files: one line of text each, for their owner only.
 //!
 //! Keys of notes stand in the `PRIVATE+KEY+…` form of C2SP signed-note; other secrets of 32 bytes as
-//! `LANYARD-KIND-KEY-1 BASE64`, a key share with its index between the two.
+//! `LANYARD-KIND-KEY-1 BASE64`, a key share with its index between the two. The base64 is of the secret and four bytes of
+//! its hash: a failing disk shall not make another key of it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,10 @@ use zeroize::Zeroizing;
 
 /// The most bytes of a key file: 64 KiB.
 const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
+
+/// Bytes of a secret, and of the checksum behind it.
+const SECRET: usize = 32;
+const CHECK: usize = 4;
 
 /// Why a key file is refused. Nothing of its content is repeated.
 #[derive(Debug, Error)]
@@ -168,7 +173,7 @@ pub(crate) fn write_secret(
     kind: SecretKind,
     secret: &[u8; 32],
 ) -> Result<(), FileError> {
-    let encoded = Zeroizing::new(BASE64.encode(secret));
+    let encoded = encode(secret);
     let line = Zeroizing::new(format!("{} {}", kind.label(), encoded.as_str()));
     write_line(files, path, &line)
 }
@@ -195,7 +200,7 @@ pub(crate) fn write_share(
     index: u8,
     share: &[u8; 32],
 ) -> Result<(), FileError> {
-    let encoded = Zeroizing::new(BASE64.encode(share));
+    let encoded = encode(share);
     let label = SecretKind::Share.label();
     let line = Zeroizing::new(format!("{label} {index} {}", encoded.as_str()));
     write_line(files, path, &line)
@@ -216,12 +221,34 @@ fn strip_label<'a>(path: &Path, line: &'a str, kind: SecretKind) -> Result<&'a s
     })
 }
 
-fn decode(path: &Path, encoded: &str) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
-    let mut secret = Zeroizing::new([0; 32]);
-    let mut buffer = Zeroizing::new([0; 33]);
+fn encode(secret: &[u8; SECRET]) -> Zeroizing<String> {
+    let mut bytes = Zeroizing::new([0; SECRET + CHECK]);
+    bytes[..SECRET].copy_from_slice(secret);
+    bytes[SECRET..].copy_from_slice(&check_of(secret));
+    Zeroizing::new(BASE64.encode(bytes.as_slice()))
+}
+
+fn check_of(secret: &[u8; SECRET]) -> [u8; CHECK] {
+    let hash = Zeroizing::new(blake3::derive_key("lanyard v1 key file check", secret));
+    let mut check = [0; CHECK];
+    check.copy_from_slice(&hash[..CHECK]);
+    check
+}
+
+fn decode(path: &Path, encoded: &str) -> Result<Zeroizing<[u8; SECRET]>, KeyFileError> {
+    let mut secret = Zeroizing::new([0; SECRET]);
+    let mut buffer = Zeroizing::new([0; SECRET + CHECK + 3]);
     match BASE64.decode_slice(encoded, buffer.as_mut_slice()) {
-        Ok(32) => secret.copy_from_slice(&buffer[..32]),
-        _ => return Err(KeyFileError::malformed(path, "its key is not 32 bytes in base64")),
+        Ok(length) if length == SECRET + CHECK => secret.copy_from_slice(&buffer[..SECRET]),
+        _ => {
+            return Err(KeyFileError::malformed(path, "its key is not 36 bytes in base64"));
+        }
+    }
+    if check_of(&secret) != buffer[SECRET..SECRET + CHECK] {
+        return Err(KeyFileError::malformed(
+            path,
+            "its key is damaged: the checksum does not match",
+        ));
     }
     Ok(secret)
 }

@@ -31,6 +31,7 @@ pub use observe::observe_party;
 pub use peers::{PeerError, Peers, expected, follow_trust, trust_anchors};
 pub use process::{
     Arguments, EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, ReportFormat, chain, init_logging, main, run,
+    run_in,
 };
 pub use public_shares::{NamedShare, PublicSharesError};
 pub use share_store::{Generation, HeldShare, ShareStore};

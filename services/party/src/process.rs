@@ -122,8 +122,22 @@ where
     E: Error + 'static,
     F: Future<Output = Result<(), E>>,
 {
+    run_in(Env::system(), arguments, inspect, serve)
+}
+
+/// As [`run`], in this environment.
+pub fn run_in<S, E, F>(
+    env: Env,
+    arguments: &Arguments,
+    inspect: impl AsyncFnOnce(&PartyConfig<S>, &Env, &mut Report),
+    serve: impl FnOnce(PartyConfig<S>, Env, CancellationToken) -> F,
+) -> ExitCode
+where
+    S: DeserializeOwned,
+    E: Error + 'static,
+    F: Future<Output = Result<(), E>>,
+{
     init_logging();
-    let env = Env::system();
     let config = match PartyConfig::<S>::read(&*env.files, &arguments.config) {
         Ok(config) => config,
         Err(error) => return refused(arguments, &error),

@@ -45,12 +45,14 @@ pub struct StoreKey {
     cipher: Aes256GcmSiv,
     pseudonym_key: LocalKey,
     hash_key: [u8; 32],
+    row_key: [u8; 32],
 }
 
 impl Drop for StoreKey {
     fn drop(&mut self) {
         // Cipher and pseudonym key wipe themselves.
         self.hash_key.zeroize();
+        self.row_key.zeroize();
     }
 }
 
@@ -66,6 +68,7 @@ impl StoreKey {
                 bytes,
             )),
             hash_key: blake3::derive_key("lanyard v1 store hash", bytes),
+            row_key: blake3::derive_key("lanyard v1 store rows", bytes),
         }
     }
 
@@ -106,6 +109,12 @@ impl StoreKey {
                 column: cell.column.to_owned(),
                 row: cell.row,
             })
+    }
+
+    /// The key of the seals over the store's rows.
+    #[must_use]
+    pub const fn row_key(&self) -> [u8; 32] {
+        self.row_key
     }
 
     /// A keyed hash of `value`, to look it up without storing it; `purpose` keeps uses apart.

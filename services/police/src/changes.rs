@@ -2,7 +2,7 @@
 
 use lanyard_authority::Held;
 use lanyard_core::ids::Timestamp;
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_numbers};
+use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError, next_numbers};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1 as wire;
 use sqlx::{Any, Transaction};
@@ -183,6 +183,10 @@ pub(crate) async fn undo(
     reason: &str,
     act: Act<'_>,
 ) -> Result<wire::UndoChangeResponse, StoreError> {
+    for table in ["status_changes", "staff_changes"] {
+        let of_change = [SealValue::Number(change_id)];
+        store.refuse_damaged(table, "change_id = $1", &of_change).await?;
+    }
     let mut transaction = store.begin().await?;
     let rows: Vec<(Vec<u8>, i64, String, i64)> = sqlx::query_as(
         "SELECT subject_id, suspended, suspension_reason, previous_change FROM status_changes \

@@ -15,7 +15,7 @@ use lanyard_core::tlog_proof::TlogProof;
 use lanyard_feed::{DirectoryKey, FeedError, Lookup, Mirror};
 use lanyard_party::{ManifestStore, StoreKey};
 use lanyard_shareholder::{PseudonymError, Pseudonymiser};
-use lanyard_store::{Store, StoreError};
+use lanyard_store::{SealValue, Store, StoreError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -160,6 +160,22 @@ impl Desk {
         Ok(Checked { committee, police, person: held.map(|held| held.person) })
     }
 
+    /// Nothing is said from a damaged row.
+    pub(crate) async fn refuse_damaged(&self, person: &Person) -> Result<(), StoreError> {
+        let (tables, condition, value) = match person {
+            Person::Subject(id) => {
+                (["subjects", "prints"], "subject_id = $1", SealValue::Bytes(id.as_slice()))
+            }
+            Person::Staff(number) => {
+                (["staff", "staff_prints"], "badge_number = $1", SealValue::Number(*number))
+            }
+        };
+        for table in tables {
+            self.store.refuse_damaged(table, condition, &[value]).await?;
+        }
+        Ok(())
+    }
+
     /// The print in the own store.
     async fn held(
         &self,
@@ -196,7 +212,11 @@ impl Desk {
             person: Person::Staff(held.badge_number),
             police_gate: held.seeds.police_gate(),
         };
-        Ok(subject.map(of_subject).or_else(|| staff.map(of_staff)))
+        let held = subject.map(of_subject).or_else(|| staff.map(of_staff));
+        if let Some(held) = &held {
+            self.refuse_damaged(&held.person).await?;
+        }
+        Ok(held)
     }
 
     fn committee_side(&self, epoch: Epoch, epoch_key: EpochKey) -> Result<Side, DeskError> {

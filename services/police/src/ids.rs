@@ -25,6 +25,11 @@ impl SubjectId {
         bytes.try_into().map(Self).map_err(corrupt)
     }
 
+    /// Reads it in hex.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        hex::decode(text).ok()?.try_into().ok().map(Self)
+    }
+
     pub(crate) const fn as_slice(&self) -> &[u8] {
         &self.0
     }

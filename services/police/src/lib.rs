@@ -29,4 +29,5 @@ mod tests;
 mod watchlist;
 
 pub use config::PoliceConfig;
+pub use registry::SEALED as SEALED_TABLES;
 pub use serve::{ServeError, inspect, serve};

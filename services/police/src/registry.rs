@@ -1,6 +1,7 @@
 //! What the publisher is to say of each print: good, not good or not yet, and nothing else.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lanyard_authority::{Changes, Entry, Held, Registry};
 use lanyard_core::binding::Binding;
@@ -8,45 +9,63 @@ use lanyard_core::ids::{Audience, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::StoreKey;
-use lanyard_store::{Store, StoreError};
-use sqlx::Row as _;
+use lanyard_store::{DamagedRow, SealValue, Store, StoreError, without};
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 
+use crate::ids::SubjectId;
 use crate::prints::{PrintError, PrintSeeds};
 use crate::states::Verdict;
 use crate::{changes, staff};
 
+/// Tables with seals over their rows: what a signature, a verdict or an answer comes from, but for keys of lists and subjects,
+/// which are hashes in the millions.
+pub const SEALED: &[&str] =
+    &["subjects", "prints", "status_changes", "staff", "staff_prints", "staff_changes"];
+
+/// Changes of one page.
+const RANGE: &str = "changed > $1 AND changed <= $2";
+
 /// The police's store as its publisher sees it.
 pub(crate) struct PrintRegistry {
-    pub(crate) store: Store,
-    pub(crate) store_key: Arc<StoreKey>,
+    store: Store,
+    store_key: Arc<StoreKey>,
+    /// Rows that are damaged: the publisher was told to close what depends on them.
+    closed: Mutex<BTreeSet<DamagedRow>>,
 }
 
 impl Registry for PrintRegistry {
     type Error = PrintError;
 
     async fn changes(&self, after: u64, limit: u32) -> Result<Changes, PrintError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let end = self.page_end(after, limit).await?;
+        let closed = self.newly_closed(after, end).await?;
+        let damaged = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A print whose subject was not submitted yet reads as one whose verdict was not released.
-        let rows = sqlx::query(
+        let statement = format!(
             "SELECT i.id, i.seeds, i.replaced, i.changed, COALESCE(s.released, 0) AS released, \
              COALESCE(s.suspended, 0) AS suspended, COALESCE(s.withdrawn, 0) AS withdrawn, s.binding \
              FROM prints i LEFT JOIN subjects s ON s.subject_id = i.subject_id \
-             WHERE i.changed > $1 ORDER BY i.changed LIMIT $2",
-        )
-        .bind(i64::try_from(after).unwrap_or(i64::MAX))
-        .bind(i64::from(limit))
-        .fetch_all(self.store.pool())
-        .await?;
-        let mut found = staff::entries(&self.store, &self.store_key, after, limit).await?;
+             WHERE i.changed > $1 AND i.changed <= $2{}{} ORDER BY i.changed",
+            without("i.id", "prints", &damaged),
+            self.without_prints_of(&damaged).await?,
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(after)
+            .bind(end)
+            .fetch_all(self.store.pool())
+            .await?;
+        let mut found =
+            staff::entries(&self.store, &self.store_key, (after, end), &damaged).await?;
         for row in &rows {
             let changed: i64 = row.try_get("changed")?;
             found.push((changed as u64, self.entry(row)?));
         }
-        // Both kinds draw their numbers from one counter; what does not fit in this page comes with the next.
+        // Both kinds draw their numbers from one counter.
         found.sort_unstable_by_key(|(changed, _)| *changed);
-        found.truncate(limit as usize);
-        let cursor = found.last().map_or(after, |(changed, _)| *changed);
-        Ok(Changes { entries: found.into_iter().map(|(_, entry)| entry).collect(), cursor })
+        let entries = found.into_iter().map(|(_, entry)| entry).chain(closed).collect();
+        Ok(Changes { entries, cursor: end as u64 })
     }
 
     async fn hold(&self, held: &[Held], lost: u64, now: Timestamp) -> Result<(), PrintError> {
@@ -60,6 +79,111 @@ impl Registry for PrintRegistry {
 }
 
 impl PrintRegistry {
+    pub(crate) fn new(store: Store, store_key: Arc<StoreKey>) -> Self {
+        Self { store, store_key, closed: Mutex::default() }
+    }
+
+    /// The number of the last of `limit` changes after `after`; `after` itself if there is none.
+    async fn page_end(&self, after: i64, limit: u32) -> Result<i64, PrintError> {
+        let changes: Vec<(i64,)> = sqlx::query_as(
+            "SELECT changed FROM prints WHERE changed > $1 UNION ALL SELECT changed FROM staff_prints WHERE changed > $1 \
+             ORDER BY changed LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(self.store.pool())
+        .await?;
+        Ok(changes.last().map_or(after, |(changed,)| *changed))
+    }
+
+    /// Looks for damage in what is about to be read, at the start in everything; what the publisher has not been told of
+    /// yet is closed.
+    async fn newly_closed(&self, after: i64, end: i64) -> Result<Vec<Entry>, PrintError> {
+        let found = if after == 0 {
+            self.store.all_damaged().await?
+        } else {
+            let range = [SealValue::Number(after), SealValue::Number(end)];
+            let mut found = Vec::new();
+            for (prints, badges, key) in
+                [("prints", "subjects", "subject_id"), ("staff_prints", "staff", "badge_number")]
+            {
+                found.extend(self.store.damaged(prints, RANGE, &range).await?);
+                let of = format!("{key} IN (SELECT {key} FROM {prints} WHERE {RANGE})");
+                found.extend(self.store.damaged(badges, &of, &range).await?);
+            }
+            found
+        };
+        let mut closed = Vec::new();
+        for row in found {
+            let is_new =
+                self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(row.clone());
+            if is_new {
+                tracing::error!(%row, "damaged: what depends on it is closed; restore the store from a backup");
+                for print in self.prints_of(&row).await? {
+                    closed.extend(self.closed_entry(&row, print).await?);
+                }
+            }
+        }
+        Ok(closed)
+    }
+
+    /// The prints that depend on a damaged row.
+    async fn prints_of(&self, row: &DamagedRow) -> Result<Vec<i64>, PrintError> {
+        let (statement, number) = match (row.table, row.number()) {
+            ("prints" | "staff_prints", Some(number)) => return Ok(vec![number]),
+            ("staff", Some(number)) => {
+                ("SELECT id FROM staff_prints WHERE badge_number = $1", number)
+            }
+            ("subjects", _) => {
+                let Some(id) = SubjectId::from_hex(&row.key) else { return Ok(Vec::new()) };
+                let ids: Vec<(i64,)> =
+                    sqlx::query_as("SELECT id FROM prints WHERE subject_id = $1")
+                        .bind(id.as_slice())
+                        .fetch_all(self.store.pool())
+                        .await?;
+                return Ok(ids.into_iter().map(|(id,)| id).collect());
+            }
+            _ => return Ok(Vec::new()),
+        };
+        let ids: Vec<(i64,)> =
+            sqlx::query_as(statement).bind(number).fetch_all(self.store.pool()).await?;
+        Ok(ids.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Leaves out the prints of damaged subjects.
+    async fn without_prints_of(
+        &self,
+        damaged: &BTreeSet<DamagedRow>,
+    ) -> Result<String, PrintError> {
+        let mut left_out = Vec::new();
+        for row in damaged.iter().filter(|row| row.table == "subjects") {
+            left_out.extend(self.prints_of(row).await?.iter().map(i64::to_string));
+        }
+        if left_out.is_empty() {
+            return Ok(String::new());
+        }
+        Ok(format!(" AND i.id NOT IN ({})", left_out.join(", ")))
+    }
+
+    /// What is said of a print that depends on a damaged row, as far as its seeds still open.
+    async fn closed_entry(&self, row: &DamagedRow, id: i64) -> Result<Option<Entry>, PrintError> {
+        let is_staff = row.table.starts_with("staff");
+        let statement = if is_staff {
+            "SELECT seeds FROM staff_prints WHERE id = $1"
+        } else {
+            "SELECT seeds FROM prints WHERE id = $1"
+        };
+        let sealed: Option<(Vec<u8>,)> =
+            sqlx::query_as(statement).bind(id).fetch_optional(self.store.pool()).await?;
+        let Some((sealed,)) = sealed else { return Ok(None) };
+        let seed = if is_staff {
+            staff::gate_seed(&self.store_key, id, &sealed)
+        } else {
+            PrintSeeds::open(&self.store_key, id, &sealed).ok().map(|seeds| seeds.police_gate())
+        };
+        Ok(seed.map(|seed| Entry::closed(id as u64, vec![(Audience::Gate, seed)], Status::NotGood)))
+    }
+
     fn entry(&self, row: &AnyRow) -> Result<Entry, PrintError> {
         let number = |column| row.try_get::<i64, _>(column);
         let id = number("id")?;

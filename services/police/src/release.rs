@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lanyard_core::ids::Timestamp;
 use lanyard_env::Env;
-use lanyard_store::{Store, StoreError, next_numbers};
+use lanyard_store::{SealValue, Store, StoreError, next_numbers};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::SubjectId;
@@ -71,7 +71,7 @@ pub(crate) async fn release_due(store: &Store, now: Timestamp) -> Result<u64, St
     Ok(due as u64)
 }
 
-/// Verdicts released after the cursor, oldest release first.
+/// Verdicts released after the cursor, oldest release first. A damaged one is not told: it stays pending for the committee.
 pub(crate) async fn released_after(
     store: &Store,
     cursor: u64,
@@ -85,7 +85,17 @@ pub(crate) async fn released_after(
     .bind(i64::from(limit))
     .fetch_all(store.pool())
     .await?;
+    let last = rows.last().map_or(0, |(_, _, sequence)| *sequence);
+    let range =
+        [SealValue::Number(i64::try_from(cursor).unwrap_or(i64::MAX)), SealValue::Number(last)];
+    let condition = "release_sequence > $1 AND release_sequence <= $2";
+    let damaged = store.damaged("subjects", condition, &range).await?;
+    for row in &damaged {
+        tracing::error!(%row, "damaged: its verdict is not released; restore the store from a backup");
+    }
+    let is_sound = |id: &[u8]| damaged.iter().all(|row| row.key != hex::encode(id));
     rows.into_iter()
+        .filter(|(id, ..)| is_sound(id))
         .map(|(id, released, sequence)| {
             Ok(Released {
                 subject_id: SubjectId::from_column("subjects", &id)?,

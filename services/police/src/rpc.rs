@@ -32,7 +32,11 @@ const PAGE: u32 = 1_000;
 const MAX_REASON: usize = 500;
 
 fn store_error(error: &StoreError) -> Status {
-    status::internal(error)
+    match error {
+        error if error.is_full() => status::store_full(error),
+        error if error.is_damaged() => status::store_damaged(error),
+        error => status::internal(error),
+    }
 }
 
 fn malformed(problem: impl Display) -> Status {

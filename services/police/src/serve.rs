@@ -6,7 +6,7 @@ use lanyard_authority::{Station, StationError, inspect_station};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
 use lanyard_party::{PartyConfig, Report};
-use lanyard_store::{Store, StoreError, trail_source};
+use lanyard_store::{SealKey, Store, StoreError, trail_source};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::police::v1::case_service_server::CaseServiceServer;
 use lanyard_wire::police::v1::desk_service_server::DeskServiceServer;
@@ -23,7 +23,7 @@ use crate::act::Acting;
 use crate::config::PoliceConfig;
 use crate::desk::Desk;
 use crate::handles::HandleIndex;
-use crate::registry::PrintRegistry;
+use crate::registry::{PrintRegistry, SEALED};
 use crate::release::keep_releasing;
 use crate::rpc::{CaseRpc, DeskRpc, ScreeningRpc, StaffRpc, SubjectRpc, WatchlistRpc};
 use crate::schema::SCHEMA;
@@ -79,9 +79,10 @@ pub async fn serve(
     observe(&store, station.telemetry());
     let trail = trail_source(&store, station.store_key());
     let station = station.with_trail(trail);
+    let seals = SealKey::from_bytes(station.store_key().row_key());
+    let store = store.with_seals(seals, SEALED).await?;
     let routes = routes(&station, &store, &env, four_eyes)?;
-    let registry =
-        PrintRegistry { store: store.clone(), store_key: Arc::clone(station.store_key()) };
+    let registry = PrintRegistry::new(store.clone(), Arc::clone(station.store_key()));
     // Ends with the station, also if that stops by itself.
     let shutdown = shutdown.child_token();
     let releasing = tokio::spawn(keep_releasing(store.clone(), env, shutdown.clone()));

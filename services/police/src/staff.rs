@@ -15,8 +15,8 @@ pub(crate) use handover::{OfferedProfile, offer, offered, take};
 pub(crate) use import::{Import, Writer};
 pub(crate) use member::{document, key_hash};
 pub(crate) use prints::{
-    DerivedPrint, Held, StaffSeeds, WaitingPrint, by_id, by_seed, entries, index_page, of_badge,
-    register, waiting,
+    DerivedPrint, Held, StaffSeeds, WaitingPrint, by_id, by_seed, entries, gate_seed, index_page,
+    of_badge, register, waiting,
 };
 pub(crate) use views::{by_number, by_reference, count, list};
 

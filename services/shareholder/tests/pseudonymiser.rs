@@ -149,7 +149,7 @@ async fn a_silent_holder_is_replaced_after_the_timeout() {
 async fn a_holder_with_a_full_disk_answers_nothing_and_is_replaced() {
     let committee = Committee::new();
     let (trustee, _) = &committee.holders[0];
-    trustee.disk.full.store(true, Ordering::SeqCst);
+    trustee.disk.set_space(Some(0));
     let keys = people(2);
     let computed = committee.pseudonymiser().pseudonyms(ENROLMENT, &keys).await.unwrap();
     assert_same(&computed, &committee.dealer.expected(&keys));

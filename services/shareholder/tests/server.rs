@@ -165,13 +165,13 @@ async fn malformed_requests_are_refused_and_not_counted() {
 async fn what_cannot_be_counted_is_not_answered() {
     let fixture = Fixture::new();
     let net = fixture.start(committee());
-    fixture.trustee.disk.full.store(true, Ordering::SeqCst);
+    fixture.trustee.disk.set_space(Some(0));
     let request = fixture.request(Purpose::Enrolment, 1, 3);
     let refused = ask(&net, &request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert_eq!(status::reason(&refused).as_deref(), Some(reason::STORE_UNAVAILABLE));
     assert!(!refused.message().contains('/'), "no path leaves: {}", refused.message());
-    fixture.trustee.disk.full.store(false, Ordering::SeqCst);
+    fixture.trustee.disk.set_space(None);
     assert_eq!(ask(&net, &request).await.unwrap().remaining, 1_000_000 - 3);
     assert_eq!(fixture.trustee.used(Purpose::Enrolment), 3);
 }

@@ -39,6 +39,30 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
+    /// A row that is not what was written there.
+    #[error(
+        "store: {row} is damaged and nothing is said from it; restore the store from a backup (lanyard fsck lists all)"
+    )]
+    Damaged {
+        /// Which.
+        row: crate::DamagedRow,
+    },
+}
+
+impl StoreError {
+    /// Whether there is no space left. Nothing was changed then.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let Self::Query(sqlx::Error::Database(database)) = self else { return false };
+        // SQLITE_FULL, and PostgreSQL's disk_full.
+        database.code().is_some_and(|code| code == "13" || code == "53100")
+    }
+
+    /// Whether a row is not what was written there.
+    #[must_use]
+    pub const fn is_damaged(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
 }
 
 /// What the engine said without values: PostgreSQL puts the offending row into `detail`, never into the message.
@@ -46,7 +70,7 @@ fn describe(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
-            if database.message().contains("disk is full") {
+            if code == "13" || code == "53100" {
                 format!("the disk is full (code {code}); free space and try again")
             } else {
                 format!("the engine refused a statement (code {code}): {}", database.message())

@@ -8,8 +8,10 @@
 
 mod audit;
 mod error;
+mod examine;
 mod observe;
 mod schema;
+mod seals;
 
 use std::path::Path;
 use std::sync::Once;
@@ -21,8 +23,10 @@ use sqlx::{Any, AnyPool, ConnectOptions as _, Transaction};
 
 pub use audit::{AuditEntry, AuditTrail, NewAuditEntry};
 pub use error::StoreError;
+pub use examine::Flaw;
 pub use observe::trail_source;
 pub use schema::Schema;
+pub use seals::{DamagedRow, SealKey, SealValue, without};
 
 /// Connections that a service opens at most. SQLite has one writer at a time, whatever this says.
 const CONNECTIONS: u32 = 8;
@@ -40,6 +44,7 @@ pub fn install_drivers(install: impl FnOnce()) {
 pub struct Store {
     pool: AnyPool,
     engine: Engine,
+    seals: Option<seals::Seals>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,34 +68,38 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: an URL of no known kind, a store that cannot be reached, or one made by a newer version.
     pub async fn open(url: &str, folder: &Path, schema: &Schema) -> Result<Self, StoreError> {
-        let (engine, url) = resolve(url, folder)?;
-        let store = Self { pool: Self::connect(engine, &url).await?, engine };
+        let store = Self::connect(url, folder, Access::Write).await?;
         schema.apply(&store).await?;
         Ok(store)
     }
 
-    async fn connect(engine: Engine, url: &str) -> Result<AnyPool, StoreError> {
+    async fn connect(url: &str, folder: &Path, access: Access) -> Result<Self, StoreError> {
         DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let (engine, url) = resolve(url, folder, access)?;
         let failed = |source| StoreError::Open { source };
         let options: AnyConnectOptions = url.parse().map_err(failed)?;
         // Statements can carry personal data as parameters and errors: nothing of them is logged.
         let options = options.disable_statement_logging();
-        AnyPoolOptions::new()
+        let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(30))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if engine == Engine::Sqlite {
-                        for pragma in PRAGMAS {
-                            sqlx::query(pragma).execute(&mut *connection).await?;
-                        }
+                    let pragmas = match (engine, access) {
+                        (Engine::Sqlite, Access::Write) => PRAGMAS,
+                        (Engine::Sqlite, Access::Read) => &PRAGMAS[3..],
+                        (Engine::Postgres, _) => &[],
+                    };
+                    for pragma in pragmas {
+                        sqlx::query(*pragma).execute(&mut *connection).await?;
                     }
                     Ok(())
                 })
             })
             .connect_with(options)
             .await
-            .map_err(failed)
+            .map_err(failed)?;
+        Ok(Self { pool, engine, seals: None })
     }
 
     /// The pool, for reads.
@@ -126,18 +135,26 @@ impl Store {
 }
 
 /// A writer waits up to 20 seconds for another before it gives up.
-const PRAGMAS: [&str; 4] = [
+const PRAGMAS: &[&str] = &[
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 20000",
 ];
 
-fn resolve(url: &str, folder: &Path) -> Result<(Engine, String), StoreError> {
+/// What a store is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
+}
+
+fn resolve(url: &str, folder: &Path, access: Access) -> Result<(Engine, String), StoreError> {
     if let Some(path) = url.strip_prefix("sqlite://") {
         let path = folder.join(path);
         let path = path.to_str().ok_or(StoreError::Path)?;
-        return Ok((Engine::Sqlite, format!("sqlite://{path}?mode=rwc")));
+        let mode = if access == Access::Write { "rwc" } else { "ro" };
+        return Ok((Engine::Sqlite, format!("sqlite://{path}?mode={mode}")));
     }
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok((Engine::Postgres, url.to_owned()));
@@ -189,6 +206,7 @@ pub fn placeholders(first: usize, rows: usize, columns: usize) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tests do to files what a power cut does
 mod tests {
     use super::*;
 
@@ -238,6 +256,97 @@ mod tests {
     fn placeholders_count_on_from_row_to_row() {
         assert_eq!(placeholders(2, 2, 2), "($2, $3), ($4, $5)");
         assert_eq!(placeholders(1, 1, 3), "($1, $2, $3)");
+    }
+
+    async fn insert(store: &Store, id: i64) -> Result<(), StoreError> {
+        let mut transaction = store.begin().await?;
+        sqlx::query("INSERT INTO things (id, body) VALUES ($1, $2)")
+            .bind(id)
+            .bind(vec![7_u8; 3_000])
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn count(store: &Store) -> i64 {
+        let counted: (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM things").fetch_one(store.pool()).await.unwrap();
+        counted.0
+    }
+
+    /// Each connection syncs the log at each commit: with less, a power cut takes what was acknowledged.
+    #[tokio::test]
+    async fn every_connection_syncs_at_every_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = store.pool().acquire().await.unwrap();
+            let (synchronous,): (i64,) =
+                sqlx::query_as("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
+            let (journal,): (String,) =
+                sqlx::query_as("PRAGMA journal_mode").fetch_one(&mut *connection).await.unwrap();
+            assert_eq!((synchronous, journal.as_str()), (2, "wal"));
+            held.push(connection);
+        }
+    }
+
+    /// A power cut in the middle of a commit leaves the log cut anywhere, or with rubbish behind what was synced: what was
+    /// committed before is there, and of the rest all or nothing.
+    #[tokio::test]
+    async fn a_log_that_is_cut_anywhere_holds_what_was_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
+        let log = folder.path().join("test.db-wal");
+        let mut lengths = Vec::new();
+        for id in 1..=3 {
+            insert(&store, id).await.unwrap();
+            lengths.push(std::fs::metadata(&log).unwrap().len() as usize);
+        }
+        let (main, whole) =
+            (std::fs::read(folder.path().join("test.db")).unwrap(), std::fs::read(&log).unwrap());
+        assert_eq!(whole.len(), lengths[2], "the log was not folded in meanwhile");
+        let (synced, end) = (lengths[1], lengths[2]);
+        for cut in (synced..=end).step_by(509).chain([end]) {
+            for rubbish in [0, 777] {
+                let copy = tempfile::tempdir().unwrap();
+                std::fs::write(copy.path().join("test.db"), &main).unwrap();
+                let left = [&whole[..cut], &vec![0xA5; rubbish]].concat();
+                std::fs::write(copy.path().join("test.db-wal"), left).unwrap();
+                let store = Store::open("sqlite://test.db", copy.path(), &STEPS).await.unwrap();
+                assert_eq!(count(&store).await, if cut == end { 3 } else { 2 }, "cut at {cut}");
+                insert(&store, 9).await.unwrap();
+                store.close().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_store_says_so_and_goes_on_once_there_is_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
+        let limit = async |pages: u32| {
+            let mut held = Vec::new();
+            for _ in 0..CONNECTIONS {
+                let mut connection = store.pool().acquire().await.unwrap();
+                let pragma = format!("PRAGMA max_page_count = {pages}");
+                sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut *connection).await.unwrap();
+                held.push(connection);
+            }
+        };
+        limit(40).await;
+        let mut kept = 0;
+        let full = loop {
+            match insert(&store, kept + 1).await {
+                Ok(()) => kept += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(full.is_full(), "{full:?}");
+        assert!(full.to_string().contains("the disk is full"), "{full}");
+        assert_eq!(count(&store).await, kept, "nothing was half written");
+        limit(1_000).await;
+        insert(&store, kept + 1).await.unwrap();
     }
 
     #[tokio::test]

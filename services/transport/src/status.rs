@@ -21,6 +21,11 @@ pub const MALFORMED: &str = "MALFORMED";
 /// The service failed; its log says why.
 pub const INTERNAL: &str = "INTERNAL";
 
+/// The party's disk is full: nothing new is taken on until there is space.
+pub const STORE_FULL: &str = "STORE_FULL";
+/// What would be answered from is damaged on the party's disk.
+pub const STORE_DAMAGED: &str = "STORE_DAMAGED";
+
 /// An error with a stable `reason`, in SCREAMING_SNAKE_CASE.
 #[must_use]
 pub fn error(code: Code, reason: &'static str, message: impl Into<String>) -> Status {
@@ -39,6 +44,21 @@ pub fn malformed(message: impl Into<String>) -> Status {
 pub fn internal(cause: &dyn std::fmt::Display) -> Status {
     tracing::error!(%cause, "internal error");
     error(Code::Internal, INTERNAL, "internal error; the service's log says more")
+}
+
+/// `RESOURCE_EXHAUSTED` with reason [`STORE_FULL`]: nothing was changed, and the same will do once there is space.
+#[must_use]
+pub fn store_full(cause: &dyn std::fmt::Display) -> Status {
+    tracing::error!(%cause, "the disk is full");
+    let message = "the service's disk is full: nothing was changed; free space there and try again";
+    error(Code::ResourceExhausted, STORE_FULL, message)
+}
+
+/// `DATA_LOSS` with reason [`STORE_DAMAGED`]; `cause` says which row or file, and goes to the log and the caller.
+#[must_use]
+pub fn store_damaged(cause: &dyn std::fmt::Display) -> Status {
+    tracing::error!(%cause, "damaged on the disk");
+    error(Code::DataLoss, STORE_DAMAGED, cause.to_string())
 }
 
 /// The reason of an error from a Lanyard service.

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
-
 use lanyard_core::cosignature::verify_cosignature_lines;
 use lanyard_core::ids::{Authority, Timestamp};
 use lanyard_core::log::ConsistencyProof;
@@ -157,11 +155,11 @@ fn what_cannot_be_remembered_is_not_cosigned() {
     let log = TestLog::new(&world.env, Authority::Police, 12);
     let witness = world.witness("trustee", &[&log]).unwrap();
     witness.add_checkpoint(log.request(0, 5).to_text().as_bytes()).unwrap();
-    world.disk.full.store(true, Ordering::SeqCst);
+    world.disk.set_space(Some(0));
     let refused = witness.add_checkpoint(log.request(5, 9).to_text().as_bytes());
     assert!(matches!(refused, Err(NotCosigned::Memory(MemoryError::File(_)))));
     // Had size 9 been cosigned, this would be a fork.
-    world.disk.full.store(false, Ordering::SeqCst);
+    world.disk.set_space(None);
     let other = log.fork(5, 12);
     witness.add_checkpoint(other.request(5, 9).to_text().as_bytes()).unwrap();
     assert!(witness.add_checkpoint(log.request(9, 9).to_text().as_bytes()).is_err());

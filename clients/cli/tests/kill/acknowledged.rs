@@ -23,6 +23,12 @@ pub(crate) struct Answers {
     pub(crate) imported: Vec<String>,
     /// References of people who were seen cleared.
     pub(crate) cleared: BTreeSet<String>,
+    /// Prints of badges, by reference; none if the last answer is missing.
+    pub(crate) prints: BTreeMap<String, Option<Print>>,
+    /// Badges that were reported lost.
+    pub(crate) lost: Vec<String>,
+    /// Evaluations that the trustee has counted, by caller and purpose.
+    pub(crate) counted: BTreeMap<(String, i32), u64>,
     /// By badge: whether the committee suspended it; none if its last answer is missing.
     pub(crate) committee_stops: BTreeMap<usize, Option<bool>>,
     /// The same of the police.
@@ -31,6 +37,12 @@ pub(crate) struct Answers {
     pub(crate) checks: Vec<(gate::CheckRequest, gate::CheckResponse)>,
     /// The greatest sizes of the committee's and the police's logs: signed, and with a quorum.
     pub(crate) logs: [(u64, u64); 2],
+}
+
+/// A print of a badge; with its text if it was issued.
+pub(crate) struct Print {
+    pub(crate) number: u32,
+    pub(crate) text: Option<String>,
 }
 
 impl Acknowledged {
@@ -42,14 +54,21 @@ impl Acknowledged {
     pub(crate) async fn check(&self, event: &Event, badges: &[Badge]) {
         let answers = std::mem::take(&mut *self.note());
         println!(
-            "acknowledged: {} people, {} of them cleared, {} checks, logs of {:?}",
+            "acknowledged: {} people, {} of them cleared, {} prints, {} lost, {} stops, {} checks, {} evaluations, logs \
+             of {:?}",
             answers.imported.len(),
             answers.cleared.len(),
+            answers.prints.values().flatten().count(),
+            answers.lost.len(),
+            answers.committee_stops.len() + answers.police_stops.len(),
             answers.checks.len(),
+            answers.counted.values().sum::<u64>(),
             answers.logs,
         );
         assert!(!answers.imported.is_empty() && !answers.checks.is_empty(), "there was a load");
         answers.people(event, badges.len()).await;
+        answers.prints(event).await;
+        answers.evaluations(event).await;
         answers.stops(event, badges).await;
         answers.receipts(event).await;
         answers.logs(event).await;
@@ -78,6 +97,38 @@ impl Answers {
         .await;
     }
 
+    /// Everybody has the print that was issued or is to be issued next; at the gate the issued are good, the lost are not.
+    async fn prints(&self, event: &Event) {
+        let known = || self.prints.iter().filter_map(|(one, print)| Some((one, print.as_ref()?)));
+        assert!(known().count() > 0 && !self.lost.is_empty(), "badges were issued and lost");
+        let references = known().map(|(reference, _)| reference.clone()).collect();
+        let people = event.clients.people(references).await.expect("people are listed");
+        for ((reference, print), state) in std::iter::zip(known(), people) {
+            let is_issued = state.print_state() == committee::PrintState::Issued;
+            let found = (state.print_number, is_issued);
+            assert_eq!(found, (print.number, print.text.is_some()), "{reference}");
+        }
+        let issued = known().filter_map(|(_, print)| print.text.as_deref()).rev().take(8);
+        let lost = self.lost.iter().rev().take(8).map(String::as_str);
+        let admitted = issued.map(|text| (text, gate::Verdict::Admit));
+        for (text, expected) in admitted.chain(lost.map(|text| (text, gate::Verdict::Deny))) {
+            eventually("the gate knows which print is good", async || {
+                let checked = event.clients.scanner.clone().check(load::check_of(text)).await;
+                checked.is_ok_and(|checked| checked.get_ref().verdict() == expected)
+            })
+            .await;
+        }
+    }
+
+    /// No evaluation that was counted is forgotten, and each person who was cleared has cost one.
+    async fn evaluations(&self, event: &Event) {
+        let now = event.clients.usage().await.expect("the trustee's counters");
+        for (counter, used) in &self.counted {
+            assert!(now.get(counter).is_some_and(|now| now >= used), "{counter:?}: {now:?}");
+        }
+        assert!(now.values().sum::<u64>() >= self.cleared.len() as u64);
+    }
+
     async fn stops(&self, event: &Event, badges: &[Badge]) {
         let references = badges.iter().map(|badge| badge.reference.clone()).collect();
         let at_committee = event.clients.people(references).await.expect("people are listed");
@@ -102,7 +153,8 @@ impl Answers {
             let is_stopped = by_committee || subject.suspended;
             let expected = if is_stopped { gate::Verdict::Refer } else { gate::Verdict::Admit };
             eventually("the gate says what the authorities say", async || {
-                let checked = event.clients.scanner.clone().check(load::check_of(badge)).await;
+                let checked =
+                    event.clients.scanner.clone().check(load::check_of(&badge.text)).await;
                 checked.is_ok_and(|checked| checked.get_ref().verdict() == expected)
             })
             .await;

@@ -1,5 +1,6 @@
 //! An event of six processes, and those who work for its parties.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use lanyard_wire::committee::v1::import_people_request::Step;
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::police::v1::subject_service_client::SubjectServiceClient;
+use lanyard_wire::pseudonym::v1::GetUsageRequest;
+use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -45,19 +48,20 @@ pub(crate) struct Clients {
     pub(crate) subjects: SubjectServiceClient<Channel>,
     pub(crate) scanner: GateServiceClient<Channel>,
     pub(crate) gate_operator: GateServiceClient<Channel>,
+    pub(crate) trustee: KeyShareServiceClient<Channel>,
 }
 
 /// The event.
 pub(crate) struct Event {
     pub(crate) cluster: Cluster,
     pub(crate) clients: Clients,
-    issuing: IssuingKey,
-    manifest: Arc<VerifiedManifest>,
+    pub(crate) issuer: Issuer,
     _dir: TempDir,
 }
 
 impl Event {
-    pub(crate) async fn start() -> Self {
+    /// Makes an event; nothing is started.
+    pub(crate) async fn create() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let env = Env::system();
         let mut plan = plan(&env, None).expect("the sample plan");
@@ -65,10 +69,8 @@ impl Event {
         plan.screening.verdict_delay_seconds = 1;
         let addresses = free_addresses(&plan).expect("free ports");
         create(&env, dir.path(), &plan, &addresses, PASSPHRASE, |_, _| {}).expect("an event");
+        // The program is this test's own, with crash points.
         let cluster = Cluster::open(&env, dir.path()).expect("the event");
-        let mut cluster = cluster.with_program(env!("CARGO_BIN_EXE_lanyard"));
-        cluster.start_all().expect("processes start");
-        cluster.wait_ready(PATIENCE).await.expect("all listen");
         let act = |member: &Member, role| {
             Connection::open(&env, &cluster.folder(member), &[role], None).expect("an operator")
         };
@@ -81,19 +83,17 @@ impl Event {
             subjects: officer.subjects().expect("a client"),
             scanner: act(&gate, Role::Scanner).gate().expect("a client"),
             gate_operator: act(&gate, Role::Operator).gate().expect("a client"),
+            trustee: act(&Member::Trustee, Role::Operator).key_share().expect("a client"),
         };
-        Self {
-            clients,
-            issuing: registrar.folder().issuing_key(PASSPHRASE).expect("the issuing key"),
-            manifest: Arc::clone(registrar.manifest()),
-            cluster,
-            _dir: dir,
-        }
+        let key = registrar.folder().issuing_key(PASSPHRASE).expect("the issuing key");
+        let (key, manifest) = (Arc::new(key), Arc::clone(registrar.manifest()));
+        let issuer = Issuer { key, manifest, badges: clients.badges.clone() };
+        Self { clients, issuer, cluster, _dir: dir }
     }
 
     /// Enrols the people whose badges will be in use, issues them, has everybody cleared, and the gate know it.
     pub(crate) async fn issue_and_screen(&self) -> Arc<[Badge]> {
-        let Clients { enrolment, badges, .. } = &self.clients;
+        let Clients { enrolment, .. } = &self.clients;
         let crew = committee::Profile {
             code: "crew".to_owned(),
             category: "Volunteer".to_owned(),
@@ -103,36 +103,66 @@ impl Event {
         enrolment.clone().put_profiles(request).await.expect("a profile");
         let people: Vec<_> = (0..BADGES).map(|number| person("B", number)).collect();
         self.clients.import(people).await.expect("people are imported");
-        let waiting = badges.clone().list_prints(committee::ListPrintsRequest::default()).await;
-        let mut waiting = waiting.expect("prints wait").into_inner();
-        let mut prints = Vec::new();
-        while let Some(message) = waiting.message().await.expect("prints") {
-            prints.extend(message.prints);
-        }
-        let derived = |print: &committee::Print| {
-            let number = BadgeNumber::new(print.badge_number);
-            let print = PrintNumber::new(u16::try_from(print.print_number).expect("a print"));
-            derive_print(&self.issuing, &self.manifest.event, number, print)
-        };
-        let seeds = prints.iter().map(|print| derived(print).seeds).collect();
-        let register = tokio_stream::iter([committee::RegisterPrintsRequest { prints: seeds }]);
-        badges.clone().register_prints(register).await.expect("prints are registered");
+        let people = (0..BADGES).map(|number| person("B", number).reference).collect();
+        let prints = self.issuer.issue(people).await.expect("prints are registered");
         eventually("everybody is cleared", async || {
             self.clients.screen().await.is_ok_and(|last| last.cleared == BADGES as u64)
         })
         .await;
         let references = prints.iter().map(|print| print.reference.clone()).collect();
         let people = self.clients.people(references).await.expect("people are listed");
-        let badges: Arc<[Badge]> = std::iter::zip(&prints, people)
-            .map(|(print, state)| {
-                let reference = print.reference.clone();
+        let badges: Arc<[Badge]> = std::iter::zip(prints, people)
+            .map(|(Issued { reference, text, .. }, state)| {
                 assert_eq!(state.person.map(|person| person.reference), Some(reference.clone()));
-                let text = derived(print).text.expose_str().to_owned();
                 Badge { reference, subject: state.subject_id, text }
             })
             .collect();
         assert_eq!(badges.len(), BADGES);
         badges
+    }
+
+    pub(crate) fn manifest(&self) -> &VerifiedManifest {
+        &self.issuer.manifest
+    }
+}
+
+/// A print that was issued.
+pub(crate) struct Issued {
+    pub(crate) reference: String,
+    pub(crate) print_number: u32,
+    pub(crate) text: String,
+}
+
+/// The issuing station.
+#[derive(Clone)]
+pub(crate) struct Issuer {
+    key: Arc<IssuingKey>,
+    manifest: Arc<VerifiedManifest>,
+    badges: BadgeServiceClient<Channel>,
+}
+
+impl Issuer {
+    /// Issues the prints of these people that wait.
+    pub(crate) async fn issue(&self, references: Vec<String>) -> Result<Vec<Issued>, Status> {
+        let request = committee::ListPrintsRequest { references, ..Default::default() };
+        let mut waiting = self.badges.clone().list_prints(request).await?.into_inner();
+        let (mut issued, mut prints) = (Vec::new(), Vec::new());
+        while let Some(message) = waiting.message().await? {
+            for print in message.prints {
+                let number = BadgeNumber::new(print.badge_number);
+                let of = PrintNumber::new(u16::try_from(print.print_number).expect("a print"));
+                let derived = derive_print(&self.key, &self.manifest.event, number, of);
+                prints.push(derived.seeds);
+                issued.push(Issued {
+                    reference: print.reference,
+                    print_number: print.print_number,
+                    text: derived.text.expose_str().to_owned(),
+                });
+            }
+        }
+        let register = tokio_stream::iter([committee::RegisterPrintsRequest { prints }]);
+        self.badges.clone().register_prints(register).await?;
+        Ok(issued)
     }
 }
 
@@ -186,6 +216,13 @@ impl Clients {
             people.extend(page);
         }
         Ok(people)
+    }
+
+    /// What the trustee has counted, by caller and purpose.
+    pub(crate) async fn usage(&self) -> Result<BTreeMap<(String, i32), u64>, Status> {
+        let usage = self.trustee.clone().get_usage(GetUsageRequest {}).await?.into_inner();
+        let counted = usage.usages.into_iter().map(|one| ((one.caller, one.purpose), one.used));
+        Ok(counted.collect())
     }
 
     /// Sizes of the committee's and the police's logs, signed and with a quorum, of those that answer.

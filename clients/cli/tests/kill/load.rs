@@ -11,8 +11,8 @@ use rand::RngExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::acknowledged::Acknowledged;
-use crate::event::{Badge, Clients, Event, person};
+use crate::acknowledged::{Acknowledged, Print};
+use crate::event::{Badge, Clients, Event, Issuer, person};
 
 /// People of one import.
 const BATCH: usize = 10;
@@ -26,16 +26,20 @@ enum Step {
     Screen,
     CommitteeStop,
     PoliceStop,
+    Issue,
+    Reissue,
     Check,
     AskHowFar,
 }
 
 impl Step {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Import,
         Self::Screen,
         Self::CommitteeStop,
         Self::PoliceStop,
+        Self::Issue,
+        Self::Reissue,
         Self::Check,
         Self::AskHowFar,
     ];
@@ -50,6 +54,7 @@ pub(crate) fn start(
 ) -> Vec<JoinHandle<()>> {
     let load = Load {
         clients: event.clients.clone(),
+        issuer: event.issuer.clone(),
         badges: Arc::clone(badges),
         answers: acknowledged.clone(),
     };
@@ -68,6 +73,7 @@ pub(crate) fn start(
 #[derive(Clone)]
 struct Load {
     clients: Clients,
+    issuer: Issuer,
     badges: Arc<[Badge]>,
     answers: Acknowledged,
 }
@@ -79,6 +85,8 @@ impl Load {
             Step::Screen => self.screen().await,
             Step::CommitteeStop => self.stop_at_committee().await,
             Step::PoliceStop => self.stop_at_police().await,
+            Step::Issue => self.issue().await,
+            Step::Reissue => self.reissue().await,
             Step::Check => self.check().await,
             Step::AskHowFar => self.ask_how_far().await,
         }
@@ -135,8 +143,65 @@ impl Load {
         }
     }
 
+    /// Issues some of those who were imported and have no badge yet.
+    async fn issue(&self) {
+        let references: Vec<String> = {
+            let answers = self.answers.note();
+            let has_badge = |reference: &String| {
+                let print = answers.prints.get(reference);
+                print.is_some_and(|print| print.as_ref().is_some_and(|print| print.text.is_some()))
+            };
+            let waiting = answers.imported.iter().rev().filter(|one| !has_badge(one));
+            waiting.take(3).cloned().collect()
+        };
+        if references.is_empty() {
+            return;
+        }
+        self.forget_prints(&references);
+        let Ok(issued) = self.issuer.issue(references.clone()).await else { return };
+        let mut answers = self.answers.note();
+        for one in issued {
+            let print = Print { number: one.print_number, text: Some(one.text) };
+            answers.prints.insert(one.reference, Some(print));
+        }
+    }
+
+    /// Replaces a lost badge: its next print waits, and the lost one is no good.
+    async fn reissue(&self) {
+        let found = {
+            let answers = self.answers.note();
+            let mut issued = answers.prints.iter().filter_map(|(reference, print)| {
+                let Print { number, text } = print.as_ref()?;
+                Some((reference.clone(), *number, text.clone()?))
+            });
+            issued.next()
+        };
+        let Some((reference, number, lost)) = found else { return };
+        self.forget_prints(std::slice::from_ref(&reference));
+        let request = committee::ReissueBadgesRequest {
+            references: vec![reference.clone()],
+            reason: "load".to_owned(),
+        };
+        let answer = self.clients.badges.clone().reissue_badges(request).await;
+        let Ok(answer) = answer else { return };
+        let done =
+            answer.get_ref().outcomes.iter().all(|one| one.outcome() == committee::Outcome::Done);
+        if done {
+            let mut answers = self.answers.note();
+            answers.lost.push(lost);
+            answers.prints.insert(reference, Some(Print { number: number + 1, text: None }));
+        }
+        tokio::time::sleep(10 * PAUSE).await;
+    }
+
+    /// Until the next answer nobody knows where these stand.
+    fn forget_prints(&self, references: &[String]) {
+        let mut answers = self.answers.note();
+        answers.prints.extend(references.iter().map(|reference| (reference.clone(), None)));
+    }
+
     async fn check(&self) {
-        let request = check_of(&self.badges[self.draw().0]);
+        let request = check_of(&self.badges[self.draw().0].text);
         if let Ok(answer) = self.clients.scanner.clone().check(request.clone()).await {
             self.answers.note().checks.push((request, answer.into_inner()));
         }
@@ -144,7 +209,13 @@ impl Load {
 
     async fn ask_how_far(&self) {
         let [committee, police] = self.clients.published().await;
+        let usage = self.clients.usage().await.unwrap_or_default();
         let mut answers = self.answers.note();
+        for (counter, used) in usage {
+            let known = answers.counted.entry(counter).or_default();
+            assert!(used >= *known, "the trustee forgot {} evaluations", *known - used);
+            *known = used;
+        }
         for (log, now) in std::iter::zip(&mut answers.logs, [committee, police]) {
             // A service that has just started does not know yet, and says 0.
             let now = now.unwrap_or_default();
@@ -168,9 +239,9 @@ fn nonce() -> Vec<u8> {
 }
 
 /// A check of a badge at the main door.
-pub(crate) fn check_of(badge: &Badge) -> gate::CheckRequest {
+pub(crate) fn check_of(text: &str) -> gate::CheckRequest {
     gate::CheckRequest {
-        credential: badge.text.clone(),
+        credential: text.to_owned(),
         access_point: "sta-main".to_owned(),
         direction: gate::Direction::In.into(),
         nonce: nonce(),

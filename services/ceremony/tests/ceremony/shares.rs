@@ -11,12 +11,14 @@ use lanyard_core::ids::{Authority, EventId};
 use lanyard_core::manifest::Manifest;
 use lanyard_core::oprf::{self, Pseudonym};
 use lanyard_core::threshold::{KeyShare, ShareIndex, combine};
-use lanyard_env::Env;
+use lanyard_env::{Env, Loss};
 use lanyard_party::{Folder, Generation, HeldShare, ManifestStore, ShareStore};
 use lanyard_shareholder::{Ledger, LedgerError, Purpose};
 
 use crate::secrets::holds;
-use crate::support::{copy, dying_env, files_under, sample_plan, seat, shared};
+use crate::support::{
+    EVENT, copy, dying_env, env_on, files_under, on_disk, sample_plan, seat, shared,
+};
 
 const HOLDERS: [&str; 3] = ["trustee", "committee", "police"];
 
@@ -37,7 +39,11 @@ fn all(dir: &Path, take: Take) {
 }
 
 fn in_force(dir: &Path, holder: &str) -> HeldShare {
-    let folder = seat(dir, holder).folder().clone();
+    in_force_on(&Env::system(), dir, holder)
+}
+
+fn in_force_on(env: &Env, dir: &Path, holder: &str) -> HeldShare {
+    let folder = Folder::open(dir.join(holder), env);
     folder.held_share(folder.generation_in_force().unwrap()).unwrap()
 }
 
@@ -63,9 +69,12 @@ fn pseudonym(one: &HeldShare, other: &HeldShare) -> Pseudonym {
 
 /// Every pair in force that is of one generation gives the same as before any refresh.
 fn check_pairs(dir: &Path) -> usize {
+    check_pairs_of(&HOLDERS.map(|holder| in_force(dir, holder)))
+}
+
+fn check_pairs_of(held: &[HeldShare; 3]) -> usize {
     let [one, other] = ["trustee", "police"].map(|holder| in_force(shared(), holder));
     let expected = pseudonym(&one, &other);
-    let held = HOLDERS.map(|holder| in_force(dir, holder));
     let mut pairs = 0;
     for (one, other) in [(0, 1), (0, 2), (1, 2)] {
         if held[one].generation() == held[other].generation() {
@@ -171,35 +180,34 @@ fn the_manifest_goes_on_after_a_refresh() {
     }
 }
 
+/// Each step of each holder stops at each of its calls in turn, loses what was not synced, and is taken again.
 #[test]
 fn an_interrupted_refresh_goes_on_and_shares_always_combine() {
-    let dir = copy();
-    assert_eq!(check_pairs(dir.path()), 3);
-    let (mut runs, mut interrupted) = (0, 0);
+    let (disk, dir) = (on_disk(), Path::new(EVENT));
+    let env = env_on(&disk);
+    let pairs = || check_pairs_of(&HOLDERS.map(|holder| in_force_on(&env, dir, holder)));
+    assert_eq!(pairs(), 3);
+    let mut interrupted = 0;
     for take in REFRESH {
         for holder in HOLDERS {
-            // Runs die at their first, second or third write.
-            loop {
-                runs += 1;
-                assert!(runs < 200, "it does not get on");
-                let env = dying_env(runs % 3);
-                let folder = dir.path().join(holder);
-                let seat = Seat::open(&env, &folder, &dir.path().join("exchange")).unwrap();
-                let done = take(&seat);
-                assert!(check_pairs(dir.path()) >= 1, "no two holders work together");
-                match done {
-                    Ok(_) => break,
-                    Err(error) => assert!(error.to_string().contains("disk is full"), "{error}"),
+            for calls in 0.. {
+                disk.stop_after(calls);
+                let seat = Seat::open(&env, &dir.join(holder), &dir.join("exchange"));
+                let taken = seat.and_then(|seat| take(&seat));
+                let done = taken.is_ok();
+                assert_eq!(done, !disk.is_stopped(), "{calls} calls, {holder}: {taken:?}");
+                disk.restart([Loss::All, Loss::None, Loss::Some(calls)][calls as usize % 3]);
+                assert!(pairs() >= 1, "no two holders work together");
+                if done {
+                    break;
                 }
                 interrupted += 1;
             }
         }
     }
-    assert!(interrupted > 10, "only {interrupted} interruptions");
-    assert_eq!(
-        (check_pairs(dir.path()), in_force(dir.path(), "police").generation().get()),
-        (3, 2)
-    );
+    assert!(interrupted > 50, "only {interrupted} interruptions");
+    let generation = in_force_on(&env, dir, "police").generation().get();
+    assert_eq!((pairs(), generation), (3, 2));
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! The ceremony step by step: order, repetition, interruption.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use lanyard_ceremony::{CeremonyError, Member, Seat, Step};
-use lanyard_env::Env;
+use lanyard_env::{Env, Loss, LossyDisk};
 use lanyard_party::Generation;
 
 use crate::support::{
-    PASSPHRASE, addresses, copy, dying_env, files_under, init, member, sample_plan, seat, shared,
+    EVENT, PASSPHRASE, addresses, copy, env_on, files_under, init, member, sample_plan, seat,
+    shared,
 };
 
 #[test]
@@ -18,35 +20,42 @@ fn a_second_init_is_refused() {
 
 #[test]
 fn an_interrupted_init_is_resumed_wherever_it_stopped() {
-    let dir = tempfile::tempdir().unwrap();
-    let plan = sample_plan();
+    let (disk, dir) = (LossyDisk::new(), Path::new(EVENT));
+    let (env, plan) = (env_on(&disk), sample_plan());
+    // Each run dies in the course of its third file, with or without what was not synced.
     let mut runs = 0;
-    // Each run dies at its third write, so that the whole ceremony is interrupted at every third one.
     loop {
         runs += 1;
-        match init(&dying_env(3), dir.path(), &plan) {
-            Ok(_) => break,
-            Err(error) => assert!(error.to_string().contains("disk is full"), "{error}"),
+        disk.stop_after(11 + runs % 5);
+        let made = init(&env, dir, &plan);
+        assert_eq!(made.is_ok(), !disk.is_stopped());
+        disk.restart([Loss::All, Loss::None, Loss::Some(runs)][runs as usize % 3]);
+        if made.is_ok() {
+            break;
         }
-        assert!(runs < 100, "it does not get on");
+        assert!(runs < 200, "it does not get on");
     }
     assert!(runs > 20, "only {runs} runs: nothing was interrupted");
-    let names = |dir: &std::path::Path| -> BTreeSet<_> {
-        files_under(dir).iter().map(|path| path.strip_prefix(dir).unwrap().to_owned()).collect()
+    let names = |paths: &[PathBuf], dir: &Path| -> BTreeSet<_> {
+        let kept = paths.iter().filter(|path| path.extension().is_none_or(|kind| kind != "tmp"));
+        kept.map(|path| path.strip_prefix(dir).unwrap().to_owned()).collect()
     };
-    assert_eq!(names(dir.path()), names(shared()));
+    assert_eq!(names(&disk.paths(), dir), names(&files_under(shared()), shared()));
     for holder in ["trustee", "committee", "police"] {
-        seat(dir.path(), holder).folder().held_share(Generation::FIRST).unwrap();
+        let seat = Seat::open(&env, &dir.join(holder), &dir.join("exchange")).unwrap();
+        seat.folder().held_share(Generation::FIRST).unwrap();
     }
 }
 
 #[test]
 fn an_interrupted_init_goes_on_with_its_own_plan_only() {
-    let dir = tempfile::tempdir().unwrap();
-    assert!(init(&dying_env(10), dir.path(), &sample_plan()).is_err());
+    let (disk, dir) = (LossyDisk::new(), Path::new(EVENT));
+    disk.stop_after(60);
+    assert!(init(&env_on(&disk), dir, &sample_plan()).is_err());
+    disk.restart(Loss::All);
     let mut other = sample_plan();
     other.title = "Another".to_owned();
-    let refused = init(&Env::system(), dir.path(), &other);
+    let refused = init(&env_on(&disk), dir, &other);
     assert!(matches!(refused, Err(CeremonyError::OtherPlan { .. })));
 }
 

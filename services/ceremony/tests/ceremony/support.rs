@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use lanyard_ceremony::{Addresses, CeremonyError, EventPlan, EventTree, Member, Seat, init_all};
-use lanyard_env::{AppendFile, DiskFiles, Env, FileError, Files, FolderLock, Mode, ReadAt};
+use lanyard_env::{
+    AppendFile, DiskFiles, Env, FileError, Files, FolderLock, LossyDisk, Mode, ReadAt,
+};
 use tempfile::TempDir;
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery";
@@ -66,7 +68,26 @@ pub(crate) fn files_under(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A disk on which the process dies at a given write.
+/// A copy of [`shared`] under [`EVENT`] on a disk that can stop and forget.
+pub(crate) fn on_disk() -> LossyDisk {
+    let disk = LossyDisk::new();
+    let files = disk.files();
+    for file in files_under(shared()) {
+        let to = Path::new(EVENT).join(file.strip_prefix(shared()).unwrap());
+        files.create_dir_all(to.parent().unwrap()).unwrap();
+        files.write_atomic(&to, &fs::read(&file).unwrap(), Mode::Private).unwrap();
+    }
+    disk
+}
+
+/// Where the event of [`on_disk`] is.
+pub(crate) const EVENT: &str = "/event";
+
+pub(crate) fn env_on(disk: &LossyDisk) -> Env {
+    Env { files: disk.files(), ..Env::system() }
+}
+
+/// A disk on which the process dies at a given write; for steps that rename folders, which [`LossyDisk`] does not.
 pub(crate) struct DyingFiles {
     disk: DiskFiles,
     writes_left: AtomicUsize,

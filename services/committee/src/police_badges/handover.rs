@@ -314,6 +314,8 @@ mod tests {
     use tonic::transport::Endpoint;
 
     use super::*;
+    use std::collections::BTreeSet;
+
     use crate::police_badges::entries;
     use crate::schema::SCHEMA;
 
@@ -354,7 +356,7 @@ mod tests {
         /// Change number and status of everything published.
         async fn published(&self) -> Vec<(u64, Status)> {
             let Handover { store, store_key, .. } = &self.handover;
-            let entries = entries(store, store_key, 0, 100).await.unwrap();
+            let entries = entries(store, store_key, (0, 100), &BTreeSet::new()).await.unwrap();
             entries.iter().map(|(changed, entry)| (*changed, entry.record.status)).collect()
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lanyard_core::badge::Presented;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_party::{ManifestStore, StoreKey};
-use lanyard_store::Store;
+use lanyard_store::{SealValue, Store, StoreError};
 use lanyard_transport::status;
 use lanyard_wire::committee::v1 as wire;
 use lanyard_wire::committee::v1::check_badge_request::Shown;
@@ -59,6 +59,23 @@ impl DeskService for Desk {
                 response
             }
         };
+        self.refuse_damaged(&response).await.map_err(failed)?;
         Ok(Response::new(response))
+    }
+}
+
+impl Desk {
+    /// Nothing is said from a damaged row.
+    async fn refuse_damaged(&self, response: &wire::CheckBadgeResponse) -> Result<(), StoreError> {
+        let (person, police) = (response.person.as_ref(), response.police_badge.as_ref());
+        let of_person = person.map(|person| ("people", "prints", person.badge_number));
+        let of_police = police.map(|badge| ("police_badges", "police_prints", badge.badge_number));
+        for (badges, prints, number) in of_person.into_iter().chain(of_police) {
+            for table in [badges, prints] {
+                let number = [SealValue::Number(number.into())];
+                self.store.refuse_damaged(table, "badge_number = $1", &number).await?;
+            }
+        }
+        Ok(())
     }
 }

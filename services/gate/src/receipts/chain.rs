@@ -103,7 +103,7 @@ impl SharedDurable {
 }
 
 /// Whether the end of the file is of one group: what a crash can leave. More was answered, and is not cut off.
-fn is_one_group(
+pub(super) fn is_one_group(
     files: &dyn Files,
     path: &Path,
     offset: u64,

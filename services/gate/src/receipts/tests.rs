@@ -1,21 +1,17 @@
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the gate's back")]
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use lanyard_core::decision::{Cause, Direction};
 use lanyard_core::receipt::{CheckNonce, Receipt, ReceiptBody, verify_receipt};
 use lanyard_core::record::Status;
-use lanyard_env::{Env, Worker};
+use lanyard_env::Worker;
 use lanyard_wire::gate::v1 as wire;
 
 use super::*;
 use crate::test_event::{TestEvent, badge_text, cleared, good, with};
 
-mod full_disk;
-
-use full_disk::FullDisk;
+mod durability;
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 
@@ -338,28 +334,5 @@ async fn bodies_go_after_retention_and_the_chain_stays() {
     open.close().await;
     let open = self::open(&event);
     assert_eq!(exported(&event, &open, 1, 0).len(), 4);
-    open.close().await;
-}
-
-#[tokio::test]
-async fn a_full_disk_admits_nobody_and_passes() {
-    let event = TestEvent::new();
-    let (disk, full) = FullDisk::new();
-    let env = Env { files: Arc::new(disk), ..event.env.clone() };
-    let setup = ReceiptSetup { env, ..event.receipt_setup() };
-    let (receipts, recorder) = Receipts::open(setup).unwrap();
-    let open = Open { receipts, recorder };
-    check(&event, &open, 1, 1).await.unwrap();
-    full.store(true, Ordering::SeqCst);
-    assert_eq!(check(&event, &open, 1, 2).await, Err(NotRecorded::Disk));
-    // What is recorded already is answered all the same.
-    assert_eq!(check(&event, &open, 1, 1).await.map(|answer| answer.receipt), Ok(1));
-    assert_eq!(open.receipts.count(), 1);
-    full.store(false, Ordering::SeqCst);
-    assert_eq!(check(&event, &open, 1, 2).await.map(|answer| answer.receipt), Ok(2));
-    assert_eq!(exported(&event, &open, 1, 0).len(), 2);
-    open.close().await;
-    let open = self::open(&event);
-    assert_eq!(check(&event, &open, 1, 2).await.map(|answer| answer.receipt), Ok(2));
     open.close().await;
 }

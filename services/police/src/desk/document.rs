@@ -104,6 +104,7 @@ impl Desk {
     }
 
     async fn prints_of(&self, person: Person) -> Result<Vec<FoundPrint>, DeskError> {
+        self.refuse_damaged(&person).await?;
         let (store, store_key) = (&self.store, &*self.store_key);
         let seeds: Vec<_> = match person {
             Person::Subject(id) => {

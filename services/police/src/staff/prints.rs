@@ -1,6 +1,8 @@
 //! Prints of staff badges: the seeds that the police's own issuing station derives, sealed at rest, and what is published of
 //! them.
 
+use std::collections::BTreeSet;
+
 use lanyard_authority::Entry;
 use lanyard_core::badge::Seed;
 use lanyard_core::binding::Binding;
@@ -8,9 +10,11 @@ use lanyard_core::ids::Audience;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_env::Env;
 use lanyard_party::{Cell, StoreKey};
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_number};
-use sqlx::Row as _;
+use lanyard_store::{
+    AuditTrail, DamagedRow, NewAuditEntry, Store, StoreError, next_number, without,
+};
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 use zeroize::Zeroizing;
 
 use super::{PrintState, status_from_number};
@@ -242,21 +246,26 @@ pub(crate) async fn index_page(
         .collect()
 }
 
-/// What the publisher is to say of prints changed after the cursor, with their change numbers.
+/// The seed for the gates of a print, if it still opens.
+pub(crate) fn gate_seed(store_key: &StoreKey, print: i64, sealed: &[u8]) -> Option<Seed> {
+    StaffSeeds::open(store_key, print, sealed).ok().map(|seeds| seeds.police_gate())
+}
+
+/// What the publisher is to say of prints whose change numbers are in a range, with those; damaged ones are left out.
 pub(crate) async fn entries(
     store: &Store,
     store_key: &StoreKey,
-    after: u64,
-    limit: u32,
+    (after, end): (i64, i64),
+    damaged: &BTreeSet<DamagedRow>,
 ) -> Result<Vec<(u64, Entry)>, PrintError> {
-    let rows = sqlx::query(
+    let statement = format!(
         "SELECT i.id, i.seeds, i.state, i.changed, s.status, s.binding FROM staff_prints i \
-         JOIN staff s ON s.badge_number = i.badge_number WHERE i.changed > $1 ORDER BY i.changed LIMIT $2",
-    )
-    .bind(i64::try_from(after).unwrap_or(i64::MAX))
-    .bind(i64::from(limit))
-    .fetch_all(store.pool())
-    .await?;
+         JOIN staff s ON s.badge_number = i.badge_number WHERE i.changed > $1 AND i.changed <= $2{}{} ORDER BY i.changed",
+        without("i.id", "staff_prints", damaged),
+        without("i.badge_number", "staff", damaged),
+    );
+    let rows =
+        sqlx::query(AssertSqlSafe(statement)).bind(after).bind(end).fetch_all(store.pool()).await?;
     rows.iter().map(|row| entry(store_key, row)).collect()
 }
 

@@ -3,6 +3,7 @@
 mod canary;
 mod cases;
 mod changes;
+mod damage;
 mod disclosures;
 mod importing;
 mod key_index;

@@ -8,13 +8,13 @@ use lanyard_core::ids::{EventId, Timestamp};
 use lanyard_core::record::Record;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditEntry, AuditTrail, Store};
+use lanyard_store::{AuditEntry, AuditTrail, SealKey, Store};
 use lanyard_wire::police::v1 as wire;
 
 use crate::act::Act;
 use crate::ids::{LocalHash, SubjectId};
 use crate::prints::{self, Print, PrintError, PrintSeeds};
-use crate::registry::PrintRegistry;
+use crate::registry::{PrintRegistry, SEALED};
 use crate::release::{self, Released};
 use crate::schema::SCHEMA;
 use crate::states::Verdict;
@@ -110,7 +110,9 @@ impl World {
         let env = Env::for_test(clock.clone());
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open("sqlite://police.db", folder.path(), &SCHEMA).await.unwrap();
-        let registry = PrintRegistry { store: store.clone(), store_key: store_key().into() };
+        let seals = SealKey::from_bytes(store_key().row_key());
+        let store = store.with_seals(seals, SEALED).await.unwrap();
+        let registry = PrintRegistry::new(store.clone(), store_key().into());
         Self { env, clock, store, registry, folder }
     }
 

@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lanyard_env::{Loss, LossyDisk};
+
 use super::*;
 
 const POLICE_CHECK: (Authority, Purpose) = (Authority::Police, Purpose::Check);
@@ -214,4 +216,78 @@ fn counts_are_read_beside_a_running_holder_and_verified() {
     assert!(matches!(counts(), Err(LedgerError::Note { .. })));
     env.files.remove(&path).unwrap();
     assert!(matches!(counts(), Err(LedgerError::Lost { .. })));
+}
+
+/// Whatever the machine loses, what was counted stays counted, and nothing is counted twice.
+#[test]
+fn no_call_at_which_it_stops_makes_a_holder_forget() {
+    let (event, folder) = (EventId::parse("games").unwrap(), Path::new("/data/evaluations"));
+    let mut crashes = 0;
+    for calls in 0.. {
+        let mut ended = true;
+        for loss in [Loss::None, Loss::All, Loss::Some(calls)] {
+            let disk = LossyDisk::new();
+            let env = Env { files: disk.files(), ..Env::system() };
+            let open = || Ledger::open_in(&env, folder, &event, "trustee");
+            disk.stop_after(calls);
+            let mut counted = 0;
+            if let Ok(ledger) = open() {
+                for number in 0..3 {
+                    match ledger.charge(POLICE_CHECK, id(number), digest(1), 64, 1_000) {
+                        Ok(_) => counted += 1,
+                        Err(error) => {
+                            assert!(matches!(error, LedgerError::File(_)), "{error}");
+                            break;
+                        }
+                    }
+                }
+            }
+            let stopped = disk.is_stopped();
+            crashes += u32::from(stopped);
+            ended &= !stopped;
+            disk.restart(loss);
+            env.files.settle(Path::new("/")).unwrap();
+
+            let ledger = open().unwrap();
+            let used = ledger.used(POLICE_CHECK.0, POLICE_CHECK.1);
+            // One more may be counted, whose answer never left: its retry is free.
+            assert!(
+                used == counted * 64 || used == (counted + 1) * 64,
+                "{calls}, {loss:?}: {used}"
+            );
+            for number in 0..counted {
+                let again = ledger.charge(POLICE_CHECK, id(number), digest(1), 64, 1_000);
+                assert!(again.unwrap().is_retry, "{calls}, {loss:?}");
+            }
+            let counts = ledger.counts();
+            disk.restart(Loss::All);
+            assert_eq!(Ledger::counts_in(&env, folder, &event, "trustee").unwrap(), counts);
+        }
+        if ended {
+            break;
+        }
+    }
+    assert!(crashes > 60, "only {crashes} crashes");
+}
+
+/// Every byte of ledger and key counts.
+#[test]
+fn a_flipped_bit_anywhere_stops_the_holder() {
+    let (event, folder) = (EventId::parse("games").unwrap(), Path::new("/data/evaluations"));
+    let disk = LossyDisk::new();
+    let env = Env { files: disk.files(), ..Env::system() };
+    let open = || Ledger::open_in(&env, folder, &event, "trustee");
+    open().unwrap().charge(POLICE_CHECK, id(1), digest(1), 64, 1_000).unwrap();
+    for path in disk.paths() {
+        for place in 0..env.files.read(&path).unwrap().len() {
+            disk.tamper(&path, |bytes| bytes[place] ^= 1 << (place % 8));
+            let Err(refused) = open() else {
+                panic!("byte {place} of {} does not count", path.display())
+            };
+            let text = refused.to_string();
+            assert!(text.contains("/data/evaluations/") && text.contains("restore it"), "{text}");
+            disk.tamper(&path, |bytes| bytes[place] ^= 1 << (place % 8));
+        }
+    }
+    assert_eq!(open().unwrap().used(POLICE_CHECK.0, POLICE_CHECK.1), 64);
 }

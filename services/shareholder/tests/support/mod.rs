@@ -1,9 +1,9 @@
 //! Shares, holders and their servers for tests, over in-memory connections.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-mod faulty_files;
 mod net;
 
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use lanyard_core::ids::{Authority, EventId};
 use lanyard_core::note::{KeyName, SigningKey};
 use lanyard_core::oprf::{self, Pseudonym, SecretKey};
 use lanyard_core::threshold::{KeyShare, PublicShares, ShareIndex};
-use lanyard_env::{Env, Files};
+use lanyard_env::{Env, LossyDisk};
 use lanyard_party::{Generation, HeldShare};
 use lanyard_shareholder::{
     Holder, HolderSetup, KeyShareServer, Ledger, LedgerError, Limit, Pseudonymiser, Purpose,
@@ -23,7 +23,6 @@ use lanyard_shareholder::{
 use lanyard_transport::{PartyName, PeerId, Role};
 use rand::Rng as _;
 
-pub(crate) use faulty_files::FaultyFiles;
 pub(crate) use net::{Cheat, Net, Wrapped};
 
 /// A key in `n` shares, `t` needed.
@@ -147,29 +146,25 @@ pub(crate) fn service(party: PartyName) -> PeerId {
 pub(crate) struct TestHolder {
     pub(crate) index: u8,
     pub(crate) party: PartyName,
-    pub(crate) disk: Arc<FaultyFiles>,
+    pub(crate) disk: LossyDisk,
     pub(crate) quota: Arc<AtomicU64>,
     key: String,
-    env: Env,
-    folder: tempfile::TempDir,
+    pub(crate) env: Env,
 }
 
 impl TestHolder {
     pub(crate) fn new(index: u8, party: PartyName) -> Self {
-        let disk = Arc::new(FaultyFiles::default());
-        let mut env = Env::system();
-        env.files = Arc::clone(&disk) as Arc<dyn Files>;
+        let disk = LossyDisk::new();
+        let env = Env { files: disk.files(), ..Env::system() };
         let name = KeyName::parse(&format!("{party}/evaluations")).unwrap();
         let key = SigningKey::generate(name, &mut env.rng()).format().to_string();
-        let (quota, folder) = (Arc::new(AtomicU64::new(1_000_000)), tempfile::tempdir().unwrap());
-        Self { index, party, disk, quota, key, env, folder }
+        Self { index, party, disk, quota: Arc::new(AtomicU64::new(1_000_000)), key, env }
     }
 
     pub(crate) fn ledger(&self) -> Result<Ledger, LedgerError> {
         let key = SigningKey::parse(&self.key).unwrap();
-        let (path, event) =
-            (self.folder.path().join("evaluations.note"), EventId::parse("games").unwrap());
-        Ledger::open(&self.env, &path, &event, self.party.name(), key)
+        let (path, event) = (Path::new("/evaluations.note"), EventId::parse("games").unwrap());
+        Ledger::open(&self.env, path, &event, self.party.name(), key)
     }
 
     /// The server over this holder's folder; twice is a restart.

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
@@ -13,9 +12,7 @@ use lanyard_core::ids::{Authority, EventId, Origin, Timestamp};
 use lanyard_core::log::{self, ConsistencyProof, Log};
 use lanyard_core::note::{KeyName, SigningKey, VerifyingKey};
 use lanyard_core::witness_request::AddCheckpoint;
-use lanyard_env::{
-    AppendFile, DiskFiles, Env, FileError, Files, FolderLock, ManualClock, Mode, ReadAt,
-};
+use lanyard_env::{Env, LossyDisk, ManualClock};
 use lanyard_transport::certificates::{CertificateAuthority, make_csr};
 use lanyard_transport::{Acceptor, Identity, Limits, PartyName, PeerId, Role, Tls, TrustAnchors};
 use lanyard_witness::{LogSource, MemoryError, Witness};
@@ -26,17 +23,15 @@ pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 pub(crate) struct World {
     pub(crate) env: Env,
     pub(crate) clock: ManualClock,
-    pub(crate) disk: Arc<FaultyFiles>,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) disk: LossyDisk,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new(NOW);
-        let disk = Arc::new(FaultyFiles::default());
-        let mut env = Env::for_test(clock.clone());
-        env.files = Arc::clone(&disk) as Arc<dyn Files>;
-        Self { env, clock, disk, folder: tempfile::tempdir().unwrap() }
+        let disk = LossyDisk::new();
+        let env = Env { files: disk.files(), ..Env::for_test(clock.clone()) };
+        Self { env, clock, disk }
     }
 
     pub(crate) fn witness_key(&self, name: &str) -> WitnessKey {
@@ -47,14 +42,14 @@ impl World {
     pub(crate) fn witness(&self, name: &str, logs: &[&TestLog]) -> Result<Witness, MemoryError> {
         let keys: Vec<_> = logs.iter().map(|log| log.verifying_key().into()).collect();
         let logs: LogSource = Arc::new(move || keys.clone());
-        let folder = self.folder.path().join(name);
+        let folder = self.path().join(name);
         let key = self.witness_key(name).format();
         let keys = Arc::new(move || Ok(vec![WitnessKey::parse(&key).unwrap()]));
         Witness::open(self.env.clone(), &folder, keys, logs)
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        Path::new("/")
     }
 }
 
@@ -103,58 +98,6 @@ impl TestLog {
     pub(crate) fn request(&self, old: u64, size: u64) -> AddCheckpoint {
         let note = self.checkpoint(size).note().clone();
         AddCheckpoint { old, proof: self.proof(old, size), note }
-    }
-}
-
-/// The disk, or a full one.
-#[derive(Default)]
-pub(crate) struct FaultyFiles {
-    disk: DiskFiles,
-    pub(crate) full: AtomicBool,
-}
-
-impl Files for FaultyFiles {
-    fn write_atomic(&self, path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(FileError::DiskFull { action: "write", path: path.to_owned() });
-        }
-        self.disk.write_atomic(path, bytes, mode)
-    }
-
-    fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
-        self.disk.read(path)
-    }
-
-    fn append(&self, path: &Path) -> Result<Box<dyn AppendFile>, FileError> {
-        self.disk.append(path)
-    }
-
-    fn open(&self, path: &Path) -> Result<Box<dyn ReadAt>, FileError> {
-        self.disk.open(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> Result<(), FileError> {
-        self.disk.remove(path)
-    }
-
-    fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
-        self.disk.list(dir)
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> Result<(), FileError> {
-        self.disk.create_dir_all(dir)
-    }
-
-    fn exists(&self, path: &Path) -> Result<bool, FileError> {
-        self.disk.exists(path)
-    }
-
-    fn lock(&self, dir: &Path) -> Result<FolderLock, FileError> {
-        self.disk.lock(dir)
     }
 }
 

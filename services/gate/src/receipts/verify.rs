@@ -1,0 +1,47 @@
+//! The chain looked over from its first entry to its last head, without changing it.
+
+use std::path::Path;
+
+use lanyard_core::note::{Note, VerifyingKey};
+use lanyard_core::receipt::{ReceiptChain, ReceiptOrigin, verify_batch_head};
+use lanyard_env::Files;
+
+use super::chain::{ChainFrame, is_one_group};
+use super::frames::FrameReader;
+use super::store::OpenError;
+
+/// Recomputes the chain in `dir` and verifies every signed head in it; returns how many receipts it holds. An unfinished group
+/// at its end is what a crash leaves, or one that is being written.
+///
+/// # Errors
+/// [`OpenError::Damaged`] with the end of the last group that holds; [`OpenError::File`].
+pub fn verify_chain(
+    files: &dyn Files,
+    dir: &Path,
+    origin: &ReceiptOrigin,
+    key: &VerifyingKey,
+) -> Result<u64, OpenError> {
+    let path = dir.join("chain");
+    let Some(mut reader) = FrameReader::open(files, &path, 0, None)? else { return Ok(0) };
+    let length = files.open(&path)?.len()?;
+    let mut chain = ReceiptChain::start(origin);
+    let (mut receipts, mut offset) = (0, 0);
+    while let Some(payload) = reader.next()? {
+        match ChainFrame::parse(payload) {
+            Ok(ChainFrame::Entry(entry)) if chain.extend(&entry).is_ok() => {}
+            Ok(ChainFrame::Head { hash, note }) if hash == chain.hash() => {
+                let note = Note::parse(&note).ok();
+                let head = note.and_then(|note| verify_batch_head(&note, origin, key).ok());
+                if head.is_none() {
+                    return Err(OpenError::Damaged { path, offset });
+                }
+                (receipts, offset) = (chain.sequence(), reader.offset());
+            }
+            _ => break,
+        }
+    }
+    if length > offset && !is_one_group(files, &path, offset, length - offset)? {
+        return Err(OpenError::Damaged { path, offset });
+    }
+    Ok(receipts)
+}
