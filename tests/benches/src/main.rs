@@ -10,6 +10,7 @@
 mod at_size;
 mod epoch;
 mod event;
+mod fan_out;
 mod gate_decision;
 mod measure;
 mod primitives;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 use report::Report;
 
 const USAGE: &str = "usage: lanyard-benches [--people N] [ROW ...]\n\
-    rows: 1 gate decision, 2 RPCs, 3 pseudonyms, 4 epoch, 5 tick, 7 and 8 sizes, 9 texts; all if none is named";
+    rows: 1 gate decision, 2 RPCs, 3 pseudonyms, 4 epoch, 5 tick, 6 fan-out, 7 and 8 sizes, 9 texts; all if none is named";
 
 struct Options {
     people: u32,
@@ -40,7 +41,11 @@ fn main() -> ExitCode {
         && serve == "--serve"
         && let Some(kind) = rpc::Kind::parse(kind)
     {
-        return done(rpc::serve(kind, Path::new(dir)));
+        return done("row 2", rpc::serve(kind, Path::new(dir)));
+    }
+    // And so are an event's services: what `lanyard serve` does.
+    if arguments.first().is_some_and(|first| first == "serve") {
+        return lanyard::main();
     }
     if let Some((command, rest)) = arguments.split_first()
         && command == "at-size"
@@ -70,7 +75,7 @@ fn main() -> ExitCode {
     if wanted(2)
         && let Err(failure) = rpc::measure(&mut report)
     {
-        return done(Err(failure));
+        return done("row 2", Err(failure));
     }
     if wanted(3) {
         pseudonyms::measure(&mut report);
@@ -81,6 +86,11 @@ fn main() -> ExitCode {
     if wanted(5) {
         tick::measure(&mut report, options.people);
     }
+    if wanted(6)
+        && let Err(failure) = fan_out::measure(&mut report)
+    {
+        return done("row 6", Err(failure));
+    }
     if wanted(7) || wanted(8) {
         sizes::snapshots_and_memory(&mut report, options.people);
     }
@@ -90,11 +100,11 @@ fn main() -> ExitCode {
     if report.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn done(result: Result<(), rpc::Failure>) -> ExitCode {
+fn done(row: &str, result: Result<(), rpc::Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("row 2: {failure}");
+            eprintln!("{row}: {failure}");
             ExitCode::FAILURE
         }
     }

@@ -74,8 +74,40 @@ impl Rounds {
 
 /// Bytes of memory that the system says this process holds; `None` where it does not say.
 pub(crate) fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    resident_bytes_of(std::process::id())
+}
+
+/// The same for any process.
+pub(crate) fn resident_bytes_of(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1_024)
+}
+
+/// What the system counts CPU time in: USER_HZ, a hundredth of a second on Linux.
+const USER_HZ: f64 = 100.0;
+
+/// CPU time that processes have used together, in seconds.
+pub(crate) struct CpuTime(f64);
+
+impl CpuTime {
+    /// Of processes that run; nothing of those that do not.
+    pub(crate) fn of(processes: &[u32]) -> Self {
+        Self(processes.iter().filter_map(|process| cpu_seconds(*process)).sum())
+    }
+
+    /// Seconds since an earlier look.
+    pub(crate) fn since(&self, earlier: &Self) -> f64 {
+        self.0 - earlier.0
+    }
+}
+
+/// CPU time of one process, in seconds.
+pub(crate) fn cpu_seconds(process: u32) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // After the name, which stands in brackets and may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |place: usize| fields.get(place)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / USER_HZ)
 }

@@ -12,12 +12,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::{Failure, START};
+use crate::measure::cpu_seconds;
 use crate::report::time;
 
 /// How often a command's use is read: it is gone with the process.
 const SAMPLE: Duration = Duration::from_millis(20);
-/// What the system counts CPU time in: USER_HZ, a hundredth of a second on Linux.
-const TICKS: f64 = 100.0;
 
 /// What a process has used.
 #[derive(Clone, Copy, Default)]
@@ -33,14 +32,11 @@ impl Used {
     }
 
     fn read(id: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // After the name, which stands in brackets and may hold anything.
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = |place: usize| fields.get(place)?.parse::<f64>().ok();
+        let cpu_seconds = cpu_seconds(id)?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let peak: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(Self { cpu_seconds: (ticks(11)? + ticks(12)?) / TICKS, peak_bytes: peak * 1_024 })
+        Some(Self { cpu_seconds, peak_bytes: peak * 1_024 })
     }
 }
 
