@@ -7,7 +7,7 @@ use std::time::Instant;
 use lanyard_party::{Act, Report, StoreKey, TRAIL_PAGE, TrailSource};
 use lanyard_telemetry::{Telemetry, metrics};
 
-use crate::{AuditEntry, AuditTrail, Engine, Schema, Store, StoreError, resolve};
+use crate::{Access, AuditEntry, AuditTrail, Schema, Store, StoreError};
 
 /// Bytes of the hash that stands for a subject in the audit stream.
 const OBJECT: usize = 12;
@@ -60,15 +60,14 @@ impl Store {
     pub async fn inspect(url: &str, folder: &Path, schema: &Schema, report: &mut Report) {
         let item = "store";
         let inspected = async {
-            let (engine, resolved) = resolve(url, folder)?;
-            if let (Engine::Sqlite, Some(path)) = (engine, url.strip_prefix("sqlite://"))
+            if let Some(path) = url.strip_prefix("sqlite://")
                 && !folder.join(path).exists()
             {
                 return Ok(None);
             }
-            let pool = Self::connect(engine, &resolved).await?;
-            let version = schema.version_of(&pool).await;
-            pool.close().await;
+            let store = Self::connect(url, folder, Access::Read).await?;
+            let version = schema.version_of(store.pool()).await;
+            store.close().await;
             Ok::<_, StoreError>(Some(version?))
         };
         match inspected.await {

@@ -173,7 +173,7 @@ fn witness(look: &mut Look, manifests: &ManifestStore) {
     let manifest = manifests.current();
     for authority in Authority::ALL {
         let known = Memory::open(&look.env, &dir).and_then(|mut memory| {
-            Ok(memory.checkpoint(manifest.log_key(authority))?.map(|known| known.size()))
+            Ok(memory.checkpoint(&manifest.log_keys(authority))?.map(|known| known.size()))
         });
         match known {
             Ok(Some(size)) => {
