@@ -5,4 +5,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --release --quiet --bin lanyard
-exec cargo run --release --quiet -p lanyard-benches -- at-size "$@"
+exec cargo run --release --quiet --bin lanyard-benches -- at-size "$@"

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/../.."
 built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
 go -C tests/interop/witness build -o "$built/witness" .
-LANYARD_FOREIGN_WITNESS="$built/witness" cargo test --package lanyard-tests --test foreign_witness -- --nocapture "$@"
+LANYARD_FOREIGN_WITNESS="$built/witness" cargo test --workspace --test foreign_witness -- --nocapture "$@"

@@ -1,6 +1,6 @@
 //! Measures the budgets of docs/PERFORMANCE.md: each job beside the sum of its primitives, in one run.
 //!
-//! `cargo run --release -p lanyard-benches [-- [--people N] [ROW ...]]`. Figures are CPU time and medians of several
+//! `cargo run --release --bin lanyard-benches [-- [--people N] [ROW ...]]`. Figures are CPU time and medians of several
 //! rounds; a ratio is the median of the rounds' ratios. Exits with 1 if a bar is missed.
 //!
 //! `tests/at-size.sh` runs `lanyard-benches at-size`: screening at the size of the Games, with real services.
