@@ -269,8 +269,13 @@ mod tests {
                 .zip(upstreams)
                 .map(|(number, upstreams)| crate::plan::PlannedGate {
                     name: format!("gate-{number}").parse().unwrap(),
+                    access_points: sample
+                        .access_points
+                        .iter()
+                        .take(usize::from(number == 1))
+                        .cloned()
+                        .collect(),
                     upstreams: upstreams.iter().map(member).collect(),
-                    ..sample.clone()
                 })
                 .collect();
             plan.check().map_err(|error| error.to_string())

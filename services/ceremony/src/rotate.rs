@@ -242,12 +242,13 @@ impl Seat {
         let path = self.folder.new_key_path(&self.key_path(what));
         self.ensure(&path, |path| {
             let (name, rng) = (old.name().clone(), &mut self.env.rng());
-            Ok(match what {
+            match what {
                 RotatedKey::Witness => {
                     self.folder.write_witness_key(path, &WitnessKey::generate(name, rng))?;
                 }
                 _ => self.folder.write_signing_key(path, &SigningKey::generate(name, rng))?,
-            })
+            }
+            Ok(())
         })?;
         self.read_key(what, &path)
     }

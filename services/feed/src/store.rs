@@ -69,6 +69,9 @@ pub fn newest_checkpoint(
     tick.map(|tick| Ok(Note::parse(&tick.checkpoint)?)).transpose()
 }
 
+/// A snapshot that can be read, and of which directory it is.
+pub(crate) type OpenSnapshot = (DirectoryKey, Box<dyn ReadAt>);
+
 pub(crate) struct Store {
     files: Arc<dyn Files>,
     dir: PathBuf,
@@ -290,7 +293,7 @@ impl Store {
         &self,
         size: u64,
         keys: &[DirectoryKey],
-    ) -> Result<Option<Vec<(DirectoryKey, Box<dyn ReadAt>)>>, FeedError> {
+    ) -> Result<Option<Vec<OpenSnapshot>>, FeedError> {
         let mut opened = Vec::with_capacity(keys.len());
         for key in keys {
             match self.open_snapshot(size, *key) {

@@ -55,7 +55,6 @@ macro_rules! family {
 
             /// The member with these values of its labels, in their order. Keep it where it is used often: finding it
             /// costs more than using it.
-            #[must_use]
             pub fn of(&self, values: [&str; N]) -> $member {
                 let labels = self.labels.iter().zip(values);
                 let labels: Vec<Label> =

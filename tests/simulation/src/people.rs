@@ -186,7 +186,7 @@ impl People {
         loop {
             sleep(PACE).await;
             count += 1;
-            if count % RETRY_EVERY == 0
+            if count.is_multiple_of(RETRY_EVERY)
                 && let Some(last) = &last
             {
                 self.ask_again(gate, last).await;

@@ -47,7 +47,6 @@ impl Shared {
     }
 
     /// The ledger.
-    #[must_use]
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.inner.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -180,9 +180,10 @@ async fn look(gate: Arc<Gate>, shared: Arc<Shared>) {
     let mut visible = police.subscribe();
     let mut refused = vec![false; shared.badges.len()];
     while visible.changed().await.is_ok() {
-        for badge in 0..shared.watched.load(Ordering::SeqCst) {
-            if !refused[badge] && gate.refuses(&shared.badges[badge]) {
-                refused[badge] = true;
+        let watched = shared.watched.load(Ordering::SeqCst);
+        for (badge, refused) in refused.iter_mut().enumerate().take(watched) {
+            if !*refused && gate.refuses(&shared.badges[badge]) {
+                *refused = true;
                 shared.refusals().push(Refusal { badge, time: Instant::now() });
             }
         }

@@ -121,11 +121,11 @@ async fn run_scene(report: &mut Report, world: &mut World, scene: &Scene) -> Res
     let (began, ticks) = (CpuTime::of(&processes), followers.ticks());
     let mut asked = Vec::new();
     let mut random = StdRng::seed_from_u64(6);
-    for badge in 0..SUSPENSIONS {
+    for (number, badge) in badges.iter().enumerate().take(SUSPENSIONS) {
         tokio::time::sleep(Duration::from_millis(random.random_range(PAUSE_MILLIS))).await;
-        gates.watch(badge);
+        gates.watch(number);
         let requested = Instant::now();
-        world.suspend(&badges[badge]).await?;
+        world.suspend(badge).await?;
         asked.push((requested, Instant::now()));
     }
     let refusals = gates.refusals(SUSPENSIONS * GATES, PATIENCE).await?;
