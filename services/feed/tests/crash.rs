@@ -60,6 +60,7 @@ async fn a_crash_at_any_call_loses_nothing_that_was_visible() {
     world.clock.advance_millis(TICK);
     let draft = committee.draft(directories);
     let signed = committee.publish(draft);
+    committee.seal_keys(key(2, Audience::Gate));
     committee.cosign(&signed);
     let second = sent(&committee.mirror, &before).await;
     let whole: Vec<_> = first.into_iter().chain(second).collect();
