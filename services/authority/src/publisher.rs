@@ -215,17 +215,29 @@ impl<R: Registry> Publisher<R> {
         Ok(ended)
     }
 
-    /// Whether the store is older than what was published from it: to be asked before anybody can change it.
+    /// Whether the store is older than what was published from it, or nothing was yet: to be asked before anybody can change
+    /// it.
     ///
     /// # Errors
     /// [`PublishError::Registry`] or [`PublishError::File`].
     pub(crate) async fn note_older_store(&self) -> Result<(), PublishError> {
         let memory = SignedUpTo::at(self.env.clone(), self.signed.clone());
-        let Some(signed) = memory.read()?.filter(|signed| signed.cursor > 0) else { return Ok(()) };
-        let newest = page(&self.registry, signed.cursor - 1).await?;
-        if newest.0.is_empty() {
-            // Durable, as the next change may have the number that is missing now.
-            memory.write(Signed { is_restored: true, ..signed })?;
+        match memory.read()? {
+            Some(signed) if signed.cursor > 0 => {
+                let newest = page(&self.registry, signed.cursor - 1).await?;
+                if newest.0.is_empty() {
+                    // Durable, as the next change may have the number that is missing now.
+                    memory.write(Signed { is_restored: true, ..signed })?;
+                }
+            }
+            Some(_) => {}
+            // An event begins. Changes may come before the first tick: that would look like a store whose log is lost.
+            None => {
+                let is_new = self.mirror.read().size() == 0;
+                if is_new && page(&self.registry, 0).await?.0.is_empty() {
+                    memory.write(Signed { size: 0, cursor: 0, is_restored: false })?;
+                }
+            }
         }
         Ok(())
     }
