@@ -7,7 +7,7 @@ use lanyard_telemetry::{Counter, metrics};
 use crate::receipts::Answer;
 
 const VERDICTS: usize = 5;
-const REASONS: usize = 12;
+const REASONS: usize = 14;
 
 /// A counter for each verdict and reason; those that never were do not show.
 #[derive(Default)]

@@ -42,7 +42,7 @@ impl Schema {
             .await;
         match found {
             Ok(found) => Ok(found.and_then(|(version,)| version).unwrap_or(0)),
-            Err(sqlx::Error::Database(_)) => Ok(0),
+            Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Ok(0),
             Err(error) => Err(error.into()),
         }
     }
@@ -74,4 +74,9 @@ impl Schema {
         }
         Ok(transaction.commit().await?)
     }
+}
+
+fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
+    // PostgreSQL's undefined_table; SQLite has one code for whatever is wrong with a statement.
+    error.code().is_some_and(|code| code == "42P01") || error.message().starts_with("no such table")
 }

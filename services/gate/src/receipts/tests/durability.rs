@@ -127,7 +127,10 @@ async fn a_flipped_bit_is_not_signed_over() {
                 Ok(open) => open,
             };
             let is_last = is_chain && place >= last_group;
-            assert!(!is_chain || is_last, "byte {place} of the chain does not count");
+            assert!(
+                !is_chain || is_last,
+                "byte {place} of {length} in the chain does not count; the last group begins at {last_group}"
+            );
             let count = open.receipts.count();
             assert_eq!(count, if is_last { 3 } else { 4 });
             check(&event, &open, 1, 9).await.unwrap();
