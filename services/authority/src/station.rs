@@ -17,8 +17,10 @@ use lanyard_core::manifest::Manifest;
 use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
-    FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, catch_up, follow,
+    FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState, Upstream, catch_up,
+    follow,
 };
+use lanyard_objects::Objects;
 use lanyard_party::{
     DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey, follow_trust,
     trust_anchors,
@@ -204,7 +206,10 @@ impl Station {
     ) -> Result<(), StationError> {
         // An authority that cannot sign shall not look alive: whatever ends, all of it ends.
         let shutdown = shutdown.child_token();
-        let upstreams = self.upstreams()?;
+        let objects = self.objects().await?;
+        let source: Arc<dyn ManifestSource> = Arc::clone(&self.manifests) as _;
+        let mut upstreams = self.upstreams()?;
+        upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
         let publisher = self.publisher(registry)?;
         let listen = self.config.common.listen;
         let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
@@ -221,6 +226,11 @@ impl Station {
         tasks.spawn(async move { identity.reload_every(env, CERTIFICATE_INTERVAL, token).await });
         let (sync, _) = watch::channel(SyncState::default());
         tasks.spawn(follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone()));
+        if let Some(objects) = objects.filter(Objects::archives) {
+            for mirror in [&self.own, &self.other] {
+                tasks.spawn(objects.archive(mirror, &source).run(shutdown.clone()));
+            }
+        }
         let routes = self.routes(services, &shutdown);
         tasks.spawn(lanyard_transport::serve(routes, acceptor, shutdown.clone()));
 
@@ -257,6 +267,12 @@ impl Station {
             witnesses: WitnessSet::new(self.env.clone(), witnesses, Timing::default()),
             registry,
         })
+    }
+
+    async fn objects(&self) -> Result<Option<Objects>, StationError> {
+        let (config, folder) = (self.config.section.objects.as_ref(), self.folder.path());
+        let event = self.manifests.current().event.clone();
+        Ok(Objects::start(config, folder, &self.env, &event, &[&self.own]).await?)
     }
 
     fn upstreams(&self) -> Result<Vec<Upstream>, StationError> {

@@ -51,6 +51,7 @@ pub use manifests::ManifestSource;
 pub use mirror::{Mirror, MirrorConfig, Recipient};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};
+pub use serve::BEHIND;
 pub use server::{FeedServer, MAX_LOOKUP_ROWS};
 pub use state::{DirectoryKey, QuorumHead, SignedHead};
 pub use view::{DirectoryView, Lookup, View};

@@ -75,11 +75,7 @@ impl FeedService for FeedServer {
     ) -> Result<Response<Self::FollowStream>, Status> {
         let request = request.into_inner();
         let mirror = self.mirror(&request.origin)?;
-        let position = position(&mirror, &request)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let version = request.manifest_version;
-        let serving = Serving::new(mirror, position, version, sender, self.shutdown.clone());
-        tokio::spawn(serving.run());
+        let receiver = mirror.stream(&request, self.shutdown.clone())?;
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -97,6 +93,26 @@ impl FeedService for FeedServer {
             .await;
         let proven = found.map_err(|error| lookup_refused(error, request.known_size))?;
         Ok(Response::new(proven))
+    }
+}
+
+impl Mirror {
+    /// What a follower with this request gets, within this process and at the receiver's pace: nothing waits for it. Ends
+    /// with `shutdown`, or when the receiver is dropped. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The status that a follower would get.
+    pub fn stream(
+        self: &Arc<Self>,
+        request: &FollowRequest,
+        shutdown: CancellationToken,
+    ) -> Result<mpsc::Receiver<Result<FollowResponse, Status>>, Status> {
+        let position = position(self, request)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let version = request.manifest_version;
+        let serving = Serving::new(Arc::clone(self), position, version, sender, shutdown);
+        tokio::spawn(serving.run());
+        Ok(receiver)
     }
 }
 

@@ -7,7 +7,10 @@ use arc_swap::ArcSwap;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
 use lanyard_env::{Env, FileError};
-use lanyard_feed::{FeedError, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow};
+use lanyard_feed::{
+    FeedError, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow,
+};
+use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
     Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
     PeerError, Peers, follow_trust, trust_anchors,
@@ -65,6 +68,9 @@ pub enum ServeError {
     /// A mirror.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The gate's name.
     #[error(transparent)]
     Name(#[from] ReceiptError),
@@ -104,9 +110,8 @@ pub async fn serve(
         .upstreams
         .iter()
         .map(|name| Ok(Upstream { name: name.clone(), channel: peers.channel(name)? }));
-    let upstreams = upstreams.collect::<Result<Vec<_>, PeerError>>()?;
-
-    if upstreams.is_empty() {
+    let mut upstreams = upstreams.collect::<Result<Vec<_>, PeerError>>()?;
+    if section.objects.is_none() && upstreams.is_empty() {
         tracing::warn!("no upstreams configured: this gate learns nothing and admits nobody");
     }
 
@@ -122,6 +127,11 @@ pub async fn serve(
         Mirror::open(env.clone(), &dir, config, Arc::clone(&manifests) as _)
     };
     let mirrors = [open(Authority::Committee)?, open(Authority::Police)?];
+    let objects = section.objects.as_ref();
+    let objects =
+        Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors.each_ref()).await?;
+    let source: Arc<dyn ManifestSource> = Arc::clone(&manifests) as _;
+    upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
     let rules = Rules::new(manifest, name, &section.access_points);
     let rules: SharedRules = Arc::new(ArcSwap::from_pointee(rules));
     let (receipts, recorder) = Receipts::open(ReceiptSetup {

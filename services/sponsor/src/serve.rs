@@ -6,8 +6,10 @@ use std::time::Duration;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_env::{Env, FileError};
 use lanyard_feed::{
-    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow,
+    FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState, Upstream,
+    follow,
 };
+use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
     Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
     PeerError, Peers, follow_trust, trust_anchors,
@@ -62,6 +64,9 @@ pub enum ServeError {
     /// A mirror.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The witness's memory.
     #[error(transparent)]
     Witness(#[from] MemoryError),
@@ -105,13 +110,19 @@ pub async fn serve(
     };
     let committee = open(Authority::Committee)?;
     let police = open(Authority::Police)?;
-    let following = [&committee, &police]
+    let mirrors = [&committee, &police];
+    let objects = section.objects.as_ref();
+    let objects = Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors).await?;
+    let source: Arc<dyn ManifestSource> = Arc::clone(&manifests) as _;
+    let following = mirrors
         .into_iter()
         .map(|mirror| {
             let names = section.upstreams_of(mirror.authority()).into_iter();
             let upstreams = names
                 .map(|name| Ok(Upstream { name: name.to_owned(), channel: peers.channel(name)? }));
-            Ok((Arc::clone(mirror), upstreams.collect::<Result<Vec<_>, PeerError>>()?))
+            let mut upstreams = upstreams.collect::<Result<Vec<_>, PeerError>>()?;
+            upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
+            Ok((Arc::clone(mirror), upstreams))
         })
         .collect::<Result<Vec<_>, PeerError>>()?;
 
@@ -136,6 +147,9 @@ pub async fn serve(
     for (mirror, upstreams) in following {
         // Nobody asks the sponsor how it follows; its log says so.
         let (sync, _) = watch::channel(SyncState::default());
+        if let Some(objects) = objects.as_ref().filter(|objects| objects.archives()) {
+            tokio::spawn(objects.archive(&mirror, &source).run(running.clone()));
+        }
         tokio::spawn(follow(mirror, upstreams, sync, running.clone()));
     }
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
