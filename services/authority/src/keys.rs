@@ -51,11 +51,21 @@ impl KeyFolder {
             return Ok(key);
         }
         let key = AudienceKey::generate(&mut self.env.rng());
+        self.store(epoch, audience, &key)?;
+        Ok(key)
+    }
+
+    /// Keeps a key, sealed.
+    pub(crate) fn store(
+        &self,
+        epoch: Epoch,
+        audience: Audience,
+        key: &AudienceKey,
+    ) -> Result<(), PublishError> {
         let cell = cell(epoch, audience);
         let sealed = self.store_key.seal(cell, key.expose_bytes(), &mut self.env.rng());
         let path = self.folder.join(name(epoch, audience));
-        self.env.files.write_atomic(&path, &sealed, Mode::Private)?;
-        Ok(key)
+        Ok(self.env.files.write_atomic(&path, &sealed, Mode::Private)?)
     }
 
     /// Deletes the keys of epochs before `epoch`: past records of a badge stay closed even to who holds all else.

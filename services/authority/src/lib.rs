@@ -6,15 +6,23 @@
 //!
 //! [`Station`] is all that the services of both authorities share around it.
 
+mod epochs;
 mod error;
 mod keys;
 mod publication;
 mod publisher;
+mod recovery;
 mod registry;
 mod sealer;
 mod station;
+mod witnesses;
 
+pub use epochs::Asked;
 pub use error::PublishError;
-pub use publisher::{Ended, PublicationStatus, Publisher};
+pub use publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
+pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
-pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};
+pub use station::{
+    OwnAudienceKeys, Station, StationConfig, StationError, inspect as inspect_station,
+};
+pub use witnesses::{WitnessSource, Witnesses};

@@ -7,13 +7,14 @@
 
 mod config;
 mod error;
+mod inspect;
 mod keys;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::{Audience, Authority};
-use lanyard_core::manifest::Manifest;
+use lanyard_core::manifest::{Manifest, VerifiedManifest};
 use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
@@ -22,25 +23,29 @@ use lanyard_feed::{
 };
 use lanyard_objects::Objects;
 use lanyard_party::{
-    DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey, follow_trust,
-    trust_anchors,
+    AuditStream, DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey,
+    TrailSource, follow_trust, observe_party, trust_anchors,
 };
 use lanyard_shareholder::{
     Holder, HolderSetup, KeyShareServer, Ledger, Limit, Pseudonymiser, Settings,
 };
+use lanyard_telemetry::Telemetry;
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::epochs::{Asked, EpochServer};
 use crate::error::PublishError;
-use crate::publisher::{Ended, PublicationStatus, Publisher};
+use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 use crate::registry::Registry;
+use crate::witnesses::Witnesses;
 
 pub use config::StationConfig;
 pub use error::StationError;
+pub use inspect::inspect;
 pub use keys::OwnAudienceKeys;
 
 /// How often the folder is looked into for a newer manifest or a refreshed share, and for a renewed certificate.
@@ -68,6 +73,10 @@ pub struct Station {
     key_share: KeyShareServer,
     pseudonymiser: Pseudonymiser,
     status: watch::Sender<PublicationStatus>,
+    epochs: EpochServer,
+    asked: Mutex<Asked>,
+    telemetry: Telemetry,
+    trail: Option<TrailSource>,
     _lock: DataLock,
 }
 
@@ -111,6 +120,7 @@ impl Station {
         };
         let peers = Peers::new(&env, &tls, &config.common);
         let shares = Arc::new(ShareStore::open(&folder)?);
+        let (epochs, asked) = EpochServer::new(authority);
         Ok(Self {
             store_key: Arc::new(folder.store_key()?),
             own: open_mirror(&env, &folder, own, &manifests)?,
@@ -118,6 +128,10 @@ impl Station {
             key_share: open_key_share(&env, &folder, authority, &manifests, &shares)?,
             pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
             status: watch::Sender::default(),
+            epochs,
+            asked: Mutex::new(asked),
+            telemetry: Telemetry::new(config.common.telemetry),
+            trail: None,
             _lock: lock,
             env,
             authority,
@@ -135,6 +149,19 @@ impl Station {
     #[must_use]
     pub const fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// What operators see of this service.
+    #[must_use]
+    pub const fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Has the audit stream take acts from a trail.
+    #[must_use]
+    pub fn with_trail(mut self, trail: TrailSource) -> Self {
+        self.trail = Some(trail);
+        self
     }
 
     /// The URL of the party's store.
@@ -206,13 +233,19 @@ impl Station {
     ) -> Result<(), StationError> {
         // An authority that cannot sign shall not look alive: whatever ends, all of it ends.
         let shutdown = shutdown.child_token();
+        self.telemetry.listen(&self.env, shutdown.clone()).await?;
         let objects = self.objects().await?;
         let source: Arc<dyn ManifestSource> = Arc::clone(&self.manifests) as _;
         let mut upstreams = self.upstreams()?;
         upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
         let publisher = self.publisher(registry)?;
+        publisher.note_older_store().await?;
         let listen = self.config.common.listen;
-        let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
+        let mut acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
+        let audit = self.audit_stream()?;
+        if let Some(audit) = &audit {
+            acceptor = acceptor.observed_by(audit.observer());
+        }
         tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
 
         let tasks = TaskTracker::new();
@@ -224,21 +257,55 @@ impl Station {
         let (identity, env, token) =
             (self.tls.identity().clone(), self.env.clone(), shutdown.clone());
         tasks.spawn(async move { identity.reload_every(env, CERTIFICATE_INTERVAL, token).await });
-        let (sync, _) = watch::channel(SyncState::default());
-        tasks.spawn(follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone()));
+        let (sync, synced) = watch::channel(SyncState::default());
+        self.observe(synced);
+        let following = follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone());
+        tasks.spawn(self.telemetry.watched("following the other authority", following));
         if let Some(objects) = objects.filter(Objects::archives) {
             for mirror in [&self.own, &self.other] {
                 tasks.spawn(objects.archive(mirror, &source).run(shutdown.clone()));
             }
         }
         let routes = self.routes(services, &shutdown);
-        tasks.spawn(lanyard_transport::serve(routes, acceptor, shutdown.clone()));
+        let serving = lanyard_transport::serve(routes, acceptor, shutdown.clone());
+        tasks.spawn(self.telemetry.watched("serving", serving));
+        self.telemetry.serving();
 
-        let published = self.publish(&publisher, &upstreams, &shutdown).await;
+        let publishing = self.publish(&publisher, &upstreams, &shutdown);
+        let published = self.telemetry.watched("publishing", publishing).await;
         shutdown.cancel();
         tasks.close();
         tasks.wait().await;
+        if let Some(audit) = audit {
+            audit.close().await;
+        }
         Ok(published?)
+    }
+
+    fn audit_stream(&self) -> Result<Option<AuditStream>, StationError> {
+        let config = self.config.common.audit_stream.as_ref();
+        let (name, trail) = (self.authority.name(), self.trail.clone());
+        Ok(AuditStream::open(&self.env, &self.folder, config, name, trail, &self.telemetry)?)
+    }
+
+    /// Shows how the service does.
+    fn observe(&self, synced: watch::Receiver<SyncState>) {
+        let telemetry = &self.telemetry;
+        observe_party(telemetry, self.tls.identity(), &self.manifests);
+        self.own.observe(telemetry);
+        self.other.observe_following(telemetry, synced, || FOLLOWING_LIMIT);
+        self.key_share.observe(telemetry);
+        let (own, manifests) = (Arc::clone(&self.own), Arc::clone(&self.manifests));
+        telemetry.condition_now("publishes", move || {
+            let limit = u64::from(manifests.current().tick_millis) * LATE_TICKS;
+            let time = own.read().signed().map(|signed| signed.head().time);
+            let Some(time) = time else { return Err("nothing is published yet".to_owned()) };
+            let age = own.now().millis_since(time);
+            if age <= limit.max(LATE_MILLIS) {
+                return Ok(());
+            }
+            Err(format!("the newest signed head is {} s old; the log says why", age / 1_000))
+        });
     }
 
     fn routes(&self, services: Routes, shutdown: &CancellationToken) -> axum::Router {
@@ -246,6 +313,7 @@ impl Station {
         let routes = services
             .add_service(FeedServer::new(mirrors, shutdown.clone()).into_service())
             .add_service(self.key_share.clone().into_service())
+            .add_service(self.epochs.clone().into_service())
             .into_axum_router();
         match &self.witness {
             Some(witness) => routes.merge(witness.router()),
@@ -254,17 +322,27 @@ impl Station {
     }
 
     fn publisher<R: Registry>(&self, registry: R) -> Result<Publisher<R>, StationError> {
-        let manifest = self.manifests.current();
-        let witnesses = self.config.section.witness_peers(&manifest, &self.tls, &self.peers)?;
+        let (section, tls) = (self.config.section.clone(), self.tls.clone());
+        let (peers, env) = (self.peers.clone(), self.env.clone());
+        let witnesses = move |manifest: &VerifiedManifest| {
+            let listed = section.witness_peers(manifest, &tls, &peers)?;
+            Ok(WitnessSet::new(env.clone(), listed, Timing::default()))
+        };
+        let first = witnesses(&self.manifests.current())?;
         Ok(Publisher {
             env: self.env.clone(),
             authority: self.authority,
             keys_folder: self.folder.data_dir().join(KEYS),
             store_key: Arc::clone(&self.store_key),
-            log_key: Arc::new(self.folder.log_key()?),
+            log_keys: log_keys(&self.folder)?,
             manifests: Arc::clone(&self.manifests),
             mirror: Arc::clone(&self.own),
-            witnesses: WitnessSet::new(self.env.clone(), witnesses, Timing::default()),
+            other: Arc::clone(&self.other),
+            own_key: self.folder.hpke_key().ok().map(Arc::new),
+            signed: self.folder.data_dir().join(SIGNED),
+            report: self.folder.data_dir().join(REPORT),
+            decided: self.folder.data_dir().join(DECIDED),
+            witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })
     }
@@ -292,7 +370,8 @@ impl Station {
         loop {
             let fetched = shutdown.run_until_cancelled(self.fetch_own_head(upstreams)).await;
             let Some(()) = fetched else { return Ok(()) };
-            match publisher.run(&self.status, shutdown).await? {
+            let mut asked = self.asked.lock().await;
+            match publisher.run(&self.status, &mut asked, shutdown).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Behind { known } => tracing::error!(
                     known,
@@ -329,8 +408,19 @@ impl Station {
     }
 }
 
-/// Where the audience keys lie under `data/`.
+/// What is known of the other authority may be this old in seconds before this service calls itself not ready.
+const FOLLOWING_LIMIT: u64 = 60;
+
+/// A head of its own may be so many ticks old, and so many milliseconds if that is more.
+const LATE_TICKS: u64 = 5;
+const LATE_MILLIS: u64 = 10_000;
+
+/// Where the audience keys lie under `data/`, and the epoch that was decided on out of turn.
 const KEYS: &str = "audience-keys";
+const DECIDED: &str = "epoch-out-of-turn";
+/// What this machine signed, and what was found when a backup was restored.
+const SIGNED: &str = "signed";
+const REPORT: &str = "restored.json";
 
 const fn other(authority: Authority) -> Authority {
     match authority {
@@ -356,6 +446,14 @@ fn open_mirror(
     Ok(Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)?)
 }
 
+/// The keys that sign checkpoints, read anew for each: one that takes another's place signs along from when it is there.
+fn log_keys(folder: &Folder) -> Result<LogKeySource, StationError> {
+    let folder = folder.clone();
+    let keys = move || folder.log_keys();
+    keys()?;
+    Ok(Arc::new(keys))
+}
+
 fn open_witness(
     env: &Env,
     folder: &Folder,
@@ -365,7 +463,10 @@ fn open_witness(
     let manifests = Arc::clone(manifests);
     let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
     let memory = folder.data_dir().join("witness");
-    Ok(Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?)
+    let keys = folder.clone();
+    let keys = Arc::new(move || keys.witness_keys());
+    keys()?;
+    Ok(Witness::open(env.clone(), &memory, keys, logs)?)
 }
 
 fn open_key_share(

@@ -5,6 +5,7 @@
 
 mod badges;
 mod disclosures;
+mod hold;
 mod import;
 mod person;
 mod police_badges;
@@ -16,7 +17,7 @@ mod screening;
 mod serve;
 mod states;
 
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, inspect, serve};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::Timestamp;
+use lanyard_telemetry::metrics;
 use lanyard_transport::status;
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 use lanyard_wire::feed::v1::{DirectoryId, FollowRequest, FollowResponse};
@@ -15,15 +16,13 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::intake::{Applied, Intake};
+use crate::manifests::PATIENCE_TICKS;
 use crate::mirror::Mirror;
 use crate::serve::BEHIND;
 use crate::{DirectoryKey, FeedError};
 
 /// The largest message of a feed: a tick that re-seals 65,536 rows for every audience, and room.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
-
-/// An upstream may be silent, or late, for so many ticks.
-const PATIENCE_TICKS: u32 = 5;
 
 /// Bytes of a snapshot or of leaves that count as a sign of life.
 const PROGRESS_BYTES: usize = 64 * 1024;
@@ -76,6 +75,20 @@ pub enum FollowError {
 }
 
 impl FollowError {
+    /// In a word, for metrics.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "call",
+            Self::Feed(error) if error.is_senders_fault() => "lie",
+            Self::Feed(_) => "not_kept",
+            Self::Ended => "ended",
+            Self::Silent { .. } => "silent",
+            Self::Stale { .. } => "stale",
+            Self::Incomplete => "incomplete",
+            Self::Stopping => "stopping",
+        }
+    }
+
     fn is_lie(&self) -> bool {
         matches!(self, Self::Feed(error) if error.is_senders_fault())
     }
@@ -137,6 +150,8 @@ pub async fn follow(
         };
         turn.not_before = Instant::now() + pause;
         let problem = error.to_string();
+        let authority = mirror.authority().name();
+        metrics::FEED_UPSTREAM_FAILURES.of([authority, &name, error.word()]).increment(1);
         if error.is_lie() {
             tracing::error!(origin = %mirror.origin(), upstream = name, problem, "upstream left");
         } else {
@@ -253,7 +268,7 @@ impl Session {
             (intake, applied)
         };
         // It blocks on the disk. A failed join is a runtime that stops, or a panic that was reported.
-        let Ok((intake, applied)) = tokio::task::spawn_blocking(run).await else {
+        let Ok((intake, applied)) = lanyard_env::blocking(run).await else {
             return Err(FollowError::Stopping);
         };
         self.intake = Some(intake);

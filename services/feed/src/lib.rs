@@ -28,6 +28,7 @@ mod incoming;
 mod intake;
 mod manifests;
 mod mirror;
+mod observe;
 mod overlay;
 mod plan;
 mod prove;
@@ -47,11 +48,12 @@ pub use follow::{
     FollowError, MAX_MESSAGE_BYTES, SyncProblem, SyncState, Upstream, catch_up, follow,
 };
 pub use intake::{Applied, Intake};
-pub use manifests::ManifestSource;
+pub use manifests::{ManifestSource, allowed_millis};
 pub use mirror::{Mirror, MirrorConfig, Recipient};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};
 pub use serve::BEHIND;
 pub use server::{FeedServer, MAX_LOOKUP_ROWS};
 pub use state::{DirectoryKey, QuorumHead, SignedHead};
+pub use store::newest_checkpoint;
 pub use view::{DirectoryView, Lookup, View};

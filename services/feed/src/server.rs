@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lanyard_core::ids::Hash;
 use lanyard_core::map::Prefix;
+use lanyard_telemetry::metrics;
 use lanyard_transport::status;
 use lanyard_wire::convert::{WireError, array, audience};
 use lanyard_wire::feed::v1::feed_service_server::{FeedService, FeedServiceServer};
@@ -75,7 +76,12 @@ impl FeedService for FeedServer {
     ) -> Result<Response<Self::FollowStream>, Status> {
         let request = request.into_inner();
         let mirror = self.mirror(&request.origin)?;
-        let receiver = mirror.stream(&request, self.shutdown.clone())?;
+        let (serving, receiver) = mirror.serving(&request, self.shutdown.clone())?;
+        let following = metrics::FEED_FOLLOWERS.hold([mirror.authority().name()]);
+        tokio::spawn(async move {
+            let _following = following;
+            serving.run().await;
+        });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -107,14 +113,25 @@ impl Mirror {
         request: &FollowRequest,
         shutdown: CancellationToken,
     ) -> Result<mpsc::Receiver<Result<FollowResponse, Status>>, Status> {
-        let position = position(self, request)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let version = request.manifest_version;
-        let serving = Serving::new(Arc::clone(self), position, version, sender, shutdown);
+        let (serving, receiver) = self.serving(request, shutdown)?;
         tokio::spawn(serving.run());
         Ok(receiver)
     }
+
+    fn serving(
+        self: &Arc<Self>,
+        request: &FollowRequest,
+        shutdown: CancellationToken,
+    ) -> Result<(Serving, Answers), Status> {
+        let position = position(self, request)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let version = request.manifest_version;
+        Ok((Serving::new(Arc::clone(self), position, version, sender, shutdown), receiver))
+    }
 }
+
+/// What a follower gets.
+type Answers = mpsc::Receiver<Result<FollowResponse, Status>>;
 
 fn lookup_refused(error: FeedError, known_size: u64) -> Status {
     match error {

@@ -12,9 +12,10 @@ use lanyard_feed::{
 };
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
-    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
-    PeerError, Peers, follow_trust, trust_anchors,
+    AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
+    PartyConfig, PeerError, Peers, follow_trust, observe_party, trust_anchors,
 };
+use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
     Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
 };
@@ -32,6 +33,10 @@ use crate::service::GateServer;
 const RELOAD: Duration = Duration::from_secs(5);
 /// How often receipts are looked at for bodies to delete.
 const TIDY: Duration = Duration::from_secs(60 * 60);
+/// How often the clock is looked at; after how many looks a wrong one is named again, and the time kept.
+const CLOCK: Duration = Duration::from_secs(2);
+const CLOCK_SAID_AGAIN: u64 = 300;
+const CLOCK_KEPT: u64 = 15;
 
 /// Why the gate does not serve.
 #[derive(Debug, Error)]
@@ -77,6 +82,9 @@ pub enum ServeError {
     /// The receipts.
     #[error(transparent)]
     Receipts(#[from] OpenError),
+    /// The address for metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),
@@ -95,6 +103,8 @@ pub async fn serve(
     let folder = Folder::open(folder, &env);
     let _lock = folder.lock_data()?;
     let name = common.name.as_str();
+    let telemetry = Telemetry::new(common.telemetry);
+    telemetry.listen(&env, shutdown.clone()).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
 
@@ -143,7 +153,13 @@ pub async fn serve(
         rules: Arc::clone(&rules),
     })?;
 
-    let acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let stream = common.audit_stream.as_ref();
+    let audit = AuditStream::open(&env, &folder, stream, name, None, &telemetry)?;
+    if let Some(audit) = &audit {
+        acceptor = acceptor.observed_by(audit.observer());
+    }
+    observe_party(&telemetry, &identity, &manifests);
     tracing::info!(name, address = %acceptor.local_addr(), "gate serves");
     // Whatever ends `serve` ends these too.
     let running = shutdown.child_token();
@@ -151,7 +167,12 @@ pub async fn serve(
     let syncs = mirrors.each_ref().map(|mirror| {
         let (sync, synced) = watch::channel(SyncState::default());
         let upstreams = upstreams.clone();
-        tokio::spawn(follow(Arc::clone(mirror), upstreams, sync, running.clone()));
+        let rules = Arc::clone(&rules);
+        let limit = move || rules.load().longest_limit();
+        mirror.observe_following(&telemetry, synced.clone(), limit);
+        let following = follow(Arc::clone(mirror), upstreams, sync, running.clone());
+        let task = format!("following the {}", mirror.authority().name());
+        tokio::spawn(telemetry.watched(&task, following));
         synced
     });
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
@@ -170,14 +191,51 @@ pub async fn serve(
     tokio::spawn(receipts.clone().tidy_every(TIDY, running.clone()));
 
     let [committee, police] = mirrors;
-    let checker = Checker::new(env, committee, police);
+    let checker = Arc::new(Checker::new(env, committee, police));
+    tokio::spawn(watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone()));
     let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
+    server.observe(&telemetry);
     let routes = tonic::service::Routes::new(server.into_service()).into_axum_router();
+    telemetry.serving();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     running.cancel();
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     // The last handle went with the routes: what was taken is recorded before the process ends.
-    let _ = tokio::task::spawn_blocking(move || recorder.join()).await;
+    let _ = recorder.ended().await;
     Ok(())
+}
+
+/// Keeps the time that passes, and says when this machine's clock turns out to be wrong, and when it is right again.
+async fn watch_clock(checker: Arc<Checker>, rules: SharedRules, shutdown: CancellationToken) {
+    let mut said = None;
+    let mut looks = tokio::time::interval(CLOCK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for look in 0_u64.. {
+        if shutdown.run_until_cancelled(looks.tick()).await.is_none() {
+            return;
+        }
+        let error = checker.clock_error(&rules.load());
+        match error {
+            Some(error) if said.is_none_or(|said| look >= said + CLOCK_SAID_AGAIN) => {
+                tracing::error!("{error}");
+                said = Some(look);
+            }
+            None if said.take().is_some() => tracing::info!("the clock is right again"),
+            _ => {}
+        }
+        if look % CLOCK_KEPT != 0 {
+            continue;
+        }
+        let mirrors = checker.mirrors().map(Arc::clone);
+        let kept = tokio::task::spawn_blocking(move || {
+            mirrors.iter().try_for_each(|mirror| mirror.keep_time())
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(%error, "the time cannot be kept");
+        }
+    }
 }
 
 /// Compiles the rules anew with each manifest.

@@ -8,7 +8,7 @@ use lanyard_store::StoreError;
 use rand::Rng;
 
 /// A subject of screening: 16 random bytes, drawn by the committee.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SubjectId([u8; Self::SIZE]);
 
 impl SubjectId {

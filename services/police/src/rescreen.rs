@@ -11,6 +11,7 @@ use crate::act::Act;
 use crate::ids::SubjectId;
 use crate::matching::{Found, Standing, decide};
 use crate::states::{DecidedBy, Verdict, is_strong, kind_from_number};
+use crate::subjects::key_index;
 
 /// Matches by subject and kind, and how many of them the officer who decided last did not see. An entry is known again by
 /// its list, its label and the key that matched: each import numbers entries anew.
@@ -78,20 +79,13 @@ pub(crate) async fn everyone(
     transaction: &mut Transaction<'static, Any>,
     act: Act<'_>,
 ) -> Result<Rescreened, StoreError> {
-    // Lists are shorter than the number of subjects' keys; SQLite takes the tables of a CROSS JOIN in this order.
-    let sql = format!(
-        "{MATCHED} FROM list_keys l CROSS JOIN subject_keys k {SEEN} \
-         WHERE k.hash = l.hash GROUP BY k.subject_id, l.kind"
-    );
-    let rows: Vec<MatchedRow> =
-        sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut **transaction).await?;
     let mut subjects: HashMap<Vec<u8>, Found> = HashMap::new();
-    for (id, kind, matches, new) in rows {
-        let found = subjects.entry(id).or_default();
-        found.keys += matches;
-        add(found, kind, matches, new)?;
+    let mut matched = 0;
+    for id in key_index::listed(transaction).await? {
+        let found = of_subject(transaction, id.as_slice()).await?;
+        matched += u64::from(found.strong + found.weak > 0);
+        subjects.insert(id.as_slice().to_vec(), found);
     }
-    let matched = subjects.len() as u64;
     let gone: Vec<(Vec<u8>,)> = sqlx::query_as(GONE).fetch_all(&mut **transaction).await?;
     // Those that matched before, and may match no longer.
     let before: Vec<(Vec<u8>,)> = sqlx::query_as(

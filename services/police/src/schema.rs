@@ -70,7 +70,14 @@ CREATE TABLE subject_keys (
     hash BYTES NOT NULL,
     PRIMARY KEY (subject_id, hash)
 );
-CREATE INDEX subject_keys_hash ON subject_keys (hash);
+CREATE TABLE key_runs (id BIGINT PRIMARY KEY, level BIGINT NOT NULL);
+CREATE INDEX key_runs_level ON key_runs (level);
+CREATE TABLE key_blocks (
+    run_id BIGINT NOT NULL REFERENCES key_runs (id),
+    first BYTES NOT NULL,
+    body BYTES NOT NULL,
+    PRIMARY KEY (run_id, first)
+);
 CREATE TABLE seen_matches (
     subject_id BYTES NOT NULL REFERENCES subjects (subject_id),
     list_id BIGINT NOT NULL,

@@ -1,5 +1,6 @@
 //! Subjects as the committee hands them in, and takes them back.
 
+pub(crate) mod key_index;
 mod newcomers;
 
 use std::collections::HashSet;
@@ -36,6 +37,7 @@ pub(crate) async fn submit(
         .iter()
         .partition(|one| !known.contains(one.id.as_slice()) && seen.insert(one.id.as_slice()));
     newcomers::store(&mut transaction, &new, act).await?;
+    let mut entries = key_entries(&new);
     let mut replaced = Vec::new();
     for submission in known {
         let before = Standing::load(&mut transaction, submission.id.as_slice()).await?;
@@ -46,6 +48,7 @@ pub(crate) async fn submit(
             replaced.push((submission.id.to_string(), format!("was {}", standing.verdict.name())));
         }
         store_keys(&mut transaction, submission).await?;
+        entries.extend(key_entries(&[submission]));
         forget_seen(&mut transaction, submission.id.as_slice()).await?;
         disclosures::end_subject(&mut transaction, submission.id.as_slice()).await?;
         let found = of_subject(&mut transaction, submission.id.as_slice()).await?;
@@ -53,6 +56,7 @@ pub(crate) async fn submit(
         // Prints may have come first.
         prints::mark_changed(&mut transaction, submission.id.as_slice()).await?;
     }
+    key_index::add(&mut transaction, entries).await?;
     let entries: Vec<_> = replaced
         .iter()
         .map(|(subject, reason)| NewAuditEntry {
@@ -67,6 +71,14 @@ pub(crate) async fn submit(
         AuditTrail::append(&mut transaction, act.now, change, &entries).await?;
     }
     Ok(transaction.commit().await?)
+}
+
+fn key_entries(submissions: &[&Submission]) -> Vec<key_index::Entry> {
+    let of = |one: &Submission| {
+        let id = one.id;
+        one.keys.iter().map(move |hash| key_index::Entry::new(hash, &id)).collect::<Vec<_>>()
+    };
+    submissions.iter().flat_map(|one| of(one)).collect()
 }
 
 /// Whether exactly this was submitted before.

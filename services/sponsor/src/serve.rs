@@ -11,9 +11,10 @@ use lanyard_feed::{
 };
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
-    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
-    PeerError, Peers, follow_trust, trust_anchors,
+    AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
+    PartyConfig, PeerError, Peers, follow_trust, observe_party, trust_anchors,
 };
+use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
     Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
 };
@@ -27,6 +28,9 @@ use crate::desk::Desk;
 
 /// How often the folder is looked at for a new manifest or a renewed certificate.
 const RELOAD: Duration = Duration::from_secs(5);
+
+/// What is known of an authority may be this old in seconds before the sponsor calls itself not ready.
+const FOLLOWING_LIMIT: u64 = 60;
 
 /// The sponsor's id among the manifest's verifiers.
 const VERIFIER: &str = "sponsor/sponsor";
@@ -70,6 +74,9 @@ pub enum ServeError {
     /// The witness's memory.
     #[error(transparent)]
     Witness(#[from] MemoryError),
+    /// The address for metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),
@@ -87,6 +94,8 @@ pub async fn serve(
     let PartyConfig { folder, common, section } = config;
     let folder = Folder::open(folder, &env);
     let _lock = folder.lock_data()?;
+    let telemetry = Telemetry::new(common.telemetry);
+    telemetry.listen(&env, shutdown.clone()).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
     let identity = folder.service_identity()?;
@@ -138,24 +147,39 @@ pub async fn serve(
     if env.files.exists(&folder.witness_key_path())? {
         let memory = folder.data_dir().join("witness");
         let logs = logs(&manifests);
-        let witness = Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?;
+        let keys = folder.clone();
+        let keys = Arc::new(move || keys.witness_keys());
+        keys()?;
+        let witness = Witness::open(env.clone(), &memory, keys, logs)?;
         routes = routes.merge(witness.router());
     }
 
-    let acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let stream = common.audit_stream.as_ref();
+    let audit = AuditStream::open(&env, &folder, stream, &common.name, None, &telemetry)?;
+    if let Some(audit) = &audit {
+        acceptor = acceptor.observed_by(audit.observer());
+    }
+    observe_party(&telemetry, &identity, &manifests);
     tracing::info!(address = %acceptor.local_addr(), "sponsor serves");
     for (mirror, upstreams) in following {
-        // Nobody asks the sponsor how it follows; its log says so.
-        let (sync, _) = watch::channel(SyncState::default());
         if let Some(objects) = objects.as_ref().filter(|objects| objects.archives()) {
             tokio::spawn(objects.archive(&mirror, &source).run(running.clone()));
         }
-        tokio::spawn(follow(mirror, upstreams, sync, running.clone()));
+        let (sync, synced) = watch::channel(SyncState::default());
+        mirror.observe_following(&telemetry, synced, || FOLLOWING_LIMIT);
+        let task = format!("following the {}", mirror.authority().name());
+        let following = follow(mirror, upstreams, sync, running.clone());
+        tokio::spawn(telemetry.watched(&task, following));
     }
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
     tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
     tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
+    telemetry.serving();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     Ok(())
 }
 
@@ -164,6 +188,6 @@ fn logs(manifests: &Arc<ManifestStore>) -> LogSource {
     let manifests = Arc::clone(manifests);
     Arc::new(move || {
         let manifest = manifests.current();
-        Authority::ALL.iter().map(|authority| manifest.log_key(*authority).clone()).collect()
+        Authority::ALL.iter().map(|authority| manifest.log_keys(*authority)).collect()
     })
 }

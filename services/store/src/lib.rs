@@ -8,20 +8,32 @@
 
 mod audit;
 mod error;
+mod observe;
 mod schema;
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Once;
+use std::time::{Duration, Instant};
 
+use lanyard_telemetry::metrics;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, ConnectOptions as _, Transaction};
 
 pub use audit::{AuditEntry, AuditTrail, NewAuditEntry};
 pub use error::StoreError;
+pub use observe::trail_source;
 pub use schema::Schema;
 
 /// Connections that a service opens at most. SQLite has one writer at a time, whatever this says.
 const CONNECTIONS: u32 = 8;
+
+static DRIVERS: Once = Once::new();
+
+/// Has `install` install the drivers of this process instead of sqlx's own: for simulations, which keep SQLite on their one
+/// thread. Without effect once a store was opened.
+pub fn install_drivers(install: impl FnOnce()) {
+    DRIVERS.call_once(install);
+}
 
 /// An open store.
 #[derive(Clone)]
@@ -51,13 +63,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: an URL of no known kind, a store that cannot be reached, or one made by a newer version.
     pub async fn open(url: &str, folder: &Path, schema: &Schema) -> Result<Self, StoreError> {
-        sqlx::any::install_default_drivers();
         let (engine, url) = resolve(url, folder)?;
+        let store = Self { pool: Self::connect(engine, &url).await?, engine };
+        schema.apply(&store).await?;
+        Ok(store)
+    }
+
+    async fn connect(engine: Engine, url: &str) -> Result<AnyPool, StoreError> {
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
         let failed = |source| StoreError::Open { source };
         let options: AnyConnectOptions = url.parse().map_err(failed)?;
         // Statements can carry personal data as parameters and errors: nothing of them is logged.
         let options = options.disable_statement_logging();
-        let pool = AnyPoolOptions::new()
+        AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(Duration::from_secs(30))
             .after_connect(move |connection, _| {
@@ -72,10 +90,7 @@ impl Store {
             })
             .connect_with(options)
             .await
-            .map_err(failed)?;
-        let store = Self { pool, engine };
-        schema.apply(&store).await?;
-        Ok(store)
+            .map_err(failed)
     }
 
     /// The pool, for reads.
@@ -94,7 +109,10 @@ impl Store {
             Engine::Sqlite => "BEGIN IMMEDIATE",
             Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         };
-        Ok(self.pool.begin_with(statement).await?)
+        let asked = Instant::now();
+        let begun = self.pool.begin_with(statement).await?;
+        metrics::STORE_WAIT.of([]).record(asked.elapsed());
+        Ok(begun)
     }
 
     pub(crate) const fn engine(&self) -> Engine {

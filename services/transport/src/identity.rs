@@ -123,7 +123,7 @@ impl Identity {
     pub async fn reload_every(&self, env: Env, interval: Duration, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             let (identity, files) = (self.clone(), Arc::clone(&env.files));
-            let reloaded = tokio::task::spawn_blocking(move || identity.reload(&*files)).await;
+            let reloaded = lanyard_env::blocking(move || identity.reload(&*files)).await;
             if let Ok(Err(error)) = reloaded {
                 tracing::warn!(%error, "keeping the previous certificate");
             }
@@ -140,6 +140,11 @@ impl Identity {
     #[must_use]
     pub fn valid_until(&self) -> Timestamp {
         self.0.current.load().valid_until
+    }
+
+    /// The certificates, the own one first.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.certified().cert.clone()
     }
 
     fn certified(&self) -> Arc<CertifiedKey> {

@@ -13,6 +13,7 @@ use lanyard_core::ids::Timestamp;
 use lanyard_core::log::ConsistencyProof;
 use lanyard_core::note::{KeyName, VerifyingKey};
 use lanyard_env::Env;
+use lanyard_telemetry::metrics;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -24,8 +25,10 @@ pub type ProofSource = Arc<dyn Fn(u64) -> Option<ConsistencyProof> + Send + Sync
 /// A witness to ask.
 #[derive(Clone)]
 pub struct WitnessPeer {
-    /// Its key in the manifest.
-    pub key: VerifyingKey,
+    /// Its keys in the manifest: the one in force, then those that still count beside it. The name is the same.
+    pub keys: Vec<VerifyingKey>,
+    /// What it is called: the name of these keys.
+    pub name: KeyName,
     /// How to reach it.
     pub route: Route,
 }
@@ -97,6 +100,22 @@ pub enum WitnessFault {
     /// Its answer carries no cosignature of its own, or one that does not verify.
     #[error("answered without a valid cosignature of its own")]
     NotCosigned,
+}
+
+impl WitnessFault {
+    /// In a word, for metrics.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Ahead { .. } => "ahead",
+            Self::Forked { .. } => "forked",
+            Self::NoProof { .. } => "no_proof",
+            Self::Refused { .. } => "refused",
+            Self::NotCosigned => "not_cosigned",
+        }
+    }
 }
 
 /// What became of one witness.
@@ -175,7 +194,7 @@ impl WitnessSet {
     pub fn status(&self) -> Vec<WitnessStatus> {
         let status = |member: &Arc<Member>| {
             let State { size, time, fault, .. } = member.state().clone();
-            WitnessStatus { witness: member.peer.key.name().clone(), size, time, fault }
+            WitnessStatus { witness: member.peer.name.clone(), size, time, fault }
         };
         self.members.iter().map(status).collect()
     }
@@ -186,14 +205,20 @@ impl WitnessSet {
         checkpoint: &VerifiedCheckpoint,
         prove: &ProofSource,
     ) -> Answer {
-        let witness = member.peer.key.name().clone();
+        let witness = member.peer.name.clone();
         if let Some(fault) = member.paused(checkpoint.size()) {
             return Answer { witness, result: Err(fault) };
         }
         let timeout = self.timing.timeout;
         let asking = member.exchange(&self.env, checkpoint, prove);
+        let asked = Instant::now();
         let answered = tokio::time::timeout(timeout, asking).await;
         let result = answered.unwrap_or(Err(WitnessFault::TimedOut { timeout }));
+        let outcome = result.as_ref().map_or_else(WitnessFault::word, |_| "cosigned");
+        metrics::WITNESS_ANSWERS.of([witness.as_str(), outcome]).increment(1);
+        if result.is_ok() {
+            metrics::WITNESS_DURATION.of([witness.as_str()]).record(asked.elapsed());
+        }
         member.note(&result, &self.timing);
         Answer { witness, result }
     }
@@ -218,7 +243,7 @@ impl Member {
 
     /// Remembers how it went. Only changes are logged: a witness that is down is asked all day.
     fn note(&self, result: &Result<VerifiedCosignature, WitnessFault>, timing: &Timing) {
-        let witness = self.peer.key.name();
+        let witness = &self.peer.name;
         let mut state = self.state();
         match result {
             Ok(cosignature) => {

@@ -6,6 +6,7 @@ use lanyard_feed::FeedError;
 use lanyard_objects::ObjectsError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
+use lanyard_telemetry::TelemetryError;
 use lanyard_transport::{AcceptorError, AnchorError};
 use lanyard_witness::{MemoryError, RouteError};
 use thiserror::Error;
@@ -34,11 +35,16 @@ pub enum StationError {
     /// A peer is not configured.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// A configured witness is none of the manifest's.
-    #[error("config.toml: [witnesses] names {name:?}, which the manifest does not; take it out")]
-    UnknownWitness {
-        /// The name.
-        name: String,
+    /// Fewer witnesses are configured than the manifest's quorum.
+    #[error(
+        "config.toml: [witnesses] has {configured} that the manifest names, too few for its quorum of {needed}; add the \
+         others, or correct their names"
+    )]
+    TooFewWitnesses {
+        /// How many of the configured ones the manifest names.
+        configured: usize,
+        /// The quorum.
+        needed: u8,
     },
     /// A witness's URL is none.
     #[error("config.toml: [witnesses]: {0}")]
@@ -64,6 +70,9 @@ pub enum StationError {
     /// The port cannot be opened.
     #[error(transparent)]
     Listen(#[from] AcceptorError),
+    /// The address for metrics cannot be opened.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// What was published cannot be taken up.
     #[error(transparent)]
     Publish(#[from] PublishError),

@@ -42,7 +42,7 @@ fn every_service_finds_manifest_certificate_and_configuration() {
 
         let config: PartyConfig<AnySection> =
             PartyConfig::read(&DiskFiles::new(), &folder.config_path()).unwrap();
-        let CommonConfig { name, listen, peers } = config.common;
+        let CommonConfig { name, listen, peers, .. } = config.common;
         assert_eq!((name.as_str(), listen), (member.name(), *address));
         for upstream in &config.section.upstreams {
             assert!(peers.contains_key(upstream), "{member} has no address of {upstream}");
@@ -68,7 +68,7 @@ fn every_service_finds_manifest_certificate_and_configuration() {
 fn default_operators_can_act() {
     let folder = Folder::open(shared().join("gate-1"), &Env::system());
     let scanner = folder.operator_identity(Role::Scanner, "scanner").unwrap();
-    assert_eq!(scanner.peer().to_string(), "spiffe://gate/scanner/scanner");
+    assert_eq!(scanner.peer().to_string(), "spiffe://gate/scanner/gate-1.scanner");
     let folder = Folder::open(shared().join("committee"), &Env::system());
     let registrar = folder.operator_identity(Role::Operator, "registrar").unwrap();
     assert_eq!(registrar.peer().to_string(), "spiffe://committee/operator/registrar");

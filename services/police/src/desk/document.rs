@@ -12,6 +12,7 @@ use crate::act::Act;
 use crate::ids::{LocalHash, SubjectId};
 use crate::prints::{self, PrintSeeds};
 use crate::staff;
+use crate::subjects::key_index;
 
 /// People that one check shows at most: names are shared by many.
 const MAX_PEOPLE: usize = 100;
@@ -87,14 +88,8 @@ impl Desk {
     ) -> Result<Vec<Person>, DeskError> {
         let failed = |error: sqlx::Error| DeskError::Store(error.into());
         let bytes: Zeroizing<[u8; Pseudonym::SIZE]> = pseudonym.to_bytes();
-        let subjects: Vec<(Vec<u8>,)> = sqlx::query_as(
-            "SELECT subject_id FROM subject_keys WHERE hash = $1 ORDER BY subject_id LIMIT $2",
-        )
-        .bind(LocalHash::of(&self.store_key, &bytes).as_slice())
-        .bind(MAX_PEOPLE as i64)
-        .fetch_all(self.store.pool())
-        .await
-        .map_err(failed)?;
+        let hash = LocalHash::of(&self.store_key, &bytes);
+        let subjects = key_index::subjects_with(&self.store, &hash, MAX_PEOPLE).await?;
         let staff: Vec<(i64,)> = sqlx::query_as(
             "SELECT badge_number FROM staff_keys WHERE hash = $1 ORDER BY badge_number LIMIT $2",
         )
@@ -103,10 +98,7 @@ impl Desk {
         .fetch_all(self.store.pool())
         .await
         .map_err(failed)?;
-        let mut people = Vec::with_capacity(subjects.len() + staff.len());
-        for (id,) in subjects {
-            people.push(Person::Subject(SubjectId::from_column("subject_keys", &id)?));
-        }
+        let mut people: Vec<Person> = subjects.into_iter().map(Person::Subject).collect();
         people.extend(staff.into_iter().map(|(number,)| Person::Staff(number)));
         Ok(people)
     }

@@ -5,6 +5,7 @@ mod cases;
 mod changes;
 mod disclosures;
 mod importing;
+mod key_index;
 mod rescreen;
 mod screening;
 mod staff;
