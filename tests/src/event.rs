@@ -173,6 +173,26 @@ impl TestEvent {
         self.running.insert(member, Running { shutdown, thread });
     }
 
+    /// Why a service does not start.
+    ///
+    /// # Panics
+    /// If it starts, or has not ended in this time.
+    #[must_use]
+    pub fn refused(&self, name: &str, limit: Duration) -> String {
+        let member: Member = name.parse().expect("a member's name");
+        let (config, env) = (self.folder(name).join("config.toml"), self.env.clone());
+        let stop = CancellationToken::new();
+        let shutdown = stop.clone();
+        let thread = std::thread::spawn(move || run(&member, &config, env, shutdown));
+        let deadline = Instant::now() + limit;
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.cancel();
+        let ended = thread.join().unwrap_or_else(|_| panic!("{name} panicked"));
+        ended.err().unwrap_or_else(|| panic!("{name} started"))
+    }
+
     /// Stops a service, and waits for its end.
     ///
     /// # Panics

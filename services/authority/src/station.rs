@@ -18,9 +18,10 @@ use lanyard_core::manifest::{Manifest, VerifiedManifest};
 use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
-    FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, UpstreamError, catch_up,
-    follow, upstreams,
+    FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState, Upstream,
+    UpstreamError, catch_up, follow, upstreams,
 };
+use lanyard_objects::Objects;
 use lanyard_party::{
     AuditStream, DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey,
     TrailSource, follow_trust, observe_party, trust_anchors,
@@ -233,7 +234,10 @@ impl Station {
         // An authority that cannot sign shall not look alive: whatever ends, all of it ends.
         let shutdown = shutdown.child_token();
         self.telemetry.listen(&self.env, shutdown.clone()).await?;
-        let upstreams = self.upstreams()?;
+        let objects = self.objects().await?;
+        let source: Arc<dyn ManifestSource> = Arc::clone(&self.manifests) as _;
+        let mut upstreams = self.upstreams()?;
+        upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
         let publisher = self.publisher(registry)?;
         publisher.note_older_store().await?;
         let listen = self.config.common.listen;
@@ -257,6 +261,11 @@ impl Station {
         self.observe(synced);
         let following = follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone());
         tasks.spawn(self.telemetry.watched("following the other authority", following));
+        if let Some(objects) = objects.filter(Objects::archives) {
+            for mirror in [&self.own, &self.other] {
+                tasks.spawn(objects.archive(mirror, &source).run(shutdown.clone()));
+            }
+        }
         let routes = self.routes(services, &shutdown);
         let serving = lanyard_transport::serve(routes, acceptor, shutdown.clone());
         tasks.spawn(self.telemetry.watched("serving", serving));
@@ -336,6 +345,12 @@ impl Station {
             witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })
+    }
+
+    async fn objects(&self) -> Result<Option<Objects>, StationError> {
+        let (config, folder) = (self.config.section.objects.as_ref(), self.folder.path());
+        let event = self.manifests.current().event.clone();
+        Ok(Objects::start(config, folder, &self.env, &event, &[&self.own]).await?)
     }
 
     fn upstreams(&self) -> Result<Vec<Upstream>, UpstreamError> {

@@ -56,6 +56,7 @@ pub use manifests::{ManifestSource, allowed_millis};
 pub use mirror::{Mirror, MirrorConfig, Recipient};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};
+pub use serve::BEHIND;
 pub use server::{FeedRoutes, FeedServer, MAX_LOOKUP_ROWS};
 pub use state::{DirectoryKey, QuorumHead, SignedHead};
 pub use store::newest_checkpoint;

@@ -225,6 +225,13 @@ impl Mirror {
         })
     }
 
+    /// The size of the log at the newest base on the disk, from which a follower without anything is started; 0 before there
+    /// is one. Waits for whoever changes the mirror now.
+    #[must_use]
+    pub fn base_size(&self) -> u64 {
+        self.lock().base
+    }
+
     /// Takes the updates of one stream from `sender`, whose name goes into evidence.
     #[must_use]
     pub fn intake(self: &Arc<Self>, sender: &str) -> Intake {

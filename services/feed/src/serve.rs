@@ -30,8 +30,8 @@ use crate::plan::{Plan, Position, Whole};
 use crate::state::read;
 use crate::{DirectoryKey, FeedError};
 
-/// The mirror has less than the follower: ask another.
-pub(crate) const BEHIND: &str = "BEHIND";
+/// The reason in the status of a mirror that has less than the follower: ask another.
+pub const BEHIND: &str = "BEHIND";
 /// The mirror holds another log than the follower.
 pub(crate) const FORKED: &str = "FORKED";
 /// Objects were replaced while they were being sent: follow again.

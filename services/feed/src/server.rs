@@ -83,14 +83,13 @@ impl FeedServer {
     /// Begins to serve a follower. `hangup` ends its connection.
     fn begin(&self, request: &FollowRequest, hangup: Option<Hangup>) -> Result<Frames, Status> {
         let mirror = self.mirror(&request.origin)?;
-        let position = position(&mirror, request)?;
         let (sender, frames) = frames(QUEUE);
-        let (version, shutdown) = (request.manifest_version, self.shutdown.clone());
-        let follower = Follower { sender, patience: self.patience, hangup, shutdown };
+        let (patience, shutdown) = (self.patience, self.shutdown.clone());
+        let serving = mirror.serving(request, Follower { sender, patience, hangup, shutdown })?;
         let following = metrics::FEED_FOLLOWERS.hold([mirror.authority().name()]);
         tokio::spawn(async move {
             let _following = following;
-            Serving::new(mirror, position, version, follower).run().await;
+            serving.run().await;
         });
         Ok(frames)
     }
@@ -175,6 +174,33 @@ impl FeedServer {
         let grpc = HeaderValue::from_static("application/grpc");
         response.headers_mut().insert(header::CONTENT_TYPE, grpc);
         Ok(response)
+    }
+}
+
+impl Mirror {
+    /// What a follower with this request gets, within this process and at the receiver's pace: nothing waits for it. Ends
+    /// with `shutdown`, when nothing was taken for a minute, or when the stream is dropped. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The status that a follower would get.
+    pub fn stream(
+        self: &Arc<Self>,
+        request: &FollowRequest,
+        shutdown: CancellationToken,
+    ) -> Result<Frames, Status> {
+        let (sender, frames) = frames(QUEUE);
+        let follower = Follower { sender, patience: PATIENCE, hangup: None, shutdown };
+        tokio::spawn(self.serving(request, follower)?.run());
+        Ok(frames)
+    }
+
+    fn serving(
+        self: &Arc<Self>,
+        request: &FollowRequest,
+        follower: Follower,
+    ) -> Result<Serving, Status> {
+        let position = position(self, request)?;
+        Ok(Serving::new(Arc::clone(self), position, request.manifest_version, follower))
     }
 }
 

@@ -8,9 +8,10 @@ use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
 use lanyard_env::{Env, FileError};
 use lanyard_feed::{
-    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, UpstreamError, follow,
-    upstreams,
+    FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState,
+    UpstreamError, follow, upstreams,
 };
+use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
     PartyConfig, Peers, follow_trust, observe_party, trust_anchors,
@@ -73,6 +74,9 @@ pub enum ServeError {
     /// A mirror.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The gate's name.
     #[error(transparent)]
     Name(#[from] ReceiptError),
@@ -114,9 +118,8 @@ pub async fn serve(
     let tls = Tls::new(&env, identity.clone(), anchors.clone());
     let peers = Peers::new(&env, &tls, &common);
     let names = section.upstreams.iter().map(String::as_str);
-    let upstreams = upstreams(&peers, name, &[Audience::Gate], names)?;
-
-    if upstreams.is_empty() {
+    let mut upstreams = upstreams(&peers, name, &[Audience::Gate], names)?;
+    if section.objects.is_none() && upstreams.is_empty() {
         tracing::warn!("no upstreams configured: this gate learns nothing and admits nobody");
     }
 
@@ -132,6 +135,11 @@ pub async fn serve(
         Mirror::open(env.clone(), &dir, config, Arc::clone(&manifests) as _)
     };
     let mirrors = [open(Authority::Committee)?, open(Authority::Police)?];
+    let objects = section.objects.as_ref();
+    let objects =
+        Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors.each_ref()).await?;
+    let source: Arc<dyn ManifestSource> = Arc::clone(&manifests) as _;
+    upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
     let rules = Rules::new(manifest, name, &section.access_points);
     let rules: SharedRules = Arc::new(ArcSwap::from_pointee(rules));
     let (receipts, recorder) = Receipts::open(ReceiptSetup {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lanyard_authority::StationConfig;
+use lanyard_objects::ObjectsConfig;
 use lanyard_party::PartyConfig;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ pub struct PoliceConfig {
     pub upstreams: Vec<String>,
     /// As in [`StationConfig`].
     pub witnesses: BTreeMap<String, String>,
+    /// As in [`StationConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectsConfig>,
     /// Whether a second officer must decide the same before a case is cleared or refused. A stop needs one officer always.
     #[serde(default)]
     pub four_eyes: bool,
@@ -26,8 +30,9 @@ impl PoliceConfig {
     /// The part that every authority has.
     pub(crate) fn station(config: PartyConfig<Self>) -> PartyConfig<StationConfig> {
         let PartyConfig { folder, common, section } = config;
-        let Self { store, upstreams, witnesses, four_eyes: _ } = section;
-        PartyConfig { folder, common, section: StationConfig { store, upstreams, witnesses } }
+        let Self { store, upstreams, witnesses, objects, four_eyes: _ } = section;
+        let section = StationConfig { store, upstreams, witnesses, objects };
+        PartyConfig { folder, common, section }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The sponsor's own section of `config.toml`.
 
 use lanyard_core::ids::Authority;
+use lanyard_objects::ObjectsConfig;
 use serde::Deserialize;
 
 /// What the sponsor configures beside the common fields.
@@ -10,6 +11,9 @@ pub struct SponsorSection {
     /// Whom to follow, by name in `[peers]`, in this order. An authority's own feed comes first for its own log.
     #[serde(default = "both")]
     pub upstreams: Vec<String>,
+    /// An object store: followed when no upstream serves, and archived in if it says so.
+    #[serde(default)]
+    pub objects: Option<ObjectsConfig>,
 }
 
 fn both() -> Vec<String> {

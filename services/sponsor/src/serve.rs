@@ -6,9 +6,10 @@ use std::time::Duration;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_env::{Env, FileError};
 use lanyard_feed::{
-    FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, UpstreamError, follow,
-    upstreams,
+    FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState,
+    UpstreamError, follow, upstreams,
 };
+use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
     PartyConfig, Peers, follow_trust, observe_party, trust_anchors,
@@ -67,6 +68,9 @@ pub enum ServeError {
     /// A mirror.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The witness's memory.
     #[error(transparent)]
     Witness(#[from] MemoryError),
@@ -115,11 +119,16 @@ pub async fn serve(
     };
     let committee = open(Authority::Committee)?;
     let police = open(Authority::Police)?;
-    let following = [&committee, &police]
+    let mirrors = [&committee, &police];
+    let objects = section.objects.as_ref();
+    let objects = Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors).await?;
+    let source: Arc<dyn ManifestSource> = Arc::clone(&manifests) as _;
+    let following = mirrors
         .into_iter()
         .map(|mirror| {
             let names = section.upstreams_of(mirror.authority());
-            let upstreams = upstreams(&peers, &common.name, mirror.audiences(), names)?;
+            let mut upstreams = upstreams(&peers, &common.name, mirror.audiences(), names)?;
+            upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
             Ok((Arc::clone(mirror), upstreams))
         })
         .collect::<Result<Vec<_>, UpstreamError>>()?;
@@ -152,6 +161,9 @@ pub async fn serve(
     observe_party(&telemetry, &identity, &manifests);
     tracing::info!(address = %acceptor.local_addr(), "sponsor serves");
     for (mirror, upstreams) in following {
+        if let Some(objects) = objects.as_ref().filter(|objects| objects.archives()) {
+            tokio::spawn(objects.archive(&mirror, &source).run(running.clone()));
+        }
         let (sync, synced) = watch::channel(SyncState::default());
         mirror.observe_following(&telemetry, synced, || FOLLOWING_LIMIT);
         let task = format!("following the {}", mirror.authority().name());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lanyard_core::manifest::Manifest;
+use lanyard_objects::ObjectsConfig;
 use lanyard_party::{Peers, expected};
 use lanyard_transport::Tls;
 use lanyard_witness::{Route, WitnessPeer};
@@ -21,6 +22,10 @@ pub struct StationConfig {
     /// Who witnesses the own log: the witness's name in the manifest, and a name in `[peers]` or, for a foreign witness,
     /// an `http://` URL.
     pub witnesses: BTreeMap<String, String>,
+    /// An object store: followed when no upstream serves, asked for the own newest head after a restore, and archived in if
+    /// it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectsConfig>,
 }
 
 impl StationConfig {

@@ -3,6 +3,7 @@
 use lanyard_core::threshold::ThresholdError;
 use lanyard_env::FileError;
 use lanyard_feed::{FeedError, UpstreamError};
+use lanyard_objects::ObjectsError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
 use lanyard_telemetry::TelemetryError;
@@ -54,6 +55,9 @@ pub enum StationError {
     /// A feed on disk cannot be opened.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// The object store cannot be used.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The witness's memory cannot be used.
     #[error(transparent)]
     Witness(#[from] MemoryError),
