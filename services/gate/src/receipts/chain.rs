@@ -9,13 +9,15 @@ use lanyard_core::note::Note;
 use lanyard_core::receipt::{ReceiptChain, ReceiptEntry, ReceiptOrigin};
 use lanyard_env::{FileError, Files};
 
-use super::frames::{FrameFile, FrameReader, count, push};
+use super::frames::{FrameFile, FrameReader, places, push};
 use super::store::OpenError;
 use super::writer::MAX_GROUP;
 use crate::service::MAX_CHECKS;
 
 const ENTRY: u8 = 1;
 const HEAD: u8 = 2;
+/// Bytes of an entry's frame.
+const ENTRY_FRAME: usize = super::frames::HEADER + 1 + ReceiptEntry::SIZE;
 
 /// Receipts from one mark to the next, about: how far an export has to skip.
 const MARK_EVERY: u64 = 1_024;
@@ -115,7 +117,12 @@ pub(super) fn is_one_group(
     // At most `MAX_TORN`.
     let mut torn = vec![0; length as usize];
     files.open(path)?.read_exact_at(&mut torn, offset)?;
-    Ok(count(&torn, HEAD) <= 1)
+    // Of one group, the head stands behind entries, which all have one length.
+    Ok(match places(&torn, HEAD).as_slice() {
+        [] => true,
+        [head] => head.is_multiple_of(ENTRY_FRAME),
+        _ => false,
+    })
 }
 
 /// The file, being appended to.

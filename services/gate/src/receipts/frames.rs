@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use lanyard_env::{AppendFile, FileError, Files, ReadAt};
 
-const HEADER: usize = 8;
+/// Bytes of length and checksum.
+pub(super) const HEADER: usize = 8;
 /// The largest payload in bytes.
 pub(super) const MAX_PAYLOAD: usize = 64 * 1024;
 /// How much is read at once.
@@ -26,14 +27,14 @@ fn checksum(payload: &[u8]) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// How many whole frames with a payload that begins with `kind` stand anywhere in `bytes`.
-pub(super) fn count(bytes: &[u8], kind: u8) -> usize {
+/// Where in `bytes` whole frames begin whose payload begins with `kind`, wherever they stand.
+pub(super) fn places(bytes: &[u8], kind: u8) -> Vec<usize> {
     let is_whole = |frame: &[u8]| {
         let Some((header, rest)) = frame.split_first_chunk::<HEADER>() else { return false };
         let payload = rest.get(..length(header)).filter(|payload| payload.first() == Some(&kind));
         payload.is_some_and(|payload| checksum(payload) == header[4..])
     };
-    (0..bytes.len()).filter(|start| is_whole(&bytes[*start..])).count()
+    (0..bytes.len()).filter(|start| is_whole(&bytes[*start..])).collect()
 }
 
 fn length(header: &[u8; HEADER]) -> usize {
