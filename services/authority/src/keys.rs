@@ -54,8 +54,11 @@ impl KeyFolder {
         let cell = cell(epoch, audience);
         let sealed = self.store_key.seal(cell, key.expose_bytes(), &mut self.env.rng());
         let path = self.folder.join(name(epoch, audience));
-        self.env.files.write_atomic(&path, &sealed, Mode::Private)?;
-        Ok(key)
+        match self.env.files.write_atomic(&path, &sealed, Mode::Private) {
+            // Another instance has drawn one: that one it is.
+            Err(error) if error.is_replaced() => self.load(epoch, audience),
+            written => Ok(written.map(|()| key)?),
+        }
     }
 
     /// Deletes the keys of epochs before `epoch`: past records of a badge stay closed even to who holds all else.

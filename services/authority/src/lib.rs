@@ -11,10 +11,12 @@ mod keys;
 mod publication;
 mod publisher;
 mod registry;
+mod reign;
 mod sealer;
+mod shared_files;
 mod station;
 
 pub use error::PublishError;
-pub use publisher::{Ended, PublicationStatus, Publisher};
+pub use publisher::PublicationStatus;
 pub use registry::{Changes, Entry, Registry};
-pub use station::{OwnAudienceKeys, Station, StationConfig, StationError};
+pub use station::{Duty, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl};

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use lanyard_core::audience_key::SealedAudienceKey;
-use lanyard_core::checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint};
+use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use lanyard_core::ids::{Audience, Authority, Epoch, EventId, Hash, Origin, Timestamp};
 use lanyard_core::manifest::VerifiedManifest;
 use lanyard_core::map::Row;
@@ -20,6 +20,7 @@ use rand::CryptoRng;
 use crate::error::PublishError;
 use crate::keys::KeyFolder;
 use crate::registry::Entry;
+use crate::reign::Reign;
 use crate::sealer::{Amount, Binder, Desired, Rows, Sealer};
 
 /// What a tick needs from outside.
@@ -37,11 +38,32 @@ pub(crate) struct Press {
     pub(crate) log_key: Arc<SigningKey>,
     pub(crate) keys: KeyFolder,
     pub(crate) mirror: Arc<Mirror>,
+    /// The instance's turn, where a party has several.
+    pub(crate) reign: Option<Reign>,
 }
 
 impl Press {
-    fn sign(&self, checkpoint: &Checkpoint) -> Result<VerifiedCheckpoint, CheckpointError> {
-        checkpoint.sign(&self.log_key)
+    fn sign(&self, checkpoint: &Checkpoint) -> Result<VerifiedCheckpoint, PublishError> {
+        if let Some(reign) = &self.reign {
+            reign.record(&self.mirror, checkpoint)?;
+        }
+        Ok(checkpoint.sign(&self.log_key)?)
+    }
+
+    /// Takes up what other instances may have signed, as the store has recorded it. Returns the size that is to be reached
+    /// before anything is signed, if a mirror has to bring the rest.
+    pub(crate) fn catch_up(&self) -> Result<Option<u64>, PublishError> {
+        let Some(reign) = &self.reign else { return Ok(None) };
+        let newest = reign.newest()?;
+        loop {
+            let size = self.mirror.read().size();
+            if size >= newest {
+                return Ok(None);
+            }
+            let Some(tick) = reign.recorded(size + 1)? else { return Ok(Some(newest)) };
+            self.mirror.take_prepared(&tick)?;
+            self.resume()?;
+        }
     }
 
     /// Publishes what was prepared before a crash, with the signature that it may have had already.

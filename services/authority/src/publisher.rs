@@ -19,6 +19,7 @@ use crate::error::PublishError;
 use crate::keys::KeyFolder;
 use crate::publication::{Press, Publication, TickInput};
 use crate::registry::{Entry, Registry};
+use crate::reign::Reign;
 use crate::sealer::Desired;
 
 /// Entries read from the store at once.
@@ -47,11 +48,11 @@ impl Default for PublicationStatus {
 
 /// Why publishing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// It was asked to.
     Stopped,
-    /// A witness knows a greater size of this log than this machine holds, and no quorum says otherwise: whoever signs on
-    /// would fork it. A mirror has the rest.
+    /// A witness, or the store of several instances, knows a greater size of this log than this machine holds, and no
+    /// quorum says otherwise: whoever signs on would fork it. A mirror has the rest.
     Behind {
         /// The size that they know.
         known: u64,
@@ -59,25 +60,25 @@ pub enum Ended {
 }
 
 /// What an authority publishes with.
-pub struct Publisher<R> {
-    /// Clock, randomness and files.
-    pub env: Env,
+pub(crate) struct Publisher<R> {
+    /// Clock and randomness, and the files that audience keys are kept in.
+    pub(crate) env: Env,
     /// Which authority.
-    pub authority: Authority,
+    pub(crate) authority: Authority,
     /// Where audience keys are kept, sealed.
-    pub keys_folder: PathBuf,
+    pub(crate) keys_folder: PathBuf,
     /// Seals them.
-    pub store_key: Arc<StoreKey>,
+    pub(crate) store_key: Arc<StoreKey>,
     /// Signs checkpoints.
-    pub log_key: Arc<SigningKey>,
+    pub(crate) log_key: Arc<SigningKey>,
     /// Says when to tick and how to pad.
-    pub manifests: Arc<ManifestStore>,
+    pub(crate) manifests: Arc<ManifestStore>,
     /// The own feed.
-    pub mirror: Arc<Mirror>,
+    pub(crate) mirror: Arc<Mirror>,
     /// Cosign.
-    pub witnesses: WitnessSet,
+    pub(crate) witnesses: WitnessSet,
     /// Says what to publish.
-    pub registry: R,
+    pub(crate) registry: R,
 }
 
 impl<R: Registry> Publisher<R> {
@@ -85,13 +86,13 @@ impl<R: Registry> Publisher<R> {
     ///
     /// # Errors
     /// [`PublishError`] if what was published cannot be taken up. Later failures are logged and tried again at the next tick.
-    pub async fn run(
+    pub(crate) async fn run(
         &self,
+        reign: Option<Reign>,
         status: &watch::Sender<PublicationStatus>,
         shutdown: &CancellationToken,
     ) -> Result<Ended, PublishError> {
         let Self { env, manifests, mirror, registry, .. } = self;
-        let (desired, mut cursor) = load(registry).await?;
         let press = Press {
             event: manifests.current().event.clone(),
             authority: self.authority,
@@ -102,7 +103,14 @@ impl<R: Registry> Publisher<R> {
                 Arc::clone(&self.store_key),
             )?,
             mirror: Arc::clone(mirror),
+            reign,
         };
+        let caught_up = blocking(move || press.catch_up().map(|missing| (press, missing)));
+        let press = match caught_up.await? {
+            (press, None) => press,
+            (_, Some(known)) => return Ok(Ended::Behind { known }),
+        };
+        let (desired, mut cursor) = load(registry).await?;
         let now = env.now();
         let mut publication = blocking(move || {
             press.resume()?;
@@ -151,8 +159,14 @@ impl<R: Registry> Publisher<R> {
             })
             .await?;
             publication = returned;
-            if let Err(error) = ticked {
-                tracing::error!(%error, "no tick: changes wait for the next");
+            match ticked {
+                Ok(()) => {}
+                Err(PublishError::TermOver) => break,
+                Err(PublishError::RecordedOtherwise { size }) => {
+                    ended = Ended::Behind { known: size };
+                    break;
+                }
+                Err(error) => tracing::error!(%error, "no tick: changes wait for the next"),
             }
             status.send_replace(status_of(&publication));
             pause(manifest.tick_millis, started, shutdown).await;

@@ -7,7 +7,9 @@
 
 mod config;
 mod error;
+mod kept;
 mod keys;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +25,8 @@ use lanyard_party::{
     DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey, follow_trust,
     trust_anchors,
 };
-use lanyard_shareholder::{
-    Holder, HolderSetup, KeyShareServer, Ledger, Limit, Pseudonymiser, Settings,
-};
+use lanyard_shareholder::{Holder, HolderSetup, KeyShareServer, Limit, Pseudonymiser, Settings};
+use lanyard_store::{Owner, Schema, Store, Succession};
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
 use tokio::sync::watch;
@@ -33,13 +34,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use self::kept::Kept;
 use crate::error::PublishError;
 use crate::publisher::{Ended, PublicationStatus, Publisher};
 use crate::registry::Registry;
+use crate::reign::Reign;
 
-pub use config::StationConfig;
+pub use config::{StationConfig, StoreUrl};
 pub use error::StationError;
 pub use keys::OwnAudienceKeys;
+pub use turns::Duty;
 
 /// How often the folder is looked into for a newer manifest or a refreshed share, and for a renewed certificate.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(2);
@@ -66,26 +70,42 @@ pub struct Station {
     key_share: KeyShareServer,
     pseudonymiser: Pseudonymiser,
     status: watch::Sender<PublicationStatus>,
+    store: Store,
+    kept: Kept,
+    /// Where several instances share the store.
+    succession: Option<Succession>,
+    has_turn: watch::Sender<bool>,
     _lock: DataLock,
 }
 
 impl Station {
-    /// Takes the data folder, and reads and verifies all that is in it. Blocks on the disk, within a tokio runtime.
+    /// Takes the data folder, opens the store, and reads and verifies all that is in them. Blocks on the disk, within a
+    /// tokio runtime.
     ///
     /// All that the other authority publishes is mirrored, sealed to whoever is no verifier of it: when the sponsor is cut
     /// off, gates may follow from here, and the other authority finds its own newest head here.
     ///
     /// # Errors
     /// [`StationError`]: what is missing or does not hold.
-    pub fn open(
+    pub async fn open(
         authority: Authority,
         config: PartyConfig<StationConfig>,
         env: Env,
+        schema: &Schema,
     ) -> Result<Self, StationError> {
         let folder = Folder::open(&config.folder, &env);
         let lock = folder.lock_data()?;
         let manifests = Arc::new(ManifestStore::open(&folder)?);
         let manifest = manifests.current();
+        let location = config.section.location(&folder)?;
+        let owner = Owner { party: authority, event: manifest.event.clone() };
+        let store = Store::open(&location, &owner, schema).await?;
+        let store_key = Arc::new(folder.store_key()?);
+        let kept = Kept::open(&env, &folder, &location, &store_key)?;
+        let succession = match location.is_shared() {
+            true => Some(Succession::new(&location)?),
+            false => None,
+        };
         let tls = Tls::new(&env, folder.service_identity()?, trust_anchors(&manifest)?);
         let name = authority.name();
         let own = MirrorConfig {
@@ -104,18 +124,22 @@ impl Station {
         let audiences = Audience::published_by(other).to_vec();
         let other = MirrorConfig { authority: other, audiences, recipient, publisher: false };
         let witness = match manifest.witness(name) {
-            Some(_) => Some(open_witness(&env, &folder, authority, &manifests)?),
+            Some(_) => Some(open_witness(&kept, &folder, authority, &manifests)?),
             None => None,
         };
         let peers = Peers::new(&env, &tls, &config.common);
         let shares = Arc::new(ShareStore::open(&folder)?);
         Ok(Self {
-            store_key: Arc::new(folder.store_key()?),
             own: open_mirror(&env, &folder, own, &manifests)?,
             other: open_mirror(&env, &folder, other, &manifests)?,
-            key_share: open_key_share(&env, &folder, authority, &manifests, &shares)?,
+            key_share: open_key_share(&kept, &folder, authority, &manifests, &shares)?,
             pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
             status: watch::Sender::default(),
+            has_turn: watch::Sender::new(succession.is_none()),
+            store,
+            store_key,
+            kept,
+            succession,
             _lock: lock,
             env,
             authority,
@@ -135,10 +159,16 @@ impl Station {
         &self.folder
     }
 
-    /// The URL of the party's store.
+    /// The party's store.
     #[must_use]
-    pub fn store_url(&self) -> String {
-        self.config.section.store.clone()
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether this instance has the turn, for what must run in one instance only.
+    #[must_use]
+    pub fn duty(&self) -> Duty {
+        Duty::new(self.has_turn.subscribe())
     }
 
     /// The manifests.
@@ -188,8 +218,8 @@ impl Station {
     /// # Errors
     /// [`StationError::Publish`] if their folder cannot be made.
     pub fn own_audience_keys(&self) -> Result<OwnAudienceKeys, StationError> {
-        let folder = self.folder.data_dir().join(KEYS);
-        Ok(OwnAudienceKeys::open(self.env.clone(), folder, Arc::clone(&self.store_key))?)
+        let (env, folder) = (self.kept.env.clone(), self.kept.audience_keys());
+        Ok(OwnAudienceKeys::open(env, folder, Arc::clone(&self.store_key))?)
     }
 
     /// Serves `services` beside feed, key share and witness, and publishes what `registry` says, until `shutdown`.
@@ -209,6 +239,8 @@ impl Station {
         let listen = self.config.common.listen;
         let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
         tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
+        let advertise = self.config.section.advertise.clone();
+        let address = advertise.unwrap_or_else(|| acceptor.local_addr().into());
 
         let tasks = TaskTracker::new();
         let manifests = Arc::clone(&self.manifests);
@@ -224,7 +256,13 @@ impl Station {
         let routes = self.routes(services, &shutdown);
         tasks.spawn(lanyard_transport::serve(routes, acceptor, shutdown.clone()));
 
-        let published = self.publish(&publisher, &upstreams, &shutdown).await;
+        let published = match &self.succession {
+            None => self.publish(&publisher, None, &upstreams, &shutdown).await,
+            Some(succession) => {
+                let address = address.as_str();
+                self.take_turns(&publisher, succession, address, &upstreams, &shutdown).await
+            }
+        };
         shutdown.cancel();
         tasks.close();
         tasks.wait().await;
@@ -247,9 +285,9 @@ impl Station {
         let manifest = self.manifests.current();
         let witnesses = self.config.section.witness_peers(&manifest, &self.tls, &self.peers)?;
         Ok(Publisher {
-            env: self.env.clone(),
+            env: self.kept.env.clone(),
             authority: self.authority,
-            keys_folder: self.folder.data_dir().join(KEYS),
+            keys_folder: self.kept.audience_keys(),
             store_key: Arc::clone(&self.store_key),
             log_key: Arc::new(self.folder.log_key()?),
             manifests: Arc::clone(&self.manifests),
@@ -270,18 +308,19 @@ impl Station {
     async fn publish<R: Registry>(
         &self,
         publisher: &Publisher<R>,
+        reign: Option<Reign>,
         upstreams: &[Upstream],
         shutdown: &CancellationToken,
     ) -> Result<(), PublishError> {
         loop {
             let fetched = shutdown.run_until_cancelled(self.fetch_own_head(upstreams)).await;
             let Some(()) = fetched else { return Ok(()) };
-            match publisher.run(&self.status, shutdown).await? {
+            match publisher.run(reign.clone(), &self.status, shutdown).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Behind { known } => tracing::error!(
                     known,
                     held = self.own.read().size(),
-                    "a witness knows more of this log than this machine: nothing is signed until a mirror brings the rest or a quorum disagrees"
+                    "a witness or the store knows more of this log than this machine: nothing is signed until a mirror brings the rest or a quorum disagrees"
                 ),
             }
             let _ = shutdown.run_until_cancelled(tokio::time::sleep(OWN_HEAD_PATIENCE)).await;
@@ -313,9 +352,6 @@ impl Station {
     }
 }
 
-/// Where the audience keys lie under `data/`.
-const KEYS: &str = "audience-keys";
-
 const fn other(authority: Authority) -> Authority {
     match authority {
         Authority::Committee => Authority::Police,
@@ -341,32 +377,31 @@ fn open_mirror(
 }
 
 fn open_witness(
-    env: &Env,
+    kept: &Kept,
     folder: &Folder,
     authority: Authority,
     manifests: &Arc<ManifestStore>,
 ) -> Result<Witness, StationError> {
     let manifests = Arc::clone(manifests);
     let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
-    let memory = folder.data_dir().join("witness");
-    Ok(Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?)
+    Ok(Witness::open(kept.env.clone(), &kept.witness_memory(), folder.witness_key()?, logs)?)
 }
 
 fn open_key_share(
-    env: &Env,
+    kept: &Kept,
     folder: &Folder,
     authority: Authority,
     manifests: &Arc<ManifestStore>,
     shares: &Arc<ShareStore>,
 ) -> Result<KeyShareServer, StationError> {
     let event = manifests.current().event.clone();
-    let ledger = folder.evaluations_dir();
+    let ledger = kept.ledger(folder, &event, authority.name())?;
     let manifests = Arc::clone(manifests);
     Ok(KeyShareServer::new(HolderSetup {
-        env: env.clone(),
+        env: kept.env.clone(),
         party: party(authority),
         shares: Arc::clone(shares) as _,
-        ledger: Ledger::open_in(env, &ledger, &event, authority.name())?,
+        ledger,
         quotas: Arc::new(move || Limit::of_holder(&manifests.current(), authority.name())),
     }))
 }

@@ -20,7 +20,10 @@ use tonic::Status;
 const PAGE: u32 = 1_000;
 
 fn store_error(error: &StoreError) -> Status {
-    status::internal(error)
+    match error {
+        StoreError::Unavailable { .. } => status::store_unavailable(error),
+        _ => status::internal(error),
+    }
 }
 
 fn page_size(asked: u32) -> u32 {

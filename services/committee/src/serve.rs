@@ -6,7 +6,6 @@ use lanyard_authority::{Station, StationConfig, StationError};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
 use lanyard_party::{PartyConfig, PeerError};
-use lanyard_store::{Store, StoreError};
 use lanyard_wire::committee::v1::badge_service_server::BadgeServiceServer;
 use lanyard_wire::committee::v1::desk_service_server::DeskServiceServer;
 use lanyard_wire::committee::v1::disclosure_service_server::DisclosureServiceServer;
@@ -32,9 +31,6 @@ pub enum ServeError {
     /// What both authorities have in common.
     #[error(transparent)]
     Station(#[from] StationError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// The police are not among the peers.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -49,8 +45,8 @@ pub async fn serve(
     env: Env,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let station = Station::open(Authority::Committee, config, env.clone())?;
-    let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
+    let station = Station::open(Authority::Committee, config, env.clone(), &SCHEMA).await?;
+    let store = station.store().clone();
     let (manifests, store_key) = (Arc::clone(station.manifests()), Arc::clone(station.store_key()));
     let police = ScreeningServiceClient::new(station.peers().channel("police")?);
     let disclosures = Arc::new(Disclosures {
@@ -70,15 +66,24 @@ pub async fn serve(
         running: Mutex::new(()),
     });
     let stopping = shutdown.child_token();
-    let keeping_up = tokio::spawn(Arc::clone(&screening).keep_up(stopping.clone()));
-    let disclosing = tokio::spawn(Arc::clone(&disclosures).keep_up(stopping.clone()));
-    let handover = Handover {
+    // In one instance only: the one that publishes.
+    let duty = station.duty();
+    let keeping_up = tokio::spawn(duty.clone().run(stopping.clone(), {
+        let screening = Arc::clone(&screening);
+        move |turn| Arc::clone(&screening).keep_up(turn)
+    }));
+    let disclosing = tokio::spawn(duty.clone().run(stopping.clone(), {
+        let disclosures = Arc::clone(&disclosures);
+        move |turn| Arc::clone(&disclosures).keep_up(turn)
+    }));
+    let handover = Arc::new(Handover {
         store: store.clone(),
         env: env.clone(),
         store_key: Arc::clone(&store_key),
         police: HandoverServiceClient::new(station.peers().channel("police")?),
-    };
-    let handing_over = tokio::spawn(handover.keep_up(stopping.clone()));
+    });
+    let handing_over = duty.run(stopping.clone(), move |turn| Arc::clone(&handover).keep_up(turn));
+    let handing_over = tokio::spawn(handing_over);
     let enrolment = Enrolment {
         store: store.clone(),
         env: env.clone(),

@@ -8,11 +8,11 @@ use lanyard_core::ids::{Audience, Authority, BadgeNumber, EventId, PrintNumber, 
 use lanyard_core::record::Status;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditTrail, Store};
+use lanyard_store::{AuditTrail, Location, Owner, Store};
+use lanyard_test_postgres::TestStore;
 use lanyard_wire::committee::v1 as wire;
 use lanyard_wire::common::v1::StatusAction;
 use std::sync::Arc;
-use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::badges::{self, Deed, PrintSeeds, SEEDS, Targets};
@@ -23,8 +23,15 @@ use crate::schema::SCHEMA;
 
 const OPERATOR: &str = "spiffe://committee/operator/registrar";
 
+/// A new store of the committee of the event `games`.
+pub(crate) async fn open(place: &TestStore) -> Store {
+    let location = Location::parse(place.url(), place.folder()).unwrap();
+    let owner = Owner { party: Authority::Committee, event: EventId::parse("games").unwrap() };
+    Store::open(&location, &owner, &SCHEMA).await.unwrap()
+}
+
 struct Desk {
-    _folder: TempDir,
+    _place: TestStore,
     store: Store,
     env: Env,
     store_key: Arc<StoreKey>,
@@ -33,8 +40,8 @@ struct Desk {
 
 impl Desk {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &SCHEMA).await.unwrap();
+        let place = TestStore::new().await;
+        let store = open(&place).await;
         let profile = wire::Profile {
             code: "village".into(),
             category: "athlete".into(),
@@ -43,7 +50,7 @@ impl Desk {
         };
         profiles::put(&store, vec![profile]).await.unwrap();
         Self {
-            _folder: folder,
+            _place: place,
             store,
             env: Env::for_test(ManualClock::new(Timestamp::from_seconds(1_800_000_000))),
             store_key: Arc::new(StoreKey::from_bytes(&[5; 32])),

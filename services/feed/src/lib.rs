@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod evidence;
 mod follow;
+mod handover;
 mod incoming;
 mod intake;
 mod manifests;
@@ -46,6 +47,7 @@ pub use evidence::{Evidence, Misdeed};
 pub use follow::{
     FollowError, MAX_MESSAGE_BYTES, SyncProblem, SyncState, Upstream, catch_up, follow,
 };
+pub use handover::PreparedTick;
 pub use intake::{Applied, Intake};
 pub use manifests::ManifestSource;
 pub use mirror::{Mirror, MirrorConfig, Recipient};

@@ -32,7 +32,10 @@ const PAGE: u32 = 1_000;
 const MAX_REASON: usize = 500;
 
 fn store_error(error: &StoreError) -> Status {
-    status::internal(error)
+    match error {
+        StoreError::Unavailable { .. } => status::store_unavailable(error),
+        _ => status::internal(error),
+    }
 }
 
 fn malformed(problem: impl Display) -> Status {

@@ -6,7 +6,7 @@ use lanyard_authority::{Station, StationError};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
 use lanyard_party::PartyConfig;
-use lanyard_store::{Store, StoreError};
+use lanyard_store::Store;
 use lanyard_wire::police::v1::case_service_server::CaseServiceServer;
 use lanyard_wire::police::v1::desk_service_server::DeskServiceServer;
 use lanyard_wire::police::v1::subject_service_server::SubjectServiceServer;
@@ -34,9 +34,6 @@ pub enum ServeError {
     /// What both authorities have in common.
     #[error(transparent)]
     Station(#[from] StationError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Serves until `shutdown`.
@@ -49,14 +46,19 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let four_eyes = config.section.four_eyes;
-    let station = Station::open(Authority::Police, PoliceConfig::station(config), env.clone())?;
-    let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
+    let config = PoliceConfig::station(config);
+    let station = Station::open(Authority::Police, config, env.clone(), &SCHEMA).await?;
+    let store = station.store().clone();
     let routes = routes(&station, &store, &env, four_eyes)?;
     let registry =
         PrintRegistry { store: store.clone(), store_key: Arc::clone(station.store_key()) };
     // Ends with the station, also if that stops by itself.
     let shutdown = shutdown.child_token();
-    let releasing = tokio::spawn(keep_releasing(store.clone(), env, shutdown.clone()));
+    // In one instance only: the one that publishes.
+    let releasing = tokio::spawn(station.duty().run(shutdown.clone(), {
+        let store = store.clone();
+        move |turn| keep_releasing(store.clone(), env.clone(), turn)
+    }));
     let served = station.run(routes, registry, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = releasing.await {

@@ -125,7 +125,11 @@ impl KeyShareService for KeyShareServer {
             let message = "only operators of the holder's own party may read its counters";
             return Err(status::error(Code::PermissionDenied, status::NOT_ALLOWED, message));
         }
-        let usages = Usage::list(&(setup.quotas)(), &setup.ledger.counts())
+        let inner = Arc::clone(&self.inner);
+        let counts = tokio::task::spawn_blocking(move || inner.setup.ledger.counts());
+        let counts = counts.await.map_err(|error| status::internal(&error))?;
+        let counts = counts.map_err(|error| status::internal(&error))?;
+        let usages = Usage::list(&(setup.quotas)(), &counts)
             .into_iter()
             .map(|usage| wire::Usage {
                 caller: usage.caller.name().to_owned(),

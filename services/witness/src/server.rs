@@ -67,7 +67,8 @@ struct Inner {
 }
 
 impl Witness {
-    /// A witness that remembers in `folder`, which belongs to it alone.
+    /// A witness that remembers in `folder` of the environment's files, which belongs to it alone; or, where files are
+    /// shared, to the instances of its party.
     ///
     /// # Errors
     /// [`MemoryError`], also if what it remembers of a known log is damaged.
@@ -77,7 +78,7 @@ impl Witness {
         key: WitnessKey,
         logs: LogSource,
     ) -> Result<Self, MemoryError> {
-        let mut memory = Memory::open(&env, folder)?;
+        let mut memory = Memory::open(Arc::clone(&env.files), folder)?;
         for log in logs() {
             memory.checkpoint(&log)?;
         }
@@ -96,6 +97,16 @@ impl Witness {
     /// # Errors
     /// [`NotCosigned`].
     pub fn add_checkpoint(&self, body: &[u8]) -> Result<VerifiedCosignature, NotCosigned> {
+        loop {
+            match self.consider(body) {
+                // Another instance has cosigned in between: with what it remembered, the answer may be another.
+                Err(NotCosigned::Memory(MemoryError::File(error))) if error.is_replaced() => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    fn consider(&self, body: &[u8]) -> Result<VerifiedCosignature, NotCosigned> {
         let Inner { env, key, logs, memory } = &*self.inner;
         let request = AddCheckpoint::parse(body)?;
         let claimed = Checkpoint::parse(request.note.text()).map_err(|_| Refused::BadRequest)?;

@@ -5,6 +5,7 @@ use lanyard_env::FileError;
 use lanyard_feed::FeedError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
+use lanyard_store::StoreError;
 use lanyard_transport::{AcceptorError, AnchorError};
 use lanyard_witness::{MemoryError, RouteError};
 use thiserror::Error;
@@ -60,6 +61,9 @@ pub enum StationError {
     /// The port cannot be opened.
     #[error(transparent)]
     Listen(#[from] AcceptorError),
+    /// The party's store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// What was published cannot be taken up.
     #[error(transparent)]
     Publish(#[from] PublishError),

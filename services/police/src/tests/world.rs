@@ -4,11 +4,12 @@ use lanyard_authority::{Entry, Registry as _};
 use lanyard_core::identity::{
     BirthDate, BirthDates, Document, DocumentKind, Facts, IdentityKey, Name,
 };
-use lanyard_core::ids::{EventId, Timestamp};
+use lanyard_core::ids::{Authority, EventId, Timestamp};
 use lanyard_core::record::Record;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditEntry, AuditTrail, Store};
+use lanyard_store::{AuditEntry, AuditTrail, Location, Owner, Store};
+use lanyard_test_postgres::TestStore;
 use lanyard_wire::police::v1 as wire;
 
 use crate::act::Act;
@@ -33,7 +34,8 @@ pub(super) struct World {
     pub(super) clock: ManualClock,
     pub(super) store: Store,
     pub(super) registry: PrintRegistry,
-    pub(super) folder: tempfile::TempDir,
+    pub(super) place: TestStore,
+    location: Location,
 }
 
 pub(super) fn store_key() -> StoreKey {
@@ -42,6 +44,10 @@ pub(super) fn store_key() -> StoreKey {
 
 pub(super) fn event() -> EventId {
     EventId::parse("games").unwrap()
+}
+
+fn owner() -> Owner {
+    Owner { party: Authority::Police, event: event() }
 }
 
 pub(super) fn passport(number: &str) -> IdentityKey {
@@ -108,10 +114,16 @@ impl World {
     pub(super) async fn new() -> Self {
         let clock = ManualClock::new(Timestamp::from_seconds(1_800_000_000));
         let env = Env::for_test(clock.clone());
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://police.db", folder.path(), &SCHEMA).await.unwrap();
+        let place = TestStore::new().await;
+        let location = Location::parse(place.url(), place.folder()).unwrap();
+        let store = Store::open(&location, &owner(), &SCHEMA).await.unwrap();
         let registry = PrintRegistry { store: store.clone(), store_key: store_key().into() };
-        Self { env, clock, store, registry, folder }
+        Self { env, clock, store, registry, place, location }
+    }
+
+    /// The store as another process would open it.
+    pub(super) async fn open_again(&self) -> Store {
+        Store::open(&self.location, &owner(), &SCHEMA).await.unwrap()
     }
 
     pub(super) fn act<'a>(&self, operator: &'a str) -> Act<'a> {
