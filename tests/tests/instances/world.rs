@@ -50,6 +50,7 @@ impl Instance {
 
 /// Runs an instance, in a process of its own.
 pub(crate) fn serve(config: &Path) {
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::INFO).init();
     let env = Env::system();
     let config = PartyConfig::read(&*env.files, config).unwrap();
     let runtime = Runtime::new().unwrap();
