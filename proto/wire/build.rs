@@ -7,7 +7,7 @@ use std::{env, fs, io};
 
 use protox::prost::Message as _;
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 10] = [
     "lanyard/common/v1/common.proto",
     "lanyard/feed/v1/feed.proto",
     "lanyard/pseudonym/v1/pseudonym.proto",
@@ -17,6 +17,7 @@ const PROTOS: [&str; 9] = [
     "lanyard/police/v1/police.proto",
     "lanyard/sponsor/v1/sponsor.proto",
     "lanyard/gate/v1/gate.proto",
+    "lanyard/epoch/v1/epoch.proto",
 ];
 
 /// Messages with secrets or personal data: `src/redacted.rs` gives them a Debug that shows none of it.

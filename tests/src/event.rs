@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use lanyard_ceremony::{Addresses, EventPlan, EventTree, Member, init_all};
 use lanyard_client::Connection;
 use lanyard_core::ids::Timestamp;
 use lanyard_core::profile::EventTimeZone;
-use lanyard_env::Env;
+use lanyard_env::{Clock, Env, SystemClock};
 use lanyard_party::{PartyConfig, chain};
 use lanyard_transport::Role;
 use serde::de::DeserializeOwned;
@@ -52,6 +54,23 @@ fn hour_after_midnight(now: Timestamp) -> EventTimeZone {
     EventTimeZone::parse(&name).expect("whole hours have zones")
 }
 
+/// The system's clock, which tests move forward for everyone who shares it.
+#[derive(Debug, Clone, Default)]
+pub struct ShiftedClock(Arc<AtomicU64>);
+
+impl ShiftedClock {
+    /// Moves it forward to `time`; never back.
+    pub fn jump_to(&self, time: Timestamp) {
+        self.0.fetch_add(time.millis_since(self.now()), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
 /// An event and whichever of its services run.
 pub struct TestEvent {
     env: Env,
@@ -73,9 +92,29 @@ impl TestEvent {
     /// If the ceremony fails.
     #[must_use]
     pub fn make(plan: &EventPlan) -> Self {
+        Self::make_in(plan, Env::system())
+    }
+
+    /// As [`TestEvent::make`], in a world of its own, as one with another clock.
+    ///
+    /// # Panics
+    /// If the ceremony fails.
+    #[must_use]
+    pub fn make_in(plan: &EventPlan, env: Env) -> Self {
+        let mut event = Self::made_in(plan, &env);
+        event.env = env;
+        event
+    }
+
+    /// Makes an event in a world of its own, as one that has another time; its services run in the real one.
+    ///
+    /// # Panics
+    /// If the ceremony fails.
+    #[must_use]
+    pub fn made_in(plan: &EventPlan, ceremony: &Env) -> Self {
         let env = Env::system();
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let tree = init_all(&env, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
+        let tree = init_all(ceremony, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
             .expect("the ceremony succeeds");
         Self { env, dir, tree, running: BTreeMap::new() }
     }
@@ -165,6 +204,12 @@ impl TestEvent {
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.tree.services.keys().cloned().collect()
+    }
+
+    /// The event's directory, with the folders of all members and the exchange folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A member's folder.

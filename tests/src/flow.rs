@@ -79,15 +79,21 @@ impl Desk {
     /// Everyone, with the certificates that the ceremony made.
     #[must_use]
     pub fn of(event: &TestEvent) -> Self {
+        Self::at(event, "gate-1")
+    }
+
+    /// Everyone, with the people of this gate.
+    #[must_use]
+    pub fn at(event: &TestEvent, gate: &str) -> Self {
         Self {
             registrar: event.person("committee", Role::Operator),
             committee_desk: event.person("committee", Role::Desk),
             officer: event.person("police", Role::Operator),
             police_desk: event.person("police", Role::Desk),
             sponsor_desk: event.person("sponsor", Role::Desk),
-            scanner: event.person("gate-1", Role::Scanner),
-            supervisor: event.person("gate-1", Role::Supervisor),
-            gate_operator: event.person("gate-1", Role::Operator),
+            scanner: event.person(gate, Role::Scanner),
+            supervisor: event.person(gate, Role::Supervisor),
+            gate_operator: event.person(gate, Role::Operator),
         }
     }
 

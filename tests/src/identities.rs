@@ -101,6 +101,12 @@ impl Authorities {
     pub fn everyone() -> Vec<PeerId> {
         let roles = |party| Role::ALL.iter().map(move |role| (party, *role));
         let all = PartyName::ALL.iter().copied().flat_map(roles);
-        all.map(|(party, role)| PeerId::new(party, role, "probe").expect("a valid name")).collect()
+        let name = |party, role| match (party, role) {
+            (PartyName::Gate, Role::Service) => "gate-1",
+            (PartyName::Gate, _) => "gate-1.probe",
+            _ => "probe",
+        };
+        all.map(|(party, role)| PeerId::new(party, role, name(party, role)).expect("a valid name"))
+            .collect()
     }
 }

@@ -10,6 +10,7 @@ pub const HOSTS: &[(&str, &[PartyName])] = {
     &[
         ("lanyard.feed.v1.FeedService", &[Committee, Police, Sponsor]),
         ("lanyard.pseudonym.v1.KeyShareService", &[Committee, Police, Trustee]),
+        ("lanyard.epoch.v1.EpochService", &[Committee, Police]),
         ("lanyard.screening.v1.ScreeningService", &[Police]),
         ("lanyard.staff.v1.StaffService", &[Police]),
         ("lanyard.staff.v1.HandoverService", &[Police]),

@@ -9,6 +9,7 @@ use crate::demo::DemoArgs;
 use crate::gate::GateArgs;
 use crate::init::InitArgs;
 use crate::lookup::LookupArgs;
+use crate::panic::PanicArgs;
 use crate::police::PoliceArgs;
 use crate::quota::QuotaArgs;
 use crate::scan::ScanArgs;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Sponsor(SponsorArgs),
     /// The gate's people: single checks, overrides, receipts, attestations.
     Gate(GateArgs),
+    /// Start a new epoch at once, after printing what it costs: what a stolen gate holds is then worth nothing.
+    Panic(PanicArgs),
     /// Show how many evaluations a share holder has counted, per caller and purpose, and how many are left.
     Quota(QuotaArgs),
     /// A scanner's loop: reads badges from a keyboard-wedge scanner or a pipe and shows each verdict.

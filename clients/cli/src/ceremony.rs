@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use lanyard_ceremony::{
-    Addresses, CeremonyError, EventPlan, EventTree, Holder, Member, Seat, Step, add_gates,
+    Addresses, CeremonyError, EventPlan, EventTree, GateName, Holder, Member, RotatedKey, Seat,
+    Step, TakenOver, add_gates, expel_gate, replace_trustee, withdraw_sponsor,
 };
+use lanyard_core::ids::Timestamp;
 use lanyard_transport::Role;
+use lanyard_transport::certificates::certificate_key;
 use serde_json::json;
 
 use crate::context::{Context, say};
@@ -39,8 +42,56 @@ enum CeremonyStep {
     Prepare {
         /// Who this is: committee, police, sponsor, trustee, gate-ca, or a gate's name.
         member: Member,
+        /// This takes the place of a trustee that is gone for good.
+        #[arg(long)]
+        successor: bool,
         #[command(flatten)]
         passphrase: PassphraseArgs,
+    },
+    /// Accept the party that takes another's place, by the fingerprint that it reads out over another channel.
+    Accept {
+        /// Whose place.
+        member: Member,
+        /// Its fingerprint: 64 hexadecimal digits.
+        #[arg(long, value_name = "HEX")]
+        fingerprint: String,
+    },
+    /// Put a new key in the place of an old one. Planned: begin, a manifest, end, a manifest, finish. Leaked: begin, end, a
+    /// manifest, finish.
+    Rotate {
+        /// Which key.
+        #[arg(value_enum)]
+        key: KeyKind,
+        /// Which step.
+        #[arg(value_enum)]
+        step: RotateStep,
+    },
+    /// Show by what a manifest revokes a certificate, for `revoked_certificates` in the plan.
+    CertificateKey {
+        /// The certificate, PEM.
+        #[arg(value_name = "FILE")]
+        certificate: PathBuf,
+    },
+    /// Take over what the predecessor of this share holder counted, so that nobody gets a second quota.
+    TakeOver {
+        /// The predecessor's folder, or a copy with its data/evaluations.
+        #[arg(
+            long,
+            value_name = "DIR",
+            conflicts_with = "spent",
+            required_unless_present = "spent"
+        )]
+        from: Option<PathBuf>,
+        /// Nobody has it: count every quota as used up. Raise quotas in the manifest then.
+        #[arg(long)]
+        spent: bool,
+    },
+    /// Put another party in the trustee's place in an event that `lanyard init` made: new folder, authority, keys, witness
+    /// and shares, the same pseudonyms. Stop the old trustee first.
+    ReplaceTrustee {
+        /// The event's directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
     },
     /// Show the fingerprint of a party's announcement, to compare over another channel.
     Fingerprint {
@@ -107,6 +158,25 @@ enum CeremonyStep {
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
     },
+    /// Go on without the sponsor in an event that `lanyard init` made: it witnesses, mirrors and is believed no more, and no key
+    /// changes.
+    WithdrawSponsor {
+        /// The event's directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Expel a gate that was stolen from an event that `lanyard init` made: its certificates are refused, no later key is
+    /// sealed to it, and its receipts from then on count for nothing.
+    Expel {
+        /// Which gate.
+        gate: GateName,
+        /// The event's directory.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Since when it was out of sight, for example 2027-07-03T18:30:00Z; now if not said.
+        #[arg(long, value_name = "TIME", value_parser = instant)]
+        since: Option<Timestamp>,
+    },
     /// Add the gates that a later plan has to an event that `lanyard init` made.
     AddGate {
         /// The event's directory.
@@ -116,6 +186,54 @@ enum CeremonyStep {
         #[arg(long = "listen", value_name = "GATE=HOST:PORT", value_parser = listen)]
         listen: Vec<(Member, SocketAddr)>,
     },
+}
+
+/// The keys that can be replaced.
+#[derive(Clone, Copy, ValueEnum)]
+enum KeyKind {
+    /// An authority's log.
+    Log,
+    /// An authority's signature on manifests.
+    Manifest,
+    /// A witness.
+    Witness,
+    /// A gate's receipts; restart the gate after the first step.
+    Receipts,
+    /// A party's certificate authority.
+    Ca,
+}
+
+impl From<KeyKind> for RotatedKey {
+    fn from(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Log => Self::Log,
+            KeyKind::Manifest => Self::Manifest,
+            KeyKind::Witness => Self::Witness,
+            KeyKind::Receipts => Self::Receipts,
+            KeyKind::Ca => Self::Ca,
+        }
+    }
+}
+
+/// The steps of a key's replacement.
+#[derive(Clone, Copy, ValueEnum)]
+enum RotateStep {
+    /// Draw the new key and announce it; the old one counts beside it.
+    Begin,
+    /// Announce the end of the old key.
+    End,
+    /// Destroy the old key, once the manifest has ended it.
+    Finish,
+}
+
+impl RotateStep {
+    fn take(self, seat: &Seat, key: RotatedKey) -> Result<Step, CeremonyError> {
+        match self {
+            Self::Begin => seat.rotate_begin(key),
+            Self::End => seat.rotate_end(key),
+            Self::Finish => seat.rotate_finish(key),
+        }
+    }
 }
 
 /// The steps of a refresh.
@@ -205,6 +323,14 @@ impl PersonRole {
     }
 }
 
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let time: jiff::Timestamp =
+        text.parse().map_err(|_| "write it as 2027-07-03T18:30:00Z".to_owned())?;
+    u64::try_from(time.as_millisecond())
+        .map(Timestamp::from_millis)
+        .map_err(|_| "it is before 1970".to_owned())
+}
+
 fn listen(text: &str) -> Result<(Member, SocketAddr), String> {
     let (member, address) =
         text.split_once('=').ok_or("use PARTY=HOST:PORT, such as gate-1=127.0.0.1:7005")?;
@@ -217,7 +343,11 @@ impl CeremonyArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), CliError> {
         let plan = || event::plan(&context.env, self.plan.as_deref());
         let done = match &self.step {
-            CeremonyStep::Prepare { member, passphrase } => {
+            CeremonyStep::Prepare { member, successor: true, .. } => {
+                let (folder, exchange) = (self.folder()?, self.exchange()?);
+                Seat::prepare_successor(&context.env, folder, exchange, member, &plan()?)?.1
+            }
+            CeremonyStep::Prepare { member, passphrase, .. } => {
                 let plan = plan()?;
                 let (folder, exchange) = (self.folder()?, self.exchange()?);
                 let made = context.env.files.exists(&folder.join("keys/issuing.age"))?;
@@ -235,6 +365,26 @@ impl CeremonyArgs {
                 let value = json!({ "member": member.name(), "fingerprint": fingerprint });
                 return context.show(&value, || format!("{member}  {fingerprint}"));
             }
+            CeremonyStep::Accept { member, fingerprint } => {
+                self.seat(context)?.accept_successor(member, fingerprint)?
+            }
+            CeremonyStep::TakeOver { from, .. } => {
+                let seat = self.seat(context)?;
+                let taken = match from {
+                    Some(folder) => TakenOver::Counted(seat.counted_in(folder)?),
+                    None => TakenOver::Spent,
+                };
+                seat.take_over_counts(&taken)?
+            }
+            CeremonyStep::Rotate { key, step } => step.take(&self.seat(context)?, (*key).into())?,
+            CeremonyStep::CertificateKey { certificate } => {
+                let hash = certificate_key(&context.env.files.read(certificate)?)
+                    .map_err(|error| CliError::content(certificate, error))?;
+                let value = json!({ "certificate": certificate, "key": hash.to_string() });
+                return context.show(&value, || hash.to_string());
+            }
+            CeremonyStep::WithdrawSponsor { dir } => return withdraw(context, dir),
+            CeremonyStep::ReplaceTrustee { dir } => return replace(context, dir),
             CeremonyStep::CertifyGate { gate } => self.seat(context)?.certify_gate(gate)?,
             CeremonyStep::Dkg { round: 1 } => self.seat(context)?.dkg_round1(&plan()?)?,
             CeremonyStep::Dkg { round: 2 } => self.seat(context)?.dkg_round2()?,
@@ -260,6 +410,10 @@ impl CeremonyArgs {
             CeremonyStep::Refresh { step } => step.take(&self.seat(context)?)?,
             CeremonyStep::Repair { step } => step.take(&self.seat(context)?)?,
             CeremonyStep::Amend { dir } => return add_gate(context, dir, &plan()?, &[]),
+            CeremonyStep::Expel { gate, dir, since } => {
+                let since = since.unwrap_or_else(|| context.env.now());
+                return expel(context, dir, gate, since);
+            }
             CeremonyStep::AddGate { dir, listen } => {
                 return add_gate(context, dir, &plan()?, listen);
             }
@@ -312,6 +466,53 @@ fn holder(person: &Option<Vec<String>>) -> Result<Holder<'_>, CliError> {
         }
         Some(_) => Err(CliError::option("--person", "give a role and a name")),
     }
+}
+
+fn replace(context: &Context, dir: &Path) -> Result<(), CliError> {
+    let (aside, taken) = replace_trustee(&context.env, dir)?;
+    let (counts, said) = match &taken {
+        TakenOver::Counted(counts) => {
+            let total: u64 = counts.values().sum();
+            (Some(total), format!("{total} evaluations that were counted before count on."))
+        }
+        TakenOver::Spent => (
+            None,
+            "Nobody knows what was counted before: every quota of the trustee counts as used up. Raise them in the plan, \
+             then: ceremony amend."
+                .to_owned(),
+        ),
+    };
+    context.show(&json!({ "dir": dir, "old_folder": aside, "counted_before": counts }), || {
+        format!(
+            "The trustee is replaced; start the new one. Pseudonyms are the same, and the old share is worth nothing.\n\
+             {said}\nThe old folder: {}",
+            aside.display()
+        )
+    })
+}
+
+fn withdraw(context: &Context, dir: &Path) -> Result<(), CliError> {
+    let changed = withdraw_sponsor(&context.env, dir)?;
+    let names: Vec<_> = changed.iter().map(Member::name).collect();
+    context.show(&json!({ "dir": dir, "configured": names }), || {
+        format!(
+            "The event goes on without the sponsor; its desk is closed. config.toml changed for: {}.\n\
+             Gates among them take their new upstreams at their next start: restart each that followed the sponsor alone.",
+            names.join(", ")
+        )
+    })
+}
+
+fn expel(context: &Context, dir: &Path, gate: &GateName, since: Timestamp) -> Result<(), CliError> {
+    let tree = expel_gate(&context.env, dir, gate, since)?;
+    let value = json!({ "dir": dir, "expelled": gate.as_str(), "since_millis": since.millis() });
+    context.show(&value, || {
+        format!(
+            "{}\n{gate} is expelled. It opens records of the epochs whose keys it has: this one, and the next if that is \
+             published; nothing after.",
+            address_table(dir, &tree)
+        )
+    })
 }
 
 fn add_gate(

@@ -19,6 +19,7 @@ mod gate;
 mod holder_faults;
 mod init;
 mod lookup;
+mod panic;
 mod police;
 mod progress;
 mod quota;
@@ -82,6 +83,7 @@ async fn run(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Police(args) => args.run(context).await,
         Command::Sponsor(args) => args.run(context).await,
         Command::Gate(args) => args.run(context).await,
+        Command::Panic(args) => args.run(context).await,
         Command::Quota(args) => args.run(context).await,
         Command::Scan(args) => args.run(context).await,
         Command::Code(args) => args.run(context),

@@ -14,6 +14,7 @@ use lanyard_wire::committee::v1::badge_service_client::BadgeServiceClient;
 use lanyard_wire::committee::v1::desk_service_client::DeskServiceClient as CommitteeDeskClient;
 use lanyard_wire::committee::v1::disclosure_service_client::DisclosureServiceClient;
 use lanyard_wire::committee::v1::enrolment_service_client::EnrolmentServiceClient;
+use lanyard_wire::epoch::v1::epoch_service_client::EpochServiceClient;
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
 use lanyard_wire::police::v1::case_service_client::CaseServiceClient;
@@ -207,6 +208,8 @@ clients! {
     sponsor_desk(own_channel) -> SponsorDeskClient;
     /// The gate.
     gate(own_channel) -> GateServiceClient;
+    /// The authority's epochs out of turn.
+    epochs(own_channel) -> EpochServiceClient;
     /// The party's own share of the pseudonym key.
     key_share(own_channel) -> KeyShareServiceClient;
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use lanyard_core::audience_key::AudienceKey;
 use lanyard_core::badge::EpochKey;
-use lanyard_core::checkpoint::{CheckpointError, VerifiedCheckpoint, verify_checkpoint};
+use lanyard_core::checkpoint::{CheckpointError, VerifiedCheckpoint};
 use lanyard_core::codec::CodecError;
-use lanyard_core::cosignature::{CosignatureError, verify_cosignatures};
+use lanyard_core::cosignature::CosignatureError;
 use lanyard_core::freshness::{ClockFloor, Freshness, FreshnessError};
 use lanyard_core::head::{DirectoryHead, HeadError, VerifiedHead, verify_head};
 use lanyard_core::ids::{Audience, Authority, Epoch, Hash};
@@ -266,8 +266,8 @@ impl ThinVerifier {
     ) -> Result<Verified, ThinError> {
         let Question { authority, audience, epoch, .. } = *question;
         let note = Note::parse(&answer.checkpoint)?;
-        let checkpoint = verify_checkpoint(&note, manifest.log_key(authority))?;
-        let cosignatures = verify_cosignatures(&checkpoint, &manifest.witness_keys(authority))?;
+        let checkpoint = manifest.log_keys(authority).verify(&note)?;
+        let cosignatures = manifest.cosignatures(authority, &checkpoint)?;
         let inclusion = InclusionProof::new(hashes("inclusion", &answer.inclusion)?)?;
         let consistency = ConsistencyProof::new(hashes("consistency", &answer.consistency)?)?;
         let head = verify_head(&manifest.origin(authority), &checkpoint, &answer.head, &inclusion)?;

@@ -24,6 +24,16 @@ pub enum CheckpointError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Signed only under a key of the log that did not count any more then.
+    #[error(
+        "checkpoint: size {size} is signed under a replaced key only, which counts up to size {last}"
+    )]
+    Retired {
+        /// The size of the checkpoint.
+        size: u64,
+        /// The last size that counts under that key.
+        last: u64,
+    },
     /// The key belongs to another log.
     #[error("checkpoint: it is of the log {found:?}, the key is of {expected}")]
     WrongOrigin {
@@ -76,8 +86,16 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::WrongOrigin`].
     pub fn sign(&self, key: &SigningKey) -> Result<VerifiedCheckpoint, CheckpointError> {
-        self.require_origin(key.verifying_key())?;
-        let note = Note::sign(&self.to_string(), &[key])?;
+        self.sign_all(&[key])
+    }
+
+    /// Signs the checkpoint with each of the log's keys, as while one replaces another.
+    ///
+    /// # Errors
+    /// [`CheckpointError::WrongOrigin`]; [`CheckpointError::Note`] without any key.
+    pub fn sign_all(&self, keys: &[&SigningKey]) -> Result<VerifiedCheckpoint, CheckpointError> {
+        keys.iter().try_for_each(|key| self.require_origin(key.verifying_key()))?;
+        let note = Note::sign(&self.to_string(), keys)?;
         Ok(VerifiedCheckpoint { checkpoint: self.clone(), note })
     }
 

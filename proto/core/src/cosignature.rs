@@ -110,6 +110,11 @@ impl VerifiedCosignature {
         self.time
     }
 
+    /// The same statement of a witness that made it under an earlier key.
+    pub(crate) fn attributed_to(self, witness: &VerifyingKey) -> Self {
+        Self { witness: witness.clone(), ..self }
+    }
+
     /// The signature line, to be attached to the checkpoint.
     #[must_use]
     pub fn line(&self) -> &NoteSignature {

@@ -163,6 +163,135 @@ impl ClockFloor {
     }
 }
 
+/// How far a machine's clock is from what a quorum of witnesses vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockError {
+    /// Certainly behind, by at least this much.
+    Behind {
+        /// Milliseconds.
+        millis: u64,
+    },
+    /// Ahead by this much; or what arrives is on its way for so long.
+    Ahead {
+        /// Milliseconds.
+        millis: u64,
+    },
+}
+
+impl fmt::Display for ClockError {
+    /// What is wrong, and what to do about it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind { millis } => {
+                write!(
+                    f,
+                    "CLOCK: this machine's clock is {} s behind the witnesses': set it right",
+                    seconds(*millis)
+                )
+            }
+            Self::Ahead { millis } => write!(
+                f,
+                "CLOCK: this machine's clock is {} s ahead of the witnesses', or the feed comes so late: \
+                 set the clock right; if it is right, use another upstream",
+                seconds(*millis)
+            ),
+        }
+    }
+}
+
+fn seconds(millis: u64) -> u64 {
+    millis.div_ceil(1_000)
+}
+
+/// One in so many milliseconds is not counted between two quorum times: no crystal is that wrong, so what is counted is
+/// never more than what passed.
+const SLOW: u64 = 1_000;
+
+/// A [`ClockFloor`] that runs on while nothing arrives: time passes, whatever the machine's clock is set to.
+///
+/// `elapsed` is milliseconds on a count that nobody sets, always the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunningFloor {
+    floor: ClockFloor,
+    /// When the floor was there.
+    since: u64,
+    /// A quorum time and when it was seen, to compare later ones with.
+    window: Option<(Timestamp, u64)>,
+    /// Whether quorum times come as fast as time passes, so that they tell what time it is. What is fetched after a while
+    /// without network comes faster, and what a mirror without news sends comes once.
+    is_live: bool,
+}
+
+/// Quorum times are compared over this many milliseconds at least.
+const WINDOW: u64 = 5_000;
+
+impl RunningFloor {
+    /// Goes on from a time that was kept; how much passed in between is not known.
+    #[must_use]
+    pub const fn resume(kept: Timestamp, elapsed: u64) -> Self {
+        Self { floor: ClockFloor::new(kept), since: elapsed, window: None, is_live: false }
+    }
+
+    /// Takes note of a quorum time that was assessed.
+    pub fn observe(&mut self, quorum_time: Timestamp, elapsed: u64) {
+        match self.window {
+            None => self.window = Some((quorum_time, elapsed)),
+            Some((time, since)) if elapsed.saturating_sub(since) >= WINDOW => {
+                let passed = elapsed.saturating_sub(since);
+                self.is_live = quorum_time.millis_since(time) <= 2 * passed;
+                self.window = Some((quorum_time, elapsed));
+            }
+            Some(_) => {}
+        }
+        let mut floor = ClockFloor::new(self.proven(elapsed));
+        if floor.observe(quorum_time) {
+            self.floor = floor;
+            self.since = elapsed;
+        }
+    }
+
+    /// The quorum that was observed last answered just now, and not through a feed.
+    pub fn is_asked_now(&mut self) {
+        self.is_live = true;
+    }
+
+    /// It is at least this late.
+    #[must_use]
+    pub fn proven(self, elapsed: u64) -> Timestamp {
+        let passed = elapsed.saturating_sub(self.since);
+        if self.floor == ClockFloor::default() {
+            return Timestamp::default();
+        }
+        self.floor.highest().plus_millis(passed - passed / SLOW)
+    }
+
+    /// The time to work with when the machine's clock shows `wall`.
+    #[must_use]
+    pub fn now(self, wall: Timestamp, elapsed: u64) -> Timestamp {
+        wall.max(self.proven(elapsed))
+    }
+
+    /// What is wrong with a clock that shows `wall`, if it is by more than `allowed_millis`. A clock that is ahead is found
+    /// out only once quorum times came for a while; before, nobody knows for how long this machine was off.
+    #[must_use]
+    pub fn clock_error(
+        self,
+        wall: Timestamp,
+        elapsed: u64,
+        allowed_millis: u64,
+    ) -> Option<ClockError> {
+        let proven = self.proven(elapsed);
+        let (behind, ahead) = (proven.millis_since(wall), wall.millis_since(proven));
+        // What runs slow here is no error of the clock.
+        let slow = elapsed.saturating_sub(self.since) / SLOW;
+        if behind > allowed_millis {
+            return Some(ClockError::Behind { millis: behind });
+        }
+        let is_ahead = self.is_live && ahead > allowed_millis + slow;
+        is_ahead.then_some(ClockError::Ahead { millis: ahead })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,5 +370,52 @@ mod tests {
         assert_eq!(floor.now(at(50)), at(100));
         assert_eq!(floor.now(at(150)), at(150));
         assert_eq!(ClockFloor::new(floor.highest()), floor);
+    }
+
+    #[test]
+    fn a_running_floor_lets_time_pass_whatever_the_clock_shows() {
+        let mut floor = RunningFloor::resume(at(100), 7_000);
+        assert_eq!(floor.now(at(50), 7_000), at(100));
+        assert_eq!(floor.now(at(50), 17_000), Timestamp::from_millis(109_990));
+        assert_eq!(floor.now(at(500), 17_000), at(500));
+        floor.observe(at(105), 17_000);
+        assert_eq!(
+            floor.proven(17_000),
+            Timestamp::from_millis(109_990),
+            "an old time sets nothing back"
+        );
+        floor.observe(at(120), 17_000);
+        assert_eq!(floor.proven(18_000), Timestamp::from_millis(120_999));
+        assert_eq!(
+            RunningFloor::default().proven(1 << 40),
+            Timestamp::default(),
+            "nothing is known"
+        );
+    }
+
+    #[test]
+    fn a_wrong_clock_is_named_and_a_right_one_is_not() {
+        let mut floor = RunningFloor::resume(at(1_000), 0);
+        // A machine that was off for an hour: nobody knows that it was not.
+        assert_eq!(floor.clock_error(at(4_600), 0, 15_000), None);
+        let behind = Some(ClockError::Behind { millis: 100_000 });
+        assert_eq!(floor.clock_error(at(900), 0, 15_000), behind);
+        // What is fetched comes faster than time passes, and tells nothing of the clock.
+        floor.observe(at(2_000), 0);
+        floor.observe(at(2_600), 6_000);
+        assert_eq!(floor.clock_error(at(4_600), 6_000, 15_000), None);
+        floor.observe(at(4_600), 12_000);
+        floor.observe(at(4_606), 18_000);
+        assert_eq!(floor.clock_error(at(4_607), 18_000, 15_000), None);
+        let ahead = Some(ClockError::Ahead { millis: 3_600_000 });
+        assert_eq!(floor.clock_error(at(8_206), 18_000, 15_000), ahead);
+        // A day without network later, a right clock is still right.
+        let day = 18_000 + 86_400_000;
+        assert_eq!(floor.clock_error(at(4_606 + 86_400), day, 15_000), None);
+        let jumped = floor.clock_error(at(4_606 + 86_400 + 3_600), day, 15_000);
+        assert!(matches!(jumped, Some(ClockError::Ahead { .. })), "{jumped:?}");
+        assert!(
+            ahead.unwrap().to_string().starts_with("CLOCK: this machine's clock is 3600 s ahead")
+        );
     }
 }

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::codec::CodecError;
 use crate::hpke_box::BoxError;
-use crate::ids::EventId;
+use crate::ids::{EventId, Timestamp};
 use crate::note::NoteError;
 
 mod body;
@@ -23,7 +23,7 @@ mod session;
 
 pub use body::{CheckNonce, Consulted, Override, ReceiptBody};
 pub use chain::{BatchHead, ReceiptChain, ReceiptEntry, VerifiedBatchHead, verify_batch_head};
-pub use proof::{Receipt, VerifiedReceipt, verify_receipt};
+pub use proof::{Receipt, VerifiedReceipt, verify_receipt, verify_receipt_given};
 pub use session::{AuditSession, OpenedBody, SealedBody, SealedSession};
 
 /// Why a receipt, or a part of it, is refused.
@@ -67,6 +67,17 @@ pub enum ReceiptError {
     /// The head is not signed by the gate.
     #[error("receipt head: {0}")]
     Note(#[from] NoteError),
+    /// The gate's key had come to its end by then, as when the gate was stolen.
+    #[error(
+        "receipt {sequence}: signed under a key of the gate that counts for nothing from {} ms on",
+        until.millis()
+    )]
+    Ended {
+        /// The entry.
+        sequence: u64,
+        /// When the key came to its end.
+        until: Timestamp,
+    },
     /// The sealed body is of another session.
     #[error("receipt {sequence}: sealed in another audit session")]
     Session {

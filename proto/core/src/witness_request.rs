@@ -4,11 +4,10 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::checkpoint::{
-    Checkpoint, CheckpointError, VerifiedCheckpoint, parse_decimal, verify_checkpoint,
-};
+use crate::checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint, parse_decimal};
 use crate::ids::Hash;
 use crate::log::{self, ConsistencyProof, MAX_PROOF_HASHES};
+use crate::manifest::LogKeys;
 use crate::note::{MAX_NOTE_BYTES, Note, NoteError, VerifyingKey};
 
 /// The most bytes of a request's body.
@@ -258,14 +257,10 @@ impl WitnessMemory {
     ///
     /// # Errors
     /// [`Refused`].
-    pub fn consider(
-        &self,
-        request: &AddCheckpoint,
-        log_key: &VerifyingKey,
-    ) -> Result<Accepted, Refused> {
-        let checkpoint = match verify_checkpoint(&request.note, log_key) {
+    pub fn consider(&self, request: &AddCheckpoint, log: &LogKeys) -> Result<Accepted, Refused> {
+        let checkpoint = match log.verify(&request.note) {
             Ok(checkpoint) => checkpoint,
-            Err(error) => return Err(refusal(&error, &request.note, log_key)),
+            Err(error) => return Err(refusal(&error, &request.note, log.current())),
         };
         if request.old > checkpoint.size() {
             return Err(Refused::BadRequest);
@@ -292,7 +287,7 @@ fn refusal(error: &CheckpointError, note: &Note, log_key: &VerifyingKey) -> Refu
     match error {
         CheckpointError::Text { .. } => Refused::BadRequest,
         CheckpointError::WrongOrigin { .. } => Refused::NotFound,
-        CheckpointError::Note(_) => Refused::BadSignature,
+        CheckpointError::Note(_) | CheckpointError::Retired { .. } => Refused::BadSignature,
     }
 }
 

@@ -40,6 +40,8 @@ packages! {
     police = "lanyard.police.v1";
     /// The sponsor's desk.
     sponsor = "lanyard.sponsor.v1";
+    /// Epochs out of turn.
+    epoch = "lanyard.epoch.v1";
     /// The gate.
     gate = "lanyard.gate.v1";
 }

@@ -1,5 +1,6 @@
 //! Why nothing was published.
 
+use lanyard_core::audience_key::AudienceKeyError;
 use lanyard_core::checkpoint::CheckpointError;
 use lanyard_core::hpke_box::BoxError;
 use lanyard_core::ids::{Audience, Epoch};
@@ -7,6 +8,7 @@ use lanyard_core::map::MapError;
 use lanyard_core::record::RecordError;
 use lanyard_env::FileError;
 use lanyard_feed::FeedError;
+use lanyard_party::KeyFileError;
 use lanyard_store::StoreError;
 use thiserror::Error;
 
@@ -26,9 +28,15 @@ pub enum PublishError {
     /// The checkpoint cannot be signed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The log's key cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// An audience key cannot be sealed.
     #[error(transparent)]
     Box(#[from] BoxError),
+    /// The copy of an audience key in the own feed does not open.
+    #[error("audience key in the own feed: {0}; was keys/ restored from another backup?")]
+    OwnCopy(#[from] AudienceKeyError),
     /// The audience key of a published directory is gone.
     #[error(
         "audience key of epoch {epoch} for {audience}: {problem}; restore the keys folder from the backup"
@@ -40,6 +48,12 @@ pub enum PublishError {
         audience: Audience,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// The epoch that was decided on cannot be read.
+    #[error("{}: not an epoch's number; remove the file, and start a new epoch again", path.display())]
+    Decided {
+        /// The file.
+        path: std::path::PathBuf,
     },
     /// The own mirror refuses.
     #[error("own feed: {0}")]

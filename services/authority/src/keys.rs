@@ -51,14 +51,24 @@ impl KeyFolder {
             return Ok(key);
         }
         let key = AudienceKey::generate(&mut self.env.rng());
+        match self.store(epoch, audience, &key) {
+            // Another instance has drawn one: that one it is.
+            Err(PublishError::File(error)) if error.is_replaced() => self.load(epoch, audience),
+            stored => stored.map(|()| key),
+        }
+    }
+
+    /// Keeps a key, sealed.
+    pub(crate) fn store(
+        &self,
+        epoch: Epoch,
+        audience: Audience,
+        key: &AudienceKey,
+    ) -> Result<(), PublishError> {
         let cell = cell(epoch, audience);
         let sealed = self.store_key.seal(cell, key.expose_bytes(), &mut self.env.rng());
         let path = self.folder.join(name(epoch, audience));
-        match self.env.files.write_atomic(&path, &sealed, Mode::Private) {
-            // Another instance has drawn one: that one it is.
-            Err(error) if error.is_replaced() => self.load(epoch, audience),
-            written => Ok(written.map(|()| key)?),
-        }
+        Ok(self.env.files.write_atomic(&path, &sealed, Mode::Private)?)
     }
 
     /// Deletes the keys of epochs before `epoch`: past records of a badge stay closed even to who holds all else.

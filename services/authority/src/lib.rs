@@ -6,17 +6,23 @@
 //!
 //! [`Station`] is all that the services of both authorities share around it.
 
+mod epochs;
 mod error;
 mod keys;
 mod publication;
 mod publisher;
+mod recovery;
 mod registry;
 mod reign;
 mod sealer;
 mod shared_files;
 mod station;
+mod witnesses;
 
+pub use epochs::Asked;
 pub use error::PublishError;
-pub use publisher::PublicationStatus;
+pub use publisher::{LogKeySource, PublicationStatus};
+pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
 pub use station::{Duty, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl};
+pub use witnesses::{WitnessSource, Witnesses};

@@ -7,21 +7,27 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use lanyard_core::audience_key::SealedAudienceKey;
+use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
 use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
+use lanyard_core::head::DirectoryHead;
+use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::ids::{Audience, Authority, Epoch, EventId, Hash, Origin, Timestamp};
-use lanyard_core::manifest::VerifiedManifest;
-use lanyard_core::map::Row;
-use lanyard_core::note::SigningKey;
+use lanyard_core::manifest::{Padding, VerifiedManifest};
+use lanyard_core::map::{Row, snapshot};
 use lanyard_core::profile::{ProfileTable, SealedProfiles};
-use lanyard_feed::{Content, DirectoryDraft, DirectoryKey, Draft, Mirror};
+use lanyard_core::record::Status;
+use lanyard_env::Env;
+use lanyard_feed::{Content, DirectoryDraft, DirectoryKey, Draft, Mirror, View};
 use rand::CryptoRng;
 
+use crate::epochs::{Cost, DirectoryCost};
 use crate::error::PublishError;
 use crate::keys::KeyFolder;
+use crate::publisher::LogKeySource;
+use crate::recovery::{Held, Report};
 use crate::registry::Entry;
 use crate::reign::Reign;
-use crate::sealer::{Amount, Binder, Desired, Rows, Sealer};
+use crate::sealer::{Amount, Binder, Desired, Rows, Sealer, decoys_wanted, seal_sample};
 
 /// What a tick needs from outside.
 pub(crate) struct TickInput {
@@ -35,11 +41,13 @@ pub(crate) struct TickInput {
 pub(crate) struct Press {
     pub(crate) event: EventId,
     pub(crate) authority: Authority,
-    pub(crate) log_key: Arc<SigningKey>,
+    pub(crate) log_keys: LogKeySource,
     pub(crate) keys: KeyFolder,
     pub(crate) mirror: Arc<Mirror>,
     /// The instance's turn, where a party has several.
     pub(crate) reign: Option<Reign>,
+    /// Opens the copies of audience keys that the authority sends itself.
+    pub(crate) own_key: Option<Arc<HpkeSecretKey>>,
 }
 
 impl Press {
@@ -47,7 +55,8 @@ impl Press {
         if let Some(reign) = &self.reign {
             reign.record(&self.mirror, checkpoint)?;
         }
-        Ok(checkpoint.sign(&self.log_key)?)
+        let keys = (self.log_keys)()?;
+        Ok(checkpoint.sign_all(&keys.iter().collect::<Vec<_>>())?)
     }
 
     /// Takes up what other instances may have signed, as the store has recorded it. Returns the size that is to be reached
@@ -72,6 +81,28 @@ impl Press {
             self.mirror.publish(&self.sign(&checkpoint)?)?;
         }
         Ok(())
+    }
+
+    /// The audience key of a directory that was published and is not in the folder, as after a restored backup: the feed has a
+    /// copy that only this authority can open.
+    fn recover_key(&self, view: &View<'_>, head: &DirectoryHead) -> Result<(), PublishError> {
+        let DirectoryHead { epoch, audience, audience_key, .. } = head;
+        if self.keys.find(*epoch, *audience)?.is_some() {
+            return Ok(());
+        }
+        let recipient = self.mirror.own_id();
+        let copy = view.directory(*epoch, *audience).and_then(|held| held.sealed_key(&recipient));
+        let (Some(copy), Some(own_key)) = (copy, &self.own_key) else { return Ok(()) };
+        let sealed = SealedAudienceKey {
+            authority: self.authority,
+            audience: *audience,
+            epoch: *epoch,
+            recipient,
+            bytes: copy.to_vec(),
+        };
+        let key = sealed.open(own_key, &self.event, audience_key)?;
+        tracing::warn!(%epoch, %audience, "audience key taken from the own feed");
+        self.keys.store(*epoch, *audience, &key)
     }
 
     fn binder(&self, key: DirectoryKey, is_new: bool) -> Result<Binder, PublishError> {
@@ -103,10 +134,14 @@ pub(crate) struct Publication {
     desired: Desired,
     last_time: Timestamp,
     live_epoch: Epoch,
-    /// Directories of the live epoch, then those of the next: frozen, changes wait until they are live.
+    /// Directories of the live epoch, then those of the next: frozen, changes wait until they are live or too many.
     directories: Vec<Directory>,
     /// The first tick of an epoch is padded further.
     catch_up: bool,
+    /// Keys of epochs before this one are to be deleted once it is signed: until then a start needs them.
+    forget_before: Option<Epoch>,
+    /// The epoch to begin out of turn.
+    decided: Option<Epoch>,
     sponsor_swept: Timestamp,
     /// Verifiers that the feed has keys for.
     delivered: HashSet<(DirectoryKey, String)>,
@@ -125,6 +160,8 @@ impl Publication {
             live_epoch: Epoch::new(0),
             directories: Vec::new(),
             catch_up: false,
+            forget_before: None,
+            decided: None,
             sponsor_swept: Timestamp::default(),
             delivered: HashSet::new(),
             press,
@@ -133,10 +170,13 @@ impl Publication {
         let view = mirror.read();
         let Some(signed) = view.signed() else { return Ok(publication) };
         publication.live_epoch = signed.head().live_epoch;
+        // A crash may have come between an epoch's first tick and the end of its predecessor's keys.
+        publication.forget_before = Some(publication.live_epoch);
         publication.last_time = signed.head().time;
         for head in &signed.head().directories {
             let key = DirectoryKey::new(head.epoch, head.audience);
             let Some(held) = view.directory(head.epoch, head.audience) else { continue };
+            publication.press.recover_key(&view, head)?;
             let binder = publication.press.binder(key, false)?;
             let sealer = Sealer::recover(binder, &publication.desired, held.rows(), now);
             let profiles = Some(head.profiles);
@@ -187,7 +227,12 @@ impl Publication {
         self.roll(now, &manifest, rng)?;
         self.begin_sponsor_sweep(now, &manifest);
 
-        let time = now.max(self.last_time);
+        // Time goes on, but for a last head that was signed by a clock ahead of everybody's.
+        let skew = u64::from(manifest.skew_millis);
+        let time = match self.last_time.millis_since(now) {
+            ahead if ahead > skew => now,
+            _ => now.max(self.last_time),
+        };
         let mut directories = Vec::with_capacity(self.directories.len());
         let mut rows = Vec::with_capacity(self.directories.len());
         let mut tables = Vec::with_capacity(self.directories.len());
@@ -213,6 +258,11 @@ impl Publication {
         self.catch_up = false;
         self.last_time = time;
         self.press.mirror.publish(&self.press.sign(&checkpoint)?)?;
+        self.decided = self.decided.filter(|decided| *decided > self.live_epoch);
+        if let Some(epoch) = self.forget_before {
+            self.press.keys.forget_before(epoch)?;
+            self.forget_before = None;
+        }
         self.deliver_keys(&manifest, rng)
     }
 
@@ -224,16 +274,18 @@ impl Publication {
         manifest: &VerifiedManifest,
         rng: &mut impl CryptoRng,
     ) -> Result<(), PublishError> {
-        let current = manifest.epochs.epoch_at(now).max(self.live_epoch);
+        let planned = manifest.epochs.epoch_at(now).max(self.live_epoch);
+        let current = self.decided.map_or(planned, |decided| self.towards(decided, planned));
         if current > self.live_epoch {
             self.live_epoch = current;
             self.catch_up = true;
             self.directories.retain(|directory| directory.key.epoch >= current);
             self.delivered.retain(|(key, _)| key.epoch >= current);
-            self.press.keys.forget_before(current)?;
+            self.forget_before = Some(current);
         }
         let next = current.next();
-        let is_next_due = now >= manifest.epochs.publish_at(next);
+        let is_decided = self.decided.is_some_and(|decided| decided > current);
+        let is_next_due = is_decided || now >= manifest.epochs.publish_at(next);
         for epoch in [Some(current), is_next_due.then_some(next)].into_iter().flatten() {
             for audience in Audience::published_by(self.press.authority) {
                 let key = DirectoryKey::new(epoch, *audience);
@@ -247,6 +299,100 @@ impl Publication {
             }
         }
         Ok(())
+    }
+
+    /// The epoch to live in on the way to the one decided on: as in turn, a directory is published with its keys before it
+    /// is live, so that no check falls between. It takes two ticks.
+    fn towards(&self, decided: Epoch, planned: Epoch) -> Epoch {
+        let next = planned.next();
+        if decided >= next && self.is_published(next) { next } else { planned }
+    }
+
+    fn is_published(&self, epoch: Epoch) -> bool {
+        let of_epoch = |one: &&Directory| one.key.epoch == epoch && one.unpublished.is_none();
+        let published = self.directories.iter().filter(of_epoch).count();
+        published == Audience::published_by(self.press.authority).len()
+    }
+
+    /// The epoch out of turn that is under way; none once it is live.
+    pub(crate) fn decided(&self) -> Option<Epoch> {
+        self.decided
+    }
+
+    /// Goes to this epoch out of turn with the coming ticks.
+    pub(crate) fn decide(&mut self, epoch: Epoch) {
+        self.decided = Some(epoch).filter(|epoch| *epoch > self.live_epoch);
+    }
+
+    /// The epoch that a new one out of turn would be: the first whose keys nobody has; or that of the other authority, if it
+    /// is a later one, so that codes for phones, which are for one epoch of both, go on being good.
+    pub(crate) fn next_out_of_turn(&self, other: Option<Epoch>) -> Epoch {
+        let newest = self.directories.iter().map(|one| one.key.epoch).max();
+        let free = newest.unwrap_or(self.live_epoch).max(self.live_epoch).next();
+        let near = |other: &Epoch| other.get().saturating_sub(free.get()) <= NEAR;
+        other.filter(near).map_or(free, |other| free.max(other))
+    }
+
+    /// What a new epoch out of turn would cost.
+    pub(crate) fn cost(
+        &self,
+        manifest: &VerifiedManifest,
+        other: Option<Epoch>,
+        env: &Env,
+    ) -> Result<Cost, PublishError> {
+        let mut directories = Vec::new();
+        let mut sealing_millis = 0;
+        for audience in Audience::published_by(self.press.authority) {
+            let real = self.desired.values().filter(|one| one.seed(*audience).is_some()).count();
+            let rows = (real + decoys_wanted(&manifest.padding, real)) as u64;
+            let verifiers: Vec<String> =
+                manifest.verifiers_for(*audience).map(|one| one.id.clone()).collect();
+            let bytes = snapshot::Header::SIZE as u64 + rows * Row::SIZE as u64;
+            let keys = (verifiers.len() * SEALED_KEY_BYTES) as u64;
+            sealing_millis += sealing_millis_of(&self.desired, *audience, real, &self.press, env)?;
+            let bytes = bytes + keys;
+            directories.push(DirectoryCost { audience: *audience, rows, bytes, verifiers });
+        }
+        Ok(Cost {
+            live: self.live_epoch,
+            next: self.decided.unwrap_or_else(|| self.next_out_of_turn(other)),
+            directories,
+            sealing_millis,
+            ticks_millis: 2 * u64::from(manifest.tick_millis),
+            under_way: self.decided.is_some(),
+        })
+    }
+
+    /// Compares what gates read of each entry with what the store says.
+    pub(crate) fn compare(&self, padding: &Padding) -> (Report, Vec<Held>) {
+        let Some(Directory { sealer, .. }) = self.live_gate() else {
+            return (Report::default(), Vec::new());
+        };
+        let mut report = Report {
+            log_size: self.press.mirror.read().size(),
+            rows: sealer.rows() as u64,
+            ..Report::default()
+        };
+        let mut held = Vec::new();
+        for (id, published) in sealer.published() {
+            report.opened += 1;
+            let Some(entry) = self.desired.get(&id) else { continue };
+            let wanted = entry.record_for(Audience::Gate, self.last_time);
+            if wanted.status == Status::Valid && published != wanted {
+                held.push(Held { id, published: published.status });
+            } else if wanted.status != Status::Valid && published.status == Status::Valid {
+                report.stopped_again += 1;
+            }
+        }
+        let of_gates = self.desired.values().filter(|one| one.seed(Audience::Gate).is_some());
+        report.unpublished = (of_gates.count() as u64).saturating_sub(report.opened);
+        report.held = held.len() as u64;
+        report.unknown = report.rows - report.opened;
+        // Of badges that are lost, decoys were wanted too.
+        let most = decoys_wanted(padding, sealer.rows()) as u64;
+        let least = decoys_wanted(padding, report.opened as usize) as u64 / 2;
+        report.decoys = [least.min(report.unknown), most.min(report.unknown)];
+        (report, held)
     }
 
     /// `sponsor` directories are re-sealed whole, at an interval, and not at all in between.
@@ -278,13 +424,16 @@ impl Publication {
             let audience_key = sealer.binder().key.commitment();
             return Ok((Content::New { rows: rows.clone(), audience_key }, None));
         }
+        let is_live = key.epoch == self.live_epoch;
         let rests = key.audience == Audience::Sponsor && !sealer.is_sweeping();
-        if key.epoch != self.live_epoch || rests {
+        // What is frozen thaws only if more waits than a first tick should hold.
+        let is_frozen = !is_live && sealer.waiting() <= manifest.padding.reseals[2] as usize / 2;
+        if is_frozen || (is_live && rests) {
             return Ok((Content::Unchanged, None));
         }
-        let amount = if self.catch_up {
+        let amount = if is_live && self.catch_up {
             let percent = usize::from(manifest.padding.catch_up_percent);
-            Amount::AtLeast((sealer.rows() * percent).div_ceil(100))
+            Amount::CatchUp((sealer.rows() * percent).div_ceil(100))
         } else {
             Amount::Step
         };
@@ -315,6 +464,21 @@ impl Publication {
                     rng,
                 )?);
             }
+            let own_id = self.press.mirror.own_id();
+            if let Some(own) = &self.press.own_key
+                && !self.delivered.contains(&(*key, own_id.clone()))
+            {
+                keys.push(SealedAudienceKey::seal(
+                    &sealer.binder().key,
+                    &self.press.event,
+                    self.press.authority,
+                    key.audience,
+                    key.epoch,
+                    &own_id,
+                    &own.public_key(),
+                    rng,
+                )?);
+            }
         }
         let named = |key: &SealedAudienceKey| {
             (DirectoryKey::new(key.epoch, key.audience), key.recipient.clone())
@@ -324,6 +488,33 @@ impl Publication {
         self.delivered.extend(delivered);
         Ok(())
     }
+}
+
+/// The other authority's epoch is joined if it is no further ahead: it must not lead this one to the end of all numbers.
+const NEAR: u32 = 16;
+
+/// Bytes of an audience key sealed to one verifier, about.
+const SEALED_KEY_BYTES: usize = 128;
+
+/// How long sealing all records for an audience takes here, from a sample that nobody gets to see.
+fn sealing_millis_of(
+    desired: &Desired,
+    audience: Audience,
+    real: usize,
+    press: &Press,
+    env: &Env,
+) -> Result<u64, PublishError> {
+    let binder = Binder {
+        event: press.event.clone(),
+        origin: Origin::new(&press.event, press.authority),
+        epoch: Epoch::new(u32::MAX),
+        audience,
+        key: AudienceKey::generate(&mut env.rng()),
+    };
+    let started = env.clock.elapsed();
+    let sealed = seal_sample(&binder, desired)?.max(1);
+    let passed = env.clock.elapsed().saturating_sub(started).as_micros();
+    Ok(u64::try_from(passed * real as u128 / sealed as u128 / 1_000).unwrap_or(u64::MAX))
 }
 
 impl Directory {

@@ -6,21 +6,26 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use lanyard_core::checkpoint::VerifiedCheckpoint;
+use lanyard_core::freshness::ClockError;
+use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::ids::{Authority, Epoch};
 use lanyard_core::note::SigningKey;
-use lanyard_env::Env;
+use lanyard_env::{Env, Mode};
 use lanyard_feed::Mirror;
-use lanyard_party::{ManifestStore, StoreKey};
-use lanyard_witness::{ProofSource, WitnessFault, WitnessSet};
+use lanyard_party::{KeyFileError, ManifestStore, StoreKey};
+use lanyard_witness::{ProofSource, WitnessFault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::epochs::{Ask, Asked, Cost, Decided};
 use crate::error::PublishError;
 use crate::keys::KeyFolder;
 use crate::publication::{Press, Publication, TickInput};
+use crate::recovery::{Signed, SignedUpTo};
 use crate::registry::{Entry, Registry};
 use crate::reign::Reign;
 use crate::sealer::Desired;
+use crate::witnesses::Witnesses;
 
 /// Entries read from the store at once.
 const PAGE: u32 = 4_096;
@@ -59,24 +64,39 @@ pub(crate) enum Ended {
     },
 }
 
+/// The keys that sign checkpoints, asked for each.
+pub type LogKeySource = Arc<dyn Fn() -> Result<Vec<SigningKey>, KeyFileError> + Send + Sync>;
+
 /// What an authority publishes with.
 pub(crate) struct Publisher<R> {
-    /// Clock and randomness, and the files that audience keys are kept in.
+    /// Clock, randomness and this machine's files.
     pub(crate) env: Env,
+    /// With the files that a party keeps once: audience keys among them.
+    pub(crate) kept: Env,
     /// Which authority.
     pub(crate) authority: Authority,
     /// Where audience keys are kept, sealed.
     pub(crate) keys_folder: PathBuf,
     /// Seals them.
     pub(crate) store_key: Arc<StoreKey>,
-    /// Signs checkpoints.
-    pub(crate) log_key: Arc<SigningKey>,
+    /// Sign checkpoints.
+    pub(crate) log_keys: LogKeySource,
     /// Says when to tick and how to pad.
     pub(crate) manifests: Arc<ManifestStore>,
     /// The own feed.
     pub(crate) mirror: Arc<Mirror>,
     /// Cosign.
-    pub(crate) witnesses: WitnessSet,
+    pub(crate) witnesses: Witnesses,
+    /// The mirror of the other authority's feed.
+    pub(crate) other: Arc<Mirror>,
+    /// Opens the copies of audience keys that the authority sends itself.
+    pub(crate) own_key: Option<Arc<HpkeSecretKey>>,
+    /// Where it is remembered, among the kept files, what was signed, and where a report goes when a backup was restored.
+    pub(crate) signed: PathBuf,
+    /// See `signed`.
+    pub(crate) report: PathBuf,
+    /// Where an epoch that was decided on is remembered until it is live, among the kept files.
+    pub(crate) decided: PathBuf,
     /// Says what to publish.
     pub(crate) registry: R,
 }
@@ -90,20 +110,23 @@ impl<R: Registry> Publisher<R> {
         &self,
         reign: Option<Reign>,
         status: &watch::Sender<PublicationStatus>,
+        asked: &mut Asked,
         shutdown: &CancellationToken,
     ) -> Result<Ended, PublishError> {
         let Self { env, manifests, mirror, registry, .. } = self;
+        let decided = Decided::at(self.kept.clone(), self.decided.clone());
         let press = Press {
             event: manifests.current().event.clone(),
             authority: self.authority,
-            log_key: Arc::clone(&self.log_key),
+            log_keys: Arc::clone(&self.log_keys),
             keys: KeyFolder::open(
-                env.clone(),
+                self.kept.clone(),
                 self.keys_folder.clone(),
                 Arc::clone(&self.store_key),
             )?,
             mirror: Arc::clone(mirror),
             reign,
+            own_key: self.own_key.clone(),
         };
         let caught_up = blocking(move || press.catch_up().map(|missing| (press, missing)));
         let press = match caught_up.await? {
@@ -111,12 +134,21 @@ impl<R: Registry> Publisher<R> {
             (_, Some(known)) => return Ok(Ended::Behind { known }),
         };
         let (desired, mut cursor) = load(registry).await?;
-        let now = env.now();
+        let now = mirror.trusted_now();
         let mut publication = blocking(move || {
             press.resume()?;
             Publication::recover(press, desired, now)
         })
         .await?;
+        let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
+        let restored = match self.look_back(&memory, cursor)? {
+            LookedBack::Lacking { known } => return Ok(Ended::Behind { known }),
+            LookedBack::AsLeft => false,
+            LookedBack::Restored => true,
+        };
+        if let Some(epoch) = decided.read()? {
+            publication.decide(epoch);
+        }
 
         let witnessing = Witnessing {
             mirror: Arc::clone(mirror),
@@ -131,10 +163,14 @@ impl<R: Registry> Publisher<R> {
                 return Ok(Ended::Behind { known });
             }
         }
+        if restored {
+            self.hold_back(&publication).await?;
+        }
         let ahead = watch::Sender::new(None);
         let stop_cosigning = shutdown.child_token();
         let cosigning = tokio::spawn(witnessing.cosign(ahead.clone(), stop_cosigning.clone()));
         let mut ended = Ended::Stopped;
+        let mut clock = ClockLog::default();
         while !shutdown.is_cancelled() {
             let manifest = manifests.current();
             let started = tokio::time::Instant::now();
@@ -144,17 +180,24 @@ impl<R: Registry> Publisher<R> {
             }
             let input = match changes(registry, &mut cursor).await {
                 Ok((changed, profiles)) => {
-                    TickInput { now: env.now(), changed, profiles, manifest: Arc::clone(&manifest) }
+                    let now = mirror.trusted_now();
+                    TickInput { now, changed, profiles, manifest: Arc::clone(&manifest) }
                 }
                 Err(error) => {
                     tracing::error!(%error, "no tick: the store does not answer");
-                    pause(manifest.tick_millis, started, shutdown).await;
+                    self.pause(&mut publication, asked, &decided, started, shutdown).await;
                     continue;
                 }
             };
             let mut rng = env.rng();
+            let size = mirror.read().size() + 1;
+            let (remember, path) = (self.kept.clone(), self.signed.clone());
             let (returned, ticked) = blocking(move || {
-                let ticked = publication.tick(input, &mut rng);
+                let signed = Signed { size, cursor, is_restored: false };
+                let ticked = match SignedUpTo::at(remember, path).write(signed) {
+                    Ok(()) => publication.tick(input, &mut rng),
+                    Err(error) => Err(error.into()),
+                };
                 Ok((publication, ticked))
             })
             .await?;
@@ -169,17 +212,121 @@ impl<R: Registry> Publisher<R> {
                 Err(error) => tracing::error!(%error, "no tick: changes wait for the next"),
             }
             status.send_replace(status_of(&publication));
-            pause(manifest.tick_millis, started, shutdown).await;
+            clock.look(mirror.clock_error());
+            if publication.decided().is_none() {
+                // Live now, or there was none.
+                decided.remove()?;
+            }
+            self.pause(&mut publication, asked, &decided, started, shutdown).await;
         }
         stop_cosigning.cancel();
         let _ = cosigning.await;
         Ok(ended)
     }
-}
 
-async fn pause(tick_millis: u32, started: tokio::time::Instant, shutdown: &CancellationToken) {
-    let next = started + Duration::from_millis(u64::from(tick_millis));
-    let _ = shutdown.run_until_cancelled(tokio::time::sleep_until(next)).await;
+    /// Whether the store is older than what was published from it: to be asked before anybody can change it.
+    ///
+    /// # Errors
+    /// [`PublishError::Registry`] or [`PublishError::File`].
+    pub(crate) async fn note_older_store(&self) -> Result<(), PublishError> {
+        let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
+        let Some(signed) = memory.read()?.filter(|signed| signed.cursor > 0) else { return Ok(()) };
+        let newest = page(&self.registry, signed.cursor - 1).await?;
+        if newest.0.is_empty() {
+            // Durable, as the next change may have the number that is missing now.
+            memory.write(Signed { is_restored: true, ..signed })?;
+        }
+        Ok(())
+    }
+
+    /// Compares what is here with what this machine remembers to have signed.
+    fn look_back(&self, memory: &SignedUpTo, cursor: u64) -> Result<LookedBack, PublishError> {
+        let held = self.mirror.read().size();
+        let Some(signed) = memory.read()? else {
+            return Ok(match (held, cursor) {
+                (0, 0) => LookedBack::AsLeft,
+                // A store on a machine without a log: whoever has that log must be asked first.
+                (0, _) => LookedBack::Lacking { known: 1 },
+                _ => LookedBack::Restored,
+            });
+        };
+        if held + 1 < signed.size {
+            return Ok(LookedBack::Lacking { known: signed.size - 1 });
+        }
+        if !signed.is_restored && held <= signed.size && cursor >= signed.cursor {
+            return Ok(LookedBack::AsLeft);
+        }
+        memory.write(Signed { is_restored: true, ..signed })?;
+        Ok(LookedBack::Restored)
+    }
+
+    /// Holds back whom the published records do not show as good, and states what is lost.
+    async fn hold_back(&self, publication: &Publication) -> Result<(), PublishError> {
+        let (report, held) = publication.compare(&self.manifests.current().padding);
+        tracing::error!(
+            held = report.held, stopped_again = report.stopped_again, unknown_rows = report.unknown,
+            report = %self.report.display(),
+            "the store is older than what was published: whoever is good in it and not in the directory is held"
+        );
+        let json = serde_json::to_vec_pretty(&report).unwrap_or_default();
+        self.env.files.write_atomic(&self.report, &json, Mode::Private)?;
+        let held = self.registry.hold(&held, report.rows, self.env.now()).await;
+        held.map_err(|error| PublishError::Registry(Box::new(error)))
+    }
+
+    /// Waits for the next tick, and answers what people ask meanwhile.
+    async fn pause(
+        &self,
+        publication: &mut Publication,
+        asked: &mut Asked,
+        decided: &Decided,
+        started: tokio::time::Instant,
+        shutdown: &CancellationToken,
+    ) {
+        let tick = self.manifests.current().tick_millis;
+        let next = started + Duration::from_millis(u64::from(tick));
+        loop {
+            let ask = tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep_until(next) => return,
+                ask = asked.next() => ask,
+            };
+            match ask {
+                Ask::Cost(answer) => match self.cost(publication) {
+                    // Whoever asked may be gone.
+                    Ok(cost) => drop(answer.send(cost)),
+                    Err(error) => tracing::error!(%error, "what an epoch costs cannot be said"),
+                },
+                Ask::Start(answer) => {
+                    drop(answer.send(self.decide(publication, decided)));
+                }
+            }
+        }
+    }
+
+    fn cost(&self, publication: &Publication) -> Result<Cost, PublishError> {
+        publication.cost(&self.manifests.current(), self.others_epoch(), &self.env)
+    }
+
+    /// Decides on a new epoch, durably; or says again what is decided.
+    fn decide(
+        &self,
+        publication: &mut Publication,
+        decided: &Decided,
+    ) -> Result<Epoch, PublishError> {
+        if let Some(epoch) = publication.decided() {
+            return Ok(epoch);
+        }
+        let epoch = publication.next_out_of_turn(self.others_epoch());
+        decided.write(epoch)?;
+        publication.decide(epoch);
+        Ok(epoch)
+    }
+
+    /// The newest epoch that the other authority lives in.
+    fn others_epoch(&self) -> Option<Epoch> {
+        self.other.read().signed().map(|signed| signed.head().live_epoch)
+    }
 }
 
 fn status_of(publication: &Publication) -> PublicationStatus {
@@ -193,11 +340,53 @@ fn status_of(publication: &Publication) -> PublicationStatus {
     }
 }
 
+/// What a start finds.
+enum LookedBack {
+    /// As this machine left it.
+    AsLeft,
+    /// The log is longer than what this machine signed, or the store older: a backup was restored.
+    Restored,
+    /// The log is shorter than what this machine signed.
+    Lacking {
+        /// Its size.
+        known: u64,
+    },
+}
+
+/// Says when this machine's clock turns out to be wrong, and when it is right again.
+#[derive(Default)]
+struct ClockLog {
+    /// Looks since it was said.
+    said: Option<u32>,
+}
+
+/// After how many looks a wrong clock is named again.
+const SAID_AGAIN: u32 = 300;
+
+impl ClockLog {
+    fn look(&mut self, error: Option<ClockError>) {
+        match (error, self.said) {
+            (Some(_), Some(looks)) if looks < SAID_AGAIN => self.said = Some(looks + 1),
+            (Some(error), _) => {
+                tracing::error!(
+                    "{error}; nothing is signed by a clock that is ahead, but by the witnesses' time"
+                );
+                self.said = Some(0);
+            }
+            (None, Some(_)) => {
+                tracing::info!("the clock is right again");
+                self.said = None;
+            }
+            (None, None) => {}
+        }
+    }
+}
+
 /// Runs what takes long or blocks on the disk beside the tasks.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PublishError> + Send + 'static,
 ) -> Result<T, PublishError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Worker)?
+    lanyard_env::blocking(work).await.map_err(|_| PublishError::Worker)?
 }
 
 async fn load<R: Registry>(registry: &R) -> Result<(Desired, u64), PublishError> {
@@ -239,7 +428,7 @@ async fn page<R: Registry>(registry: &R, after: u64) -> Result<(Vec<Entry>, u64)
 /// The own log before its witnesses.
 struct Witnessing {
     mirror: Arc<Mirror>,
-    witnesses: WitnessSet,
+    witnesses: Witnesses,
     manifests: Arc<ManifestStore>,
 }
 
@@ -278,7 +467,8 @@ impl Witnessing {
         let prove: ProofSource =
             Arc::new(move |old| log.read().log().consistency_proof(old, size).ok());
         let (mut known, mut cosigned) = (None, 0);
-        let mut answers = Box::pin(witnesses.cosign(&checkpoint, &prove));
+        let asked = witnesses.of(&manifests.current());
+        let mut answers = Box::pin(asked.cosign(&checkpoint, &prove));
         while let Some(answer) = answers.next().await {
             match answer.result {
                 Ok(cosignature) => {
@@ -287,9 +477,8 @@ impl Witnessing {
                         continue;
                     }
                     let (mirror, note) = (Arc::clone(mirror), checkpoint.note().to_string());
-                    let taken = tokio::task::spawn_blocking(move || {
-                        mirror.cosigned(&note, "own witnesses")
-                    });
+                    let taken =
+                        lanyard_env::blocking(move || mirror.cosigned(&note, "own witnesses"));
                     if let Ok(Err(error)) = taken.await {
                         tracing::warn!(%error, "a cosignature cannot be kept");
                     }
@@ -298,6 +487,10 @@ impl Witnessing {
                 Err(_) => {}
             }
         }
-        known.filter(|_| cosigned < manifests.current().quorum)
+        let has_quorum = cosigned >= manifests.current().quorum;
+        if has_quorum {
+            mirror.witnesses_answered();
+        }
+        known.filter(|_| !has_quorum)
     }
 }

@@ -7,6 +7,8 @@ use lanyard_core::ids::{Audience, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Record, Status};
 
+use crate::recovery::Held;
+
 /// One print of one badge, and what the authority wants its record to say.
 pub struct Entry {
     /// The authority's own number of the print, stable.
@@ -57,6 +59,15 @@ pub trait Registry: Send + Sync + 'static {
         after: u64,
         limit: u32,
     ) -> impl Future<Output = Result<Changes, Self::Error>> + Send;
+
+    /// After a restored backup: durably stops these entries until somebody decides, so that [`Registry::changes`] gives
+    /// them again, and draws no number again that up to `lost` badges may bear which the store does not know.
+    fn hold(
+        &self,
+        held: &[Held],
+        lost: u64,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// The authority's profiles; empty for the police.
     fn profiles(&self) -> impl Future<Output = Result<ProfileTable, Self::Error>> + Send;

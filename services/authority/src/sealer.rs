@@ -101,8 +101,9 @@ pub(crate) struct Rows {
 pub(crate) enum Amount {
     /// The smallest of the manifest's steps that holds all that waits.
     Step,
-    /// That, and at least this many rows: the first tick of an epoch.
-    AtLeast(usize),
+    /// All that waits, and at least this many rows: the first tick of an epoch. A stop that did not fit would be good again
+    /// until the next.
+    CatchUp(usize),
 }
 
 impl Sealer {
@@ -187,6 +188,14 @@ impl Sealer {
         self.slots.len()
     }
 
+    /// What the rows say, by entry.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (u64, Record)> {
+        self.slots.iter().filter_map(|slot| match slot.content {
+            Content::Entry { id, record } => Some((id, record)),
+            Content::Decoy => None,
+        })
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -230,7 +239,11 @@ impl Sealer {
         let step = [first, second].into_iter().find(|step| self.waiting.len() <= *step);
         let step = match amount {
             Amount::Step => step.unwrap_or(largest),
-            Amount::AtLeast(rows) => step.unwrap_or(largest).max(rows),
+            Amount::CatchUp(rows) => {
+                let needed = with_replacements(self.waiting.len());
+                let step = [first, second].into_iter().find(|step| needed <= *step);
+                step.unwrap_or_else(|| needed.next_multiple_of(largest)).max(rows)
+            }
         };
         let chosen: Vec<&Entry> =
             self.waiting.iter().take(step).filter_map(|(_, id)| desired.get(id)).collect();
@@ -450,7 +463,26 @@ impl Plan {
     }
 }
 
-fn decoys_wanted(padding: &Padding, real: usize) -> usize {
+/// The least step that holds so many changes and its own replaced decoys.
+fn with_replacements(changes: usize) -> usize {
+    (changes * RESEALS_PER_REPLACEMENT).div_ceil(RESEALS_PER_REPLACEMENT - 1)
+}
+
+/// Seals some of the entries, and throws them away; returns how many.
+pub(crate) fn seal_sample(binder: &Binder, desired: &Desired) -> Result<usize, RecordError> {
+    let slots: Vec<Slot> = desired
+        .values()
+        .take(PARALLEL_FROM)
+        .filter_map(|entry| {
+            let record = entry.record;
+            let content = Content::Entry { id: entry.id, record };
+            Some(Slot { handle: binder.handle(entry)?, version: 1, content })
+        })
+        .collect();
+    Ok(seal_real(binder, desired, &slots)?.len())
+}
+
+pub(crate) fn decoys_wanted(padding: &Padding, real: usize) -> usize {
     (padding.decoy_floor as usize).max(real * usize::from(padding.decoy_percent) / 100)
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::{Audience, Authority};
-use lanyard_core::manifest::Manifest;
+use lanyard_core::manifest::{Manifest, VerifiedManifest};
 use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
@@ -29,16 +29,18 @@ use lanyard_shareholder::{Holder, HolderSetup, KeyShareServer, Limit, Pseudonymi
 use lanyard_store::{Owner, Schema, Store, Succession};
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use self::kept::Kept;
+use crate::epochs::{Asked, EpochServer};
 use crate::error::PublishError;
-use crate::publisher::{Ended, PublicationStatus, Publisher};
+use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 use crate::registry::Registry;
 use crate::reign::Reign;
+use crate::witnesses::Witnesses;
 
 pub use config::{StationConfig, StoreUrl};
 pub use error::StationError;
@@ -75,6 +77,8 @@ pub struct Station {
     /// Where several instances share the store.
     succession: Option<Succession>,
     has_turn: watch::Sender<bool>,
+    epochs: EpochServer,
+    asked: Mutex<Asked>,
     _lock: DataLock,
 }
 
@@ -129,6 +133,7 @@ impl Station {
         };
         let peers = Peers::new(&env, &tls, &config.common);
         let shares = Arc::new(ShareStore::open(&folder)?);
+        let (epochs, asked) = EpochServer::new(authority);
         Ok(Self {
             own: open_mirror(&env, &folder, own, &manifests)?,
             other: open_mirror(&env, &folder, other, &manifests)?,
@@ -140,6 +145,8 @@ impl Station {
             store_key,
             kept,
             succession,
+            epochs,
+            asked: Mutex::new(asked),
             _lock: lock,
             env,
             authority,
@@ -236,6 +243,7 @@ impl Station {
         let shutdown = shutdown.child_token();
         let upstreams = self.upstreams()?;
         let publisher = self.publisher(registry)?;
+        publisher.note_older_store().await?;
         let listen = self.config.common.listen;
         let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
         tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
@@ -274,6 +282,7 @@ impl Station {
         let routes = services
             .add_service(FeedServer::new(mirrors, shutdown.clone()).into_service())
             .add_service(self.key_share.clone().into_service())
+            .add_service(self.epochs.clone().into_service())
             .into_axum_router();
         match &self.witness {
             Some(witness) => routes.merge(witness.router()),
@@ -282,17 +291,28 @@ impl Station {
     }
 
     fn publisher<R: Registry>(&self, registry: R) -> Result<Publisher<R>, StationError> {
-        let manifest = self.manifests.current();
-        let witnesses = self.config.section.witness_peers(&manifest, &self.tls, &self.peers)?;
+        let (section, tls) = (self.config.section.clone(), self.tls.clone());
+        let (peers, env) = (self.peers.clone(), self.env.clone());
+        let witnesses = move |manifest: &VerifiedManifest| {
+            let listed = section.witness_peers(manifest, &tls, &peers)?;
+            Ok(WitnessSet::new(env.clone(), listed, Timing::default()))
+        };
+        let first = witnesses(&self.manifests.current())?;
         Ok(Publisher {
-            env: self.kept.env.clone(),
+            env: self.env.clone(),
+            kept: self.kept.env.clone(),
             authority: self.authority,
             keys_folder: self.kept.audience_keys(),
             store_key: Arc::clone(&self.store_key),
-            log_key: Arc::new(self.folder.log_key()?),
+            log_keys: log_keys(&self.folder)?,
             manifests: Arc::clone(&self.manifests),
             mirror: Arc::clone(&self.own),
-            witnesses: WitnessSet::new(self.env.clone(), witnesses, Timing::default()),
+            other: Arc::clone(&self.other),
+            own_key: self.folder.hpke_key().ok().map(Arc::new),
+            signed: self.kept.path(SIGNED),
+            report: self.folder.data_dir().join(REPORT),
+            decided: self.kept.path(DECIDED),
+            witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })
     }
@@ -315,7 +335,8 @@ impl Station {
         loop {
             let fetched = shutdown.run_until_cancelled(self.fetch_own_head(upstreams)).await;
             let Some(()) = fetched else { return Ok(()) };
-            match publisher.run(reign.clone(), &self.status, shutdown).await? {
+            let mut asked = self.asked.lock().await;
+            match publisher.run(reign.clone(), &self.status, &mut asked, shutdown).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Behind { known } => tracing::error!(
                     known,
@@ -352,6 +373,12 @@ impl Station {
     }
 }
 
+/// The epoch that was decided on out of turn, among the kept files.
+const DECIDED: &str = "epoch-out-of-turn";
+/// What was signed, among the kept files, and what was found when a backup was restored.
+const SIGNED: &str = "signed";
+const REPORT: &str = "restored.json";
+
 const fn other(authority: Authority) -> Authority {
     match authority {
         Authority::Committee => Authority::Police,
@@ -376,6 +403,14 @@ fn open_mirror(
     Ok(Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)?)
 }
 
+/// The keys that sign checkpoints, read anew for each: one that takes another's place signs along from when it is there.
+fn log_keys(folder: &Folder) -> Result<LogKeySource, StationError> {
+    let folder = folder.clone();
+    let keys = move || folder.log_keys();
+    keys()?;
+    Ok(Arc::new(keys))
+}
+
 fn open_witness(
     kept: &Kept,
     folder: &Folder,
@@ -384,7 +419,10 @@ fn open_witness(
 ) -> Result<Witness, StationError> {
     let manifests = Arc::clone(manifests);
     let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
-    Ok(Witness::open(kept.env.clone(), &kept.witness_memory(), folder.witness_key()?, logs)?)
+    let keys = folder.clone();
+    let keys = Arc::new(move || keys.witness_keys());
+    keys()?;
+    Ok(Witness::open(kept.env.clone(), &kept.witness_memory(), keys, logs)?)
 }
 
 fn open_key_share(

@@ -7,8 +7,8 @@ use lanyard_core::cosignature::WitnessKey;
 use lanyard_core::hpke_box::{HpkePublicKey, HpkeSecretKey};
 use lanyard_core::ids::{Audience, Hash, Timestamp};
 use lanyard_core::manifest::{
-    Authorities, AuthorityKeys, EpochPlan, Gate, Manifest, Party, ShareHolder, ShareHolders,
-    Verifier, Witness,
+    Authorities, AuthorityKeys, EpochPlan, Gate, KeyEnd, Manifest, Party, ReplacedKey, ShareHolder,
+    ShareHolders, Verifier, Witness,
 };
 use lanyard_core::note::{KeyName, NoteError, SigningKey, VerifyingKey};
 use lanyard_transport::PartyName;
@@ -66,6 +66,10 @@ pub(crate) fn manifest(plan: &EventPlan, known: &Known, place: Place) -> Result<
             access_points: gate.access_points.clone(),
         })
     });
+    let parties = PartyName::ALL
+        .iter()
+        .filter(|party| !plan.withdrawn.contains(&Member::authority_of(**party)))
+        .map(|party| keys.party(*party));
     Ok(Manifest {
         version: place.version,
         previous: place.previous,
@@ -76,7 +80,7 @@ pub(crate) fn manifest(plan: &EventPlan, known: &Known, place: Place) -> Result<
         tick_millis: plan.tick_millis,
         skew_millis: plan.skew_millis,
         padding: plan.padding.clone(),
-        parties: PartyName::ALL.iter().map(|party| keys.party(*party)).collect::<Result<_, _>>()?,
+        parties: parties.collect::<Result<_, _>>()?,
         authorities: Authorities {
             committee: authority(Member::Committee)?,
             police: authority(Member::Police)?,
@@ -97,6 +101,8 @@ pub(crate) fn manifest(plan: &EventPlan, known: &Known, place: Place) -> Result<
         gates: gates.collect::<Result<_, _>>()?,
         audit_key: keys.take(&Member::Police, "audit key", |a| a.audit.clone())?,
         screening: plan.screening.clone(),
+        replaced: keys.replaced(plan)?,
+        revoked_certificates: plan.revoked_certificates.clone(),
     })
 }
 
@@ -121,10 +127,24 @@ impl Keys<'_> {
         Ok(Party { name: party.to_string(), certificate_authority_pem })
     }
 
+    /// Keys of expelled gates, and those that members replaced.
+    fn replaced(&self, plan: &EventPlan) -> Result<Vec<ReplacedKey>, Missing> {
+        let expelled = plan.expelled.iter().map(|expelled| {
+            let member = Member::Gate(expelled.gate.clone());
+            let key = self.take(&member, "receipts key", |a| a.receipts.clone())?;
+            let until = Some(KeyEnd { time: expelled.since, log: None });
+            Ok(ReplacedKey { key, until })
+        });
+        let members = plan.members();
+        let replaced = members.iter().filter_map(|member| Some(&self.0.get(member)?.replaced));
+        expelled.chain(replaced.flatten().cloned().map(Ok)).collect()
+    }
+
     fn verifiers(&self, plan: &EventPlan) -> Result<Vec<Verifier>, Missing> {
         let gates = plan.gates.iter().map(|gate| Member::Gate(gate.name.clone()));
         [Member::Police, Member::Sponsor]
             .into_iter()
+            .filter(|member| !plan.withdrawn.contains(member))
             .chain(gates)
             .map(|member| {
                 let key = self.take(&member, "HPKE key", |a| a.hpke.clone())?;
@@ -188,7 +208,7 @@ fn stand_ins(plan: &EventPlan) -> Result<Known, NoteError> {
         Ok(SigningKey::generate(name, &mut rng).verifying_key().clone())
     };
     let mut known = Known::new();
-    for member in plan.members() {
+    for member in plan.known_members() {
         let mut announcement = Announcement::new(&member, key(format!("ceremony/{member}"))?);
         announcement.certificate_authority_pem =
             Some(format!("-----BEGIN CERTIFICATE-----\n{member}\n-----END CERTIFICATE-----\n"));

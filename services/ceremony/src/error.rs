@@ -7,9 +7,11 @@ use lanyard_core::manifest::ManifestError;
 use lanyard_core::note::NoteError;
 use lanyard_core::threshold::ThresholdError;
 use lanyard_env::FileError;
+use lanyard_feed::FeedError;
 use lanyard_party::{
     IdentityFileError, KeyFileError, ManifestStoreError, SealIssuingKeyError, TomlError,
 };
+use lanyard_shareholder::LedgerError;
 use lanyard_transport::PeerIdError;
 use lanyard_transport::certificates::CertificateError;
 use thiserror::Error;
@@ -50,6 +52,31 @@ pub enum CeremonyError {
         found: Member,
         /// The event it is for.
         event: String,
+    },
+    /// Another folder has announced itself as this member already.
+    #[error(
+        "{}: {member} was prepared before, in another folder; use that one, or, if it is gone for good and this takes its \
+         place, say so with --successor",
+        path.display()
+    )]
+    Announced {
+        /// The announcement.
+        path: PathBuf,
+        /// Whose.
+        member: Member,
+    },
+    /// The announcement is not the one that was read out.
+    #[error(
+        "{}: its fingerprint is {found}, not the one given; do not accept it, ask {member} again over another channel",
+        path.display()
+    )]
+    OtherFingerprint {
+        /// The announcement.
+        path: PathBuf,
+        /// Whose.
+        member: Member,
+        /// Its fingerprint.
+        found: String,
     },
     /// The folder has not been prepared.
     #[error("{}: no member was prepared here; run: prepare", path.display())]
@@ -194,6 +221,12 @@ pub enum CeremonyError {
     /// The key shares.
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
+    /// The own feed.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// A holder's count of evaluations.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The time zone library.
     #[error("the event's time zone: {0}")]
     Time(#[from] jiff::Error),

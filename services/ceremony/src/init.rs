@@ -4,53 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lanyard_core::ids::EventId;
-use lanyard_env::{Env, Files, Mode};
-use lanyard_party::read_toml;
+use lanyard_env::{Env, Mode};
 use lanyard_transport::Role;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{CeremonyError, Step};
 use crate::member::Member;
 use crate::plan::EventPlan;
 use crate::seat::Seat;
+use crate::tree::{EventTree, agree_on_manifest, find, keep_plan};
 use crate::write_config::Addresses;
-
-/// `DIR/event.toml`: who stands where in a directory tree that [`init_all`] made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EventTree {
-    /// The event.
-    pub event: EventId,
-    /// Its name for people.
-    pub title: String,
-    /// Where each service listens; its folder bears its name.
-    pub services: BTreeMap<Member, SocketAddr>,
-}
-
-impl EventTree {
-    /// Reads `DIR/event.toml`.
-    ///
-    /// # Errors
-    /// [`CeremonyError::Toml`] if it is not there or malformed.
-    pub fn read(files: &dyn Files, dir: &Path) -> Result<Self, CeremonyError> {
-        Ok(read_toml(files, &tree_path(dir))?)
-    }
-
-    /// The folder of a member.
-    #[must_use]
-    pub fn folder(dir: &Path, member: &Member) -> PathBuf {
-        dir.join(member.name())
-    }
-
-    /// The exchange folder.
-    #[must_use]
-    pub fn exchange(dir: &Path) -> PathBuf {
-        dir.join("exchange")
-    }
-}
 
 /// The people and desks that each member starts with.
 #[must_use]
@@ -85,12 +49,12 @@ pub fn init_all(
     mut progress: impl FnMut(&Member, &'static str),
 ) -> Result<EventTree, CeremonyError> {
     plan.check()?;
-    if env.files.exists(&tree_path(dir))? {
+    if env.files.exists(&EventTree::path(dir))? {
         return Err(CeremonyError::AlreadyInitialised { dir: dir.to_owned() });
     }
     let exchange = EventTree::exchange(dir);
     env.files.create_dir_all(&exchange)?;
-    pin_plan(env, &exchange.join("plan.toml"), plan)?;
+    pin_plan(env, &EventTree::plan_path(dir), plan)?;
     let tree = EventTree {
         event: plan.event.clone(),
         title: plan.title.clone(),
@@ -115,7 +79,7 @@ pub fn init_all(
             seat.add_operator(authority, *role, name)?;
         }
     }
-    write_tree(env, dir, &tree)?;
+    tree.write(env, dir)?;
     Ok(tree)
 }
 
@@ -159,7 +123,8 @@ pub fn add_gates(
             .ok_or_else(|| CeremonyError::NoAddress { member: seat.member().to_string() })?;
         tree.services.insert(seat.member().clone(), address);
     }
-    write_tree(env, dir, &tree)?;
+    keep_plan(env, dir, plan)?;
+    tree.write(env, dir)?;
     Ok(tree)
 }
 
@@ -196,32 +161,6 @@ fn generate_key(
     Ok(())
 }
 
-fn agree_on_manifest(
-    seats: &[Seat],
-    plan: &EventPlan,
-    progress: &mut impl FnMut(&Member, &'static str),
-) -> Result<(), CeremonyError> {
-    let committee = find(seats, &Member::Committee)?;
-    progress(committee.member(), "draft the manifest");
-    committee.draft_manifest(plan)?;
-    for authority in [Member::Committee, Member::Police] {
-        progress(&authority, "sign the manifest");
-        find(seats, &authority)?.sign_manifest(plan)?;
-    }
-    for seat in seats {
-        progress(seat.member(), "adopt the manifest");
-        seat.adopt()?;
-    }
-    Ok(())
-}
-
-fn find<'a>(seats: &'a [Seat], member: &Member) -> Result<&'a Seat, CeremonyError> {
-    seats.iter().find(|seat| seat.member() == member).ok_or_else(|| CeremonyError::NotForMember {
-        member: member.clone(),
-        step: "this ceremony",
-    })
-}
-
 /// The addresses of all members that run a service.
 fn services(
     plan: &EventPlan,
@@ -245,14 +184,4 @@ fn pin_plan(env: &Env, path: &Path, plan: &EventPlan) -> Result<(), CeremonyErro
         Some(_) => Err(CeremonyError::OtherPlan { path: path.to_owned() }),
         None => Ok(env.files.write_atomic(path, text.as_bytes(), Mode::Public)?),
     }
-}
-
-fn tree_path(dir: &Path) -> PathBuf {
-    dir.join("event.toml")
-}
-
-fn write_tree(env: &Env, dir: &Path, tree: &EventTree) -> Result<(), CeremonyError> {
-    let path = tree_path(dir);
-    let text = toml::to_string(tree).map_err(|error| CeremonyError::state(&path, error))?;
-    Ok(env.files.write_atomic(&path, text.as_bytes(), Mode::Public)?)
 }

@@ -23,6 +23,7 @@ mod dkg;
 mod draft;
 mod error;
 mod exchange;
+mod expel;
 mod init;
 mod manifest;
 mod member;
@@ -32,17 +33,30 @@ mod plan;
 mod prepare;
 mod refresh;
 mod repair;
+mod replace;
+mod rotate;
 mod seat;
 mod sharing;
+mod successor;
+mod time_text;
+mod tree;
+mod withdraw;
 mod write_config;
 
 pub use announcement::Announcement;
 pub use error::{CeremonyError, Step};
-pub use init::{EventTree, add_gates, default_operators, init_all};
+pub use expel::expel_gate;
+pub use init::{add_gates, default_operators, init_all};
 pub use member::{GateName, Member, MemberError};
 pub use pki::Holder;
-pub use plan::{EventPlan, ForeignWitness, PlanError, PlannedEpochs, PlannedGate, PlannedHolders};
+pub use plan::{
+    EventPlan, ExpelledGate, ForeignWitness, PlanError, PlannedEpochs, PlannedGate, PlannedHolders,
+};
+pub use replace::{TakenOver, replace_trustee};
+pub use rotate::RotatedKey;
 pub use seat::Seat;
+pub use tree::EventTree;
+pub use withdraw::withdraw_sponsor;
 pub use write_config::Addresses;
 
 #[cfg(test)]

@@ -75,7 +75,8 @@ impl Seat {
             let same = draft.lines().zip(expected.lines()).take_while(|(a, b)| a == b).count();
             return Err(CeremonyError::OtherDraft { path, line: same + 1 });
         }
-        let signed = sign_manifest(&draft, &[&self.folder.manifest_key()?])?.to_string();
+        let signed =
+            sign_manifest(&draft, &[&self.manifest_signer(next.held.as_ref())?])?.to_string();
         let path = self.signed_path(version, &self.member);
         if self.files().read_if_exists(&path)?.as_deref() == Some(signed.as_bytes()) {
             return Ok(Step::AlreadyDone);
@@ -122,7 +123,10 @@ impl Seat {
         }
         let Some(newest) = chain.last() else { return Ok(Step::AlreadyDone) };
         self.check_own(newest)?;
-        if newest.share_holder(self.member.name()).is_some() {
+        // Who takes another's place gets its share later, by a repair.
+        let awaits_share = self.known(&self.member)?.replaces.is_some()
+            && self.folder.share_generations()?.is_empty();
+        if newest.share_holder(self.member.name()).is_some() && !awaits_share {
             self.check_confirmations(self.folder.generation_in_force()?, &holders(newest))?;
         }
         if matches!(self.member, Member::Gate(_)) {
@@ -210,7 +214,7 @@ impl Seat {
     fn next(&self, plan: &EventPlan) -> Result<Next, CeremonyError> {
         plan.check()?;
         let mut known = Known::new();
-        for member in plan.members() {
+        for member in plan.known_members() {
             known.insert(member.clone(), self.known(&member)?);
         }
         let held = self.store()?.map(|store| store.current().manifest().clone());
@@ -254,7 +258,11 @@ impl Seat {
             previous: previous.map(|text| Manifest::hash_text(&text)),
             epochs: epochs(plan, held, starts_at),
         };
-        Ok(self.manifest(plan, &next.known, place)?.to_text()?)
+        let manifest = self.manifest(plan, &next.known, place)?;
+        if let Some(held) = held {
+            held.check_ends(&manifest)?;
+        }
+        Ok(manifest.to_text()?)
     }
 
     fn manifest(

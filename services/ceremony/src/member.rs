@@ -139,12 +139,20 @@ impl Member {
         }
     }
 
-    /// The identity of a person or desk of its party.
+    /// The identity of a person or desk of its party. A gate's people are named after it, `GATE.NAME`: who is expelled with a
+    /// stolen gate is nobody at the others.
     ///
     /// # Errors
     /// [`PeerIdError::Name`].
     pub fn person(&self, role: Role, name: &str) -> Result<PeerId, PeerIdError> {
-        PeerId::new(self.party(), role, name)
+        match self {
+            // The name alone must be one, or its path would not be.
+            Self::Gate(gate) => {
+                PeerId::new(self.party(), role, name)?;
+                PeerId::new(self.party(), role, &format!("{gate}.{name}"))
+            }
+            _ => PeerId::new(self.party(), role, name),
+        }
     }
 
     /// Whether it attests: committee and police.

@@ -108,7 +108,7 @@ impl Seat {
         let (kind, step) = confirmation(generation);
         for from in holders {
             let subject = Subject { kind: &kind, from, to: None, step: &step };
-            if self.receive(&subject)? != own {
+            if self.receive_from_any(&subject)? != own {
                 let path = self.exchange.path(&subject);
                 let problem = "it confirms other public shares than this holder has: the ceremony was disturbed, and \
                                these shares must not be used";

@@ -116,7 +116,7 @@ impl Seat {
     pub(crate) fn make_authority(&self) -> Result<String, CeremonyError> {
         let path = self.folder.ca_certificate_path();
         self.ensure(&path, |path| {
-            let (from, until) = self.period(AUTHORITY_MILLIS);
+            let (from, until) = self.authority_period();
             let authority = CertificateAuthority::generate(self.member.party(), from, until)?;
             self.write_private(&self.folder.ca_key_path(), &authority.key_pem())?;
             self.write_public(path, authority.certificate_pem())
@@ -191,6 +191,10 @@ impl Seat {
             .map_err(|error| CeremonyError::state(&path, error))?;
         let key = self.folder.private_text(&self.folder.ca_key_path())?;
         Ok(CertificateAuthority::from_pem(self.member.party(), &certificate, &key)?)
+    }
+
+    pub(crate) fn authority_period(&self) -> (Timestamp, Timestamp) {
+        self.period(AUTHORITY_MILLIS)
     }
 
     fn period(&self, lifetime: u64) -> (Timestamp, Timestamp) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lanyard_core::decision::{AccessPoint, StalenessTier};
-use lanyard_core::ids::{Epoch, EventId};
+use lanyard_core::ids::{Epoch, EventId, Hash, Timestamp};
 use lanyard_core::manifest::{ManifestError, Padding, Quota, Screening, Venue, Zone};
 use lanyard_core::note::VerifyingKey;
 use lanyard_core::profile::EventTimeZone;
@@ -23,10 +23,21 @@ pub enum PlanError {
     #[error("event plan: {0}")]
     Invalid(#[from] ManifestError),
     /// Not a party that can do it.
-    #[error("event plan: {field}: {member} cannot; use committee, police, sponsor or trustee")]
+    #[error(
+        "event plan: {field}: {member} cannot, or is withdrawn; use committee, police, sponsor or trustee"
+    )]
     NotAble {
         /// The field.
         field: &'static str,
+        /// Who stands there.
+        member: Member,
+    },
+    /// An event cannot do without it.
+    #[error(
+        "event plan: withdrawn: an event cannot do without {member}; only the sponsor can be left out, and a trustee is \
+         replaced by another (ceremony replace-trustee)"
+    )]
+    Needed {
         /// Who stands there.
         member: Member,
     },
@@ -72,11 +83,17 @@ pub struct EventPlan {
     pub quorum: u8,
     /// Which members witness.
     pub witnesses: Vec<Member>,
+    /// Who is cut off for good: the sponsor, or nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<Member>,
     /// Witnesses outside the event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign_witnesses: Vec<ForeignWitness>,
     /// What badges may say their bearers are.
     pub categories: Vec<String>,
+    /// Certificates that nobody shall accept any more, as `lanyard ceremony certificate-key` names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_certificates: Vec<Hash>,
     /// Epochs.
     pub epochs: PlannedEpochs,
     /// How changes hide among other rows.
@@ -95,6 +112,9 @@ pub struct EventPlan {
     pub access_points: Vec<AccessPoint>,
     /// Gate services.
     pub gates: Vec<PlannedGate>,
+    /// Gates that were stolen or given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expelled: Vec<ExpelledGate>,
     /// How many evaluations a share holder gives whom, and for what.
     #[serde(default)]
     pub quotas: Vec<Quota>,
@@ -147,6 +167,18 @@ pub struct PlannedGate {
     pub upstreams: Vec<Member>,
 }
 
+/// A gate that was stolen or given up. It stays in the plan: a name that was expelled is not given again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpelledGate {
+    /// Its name.
+    pub gate: GateName,
+    /// Since when its receipts do not count, for example `2027-07-03T18:30:00Z`: when it was out of sight, not when that was
+    /// noticed.
+    #[serde(with = "crate::time_text")]
+    pub since: Timestamp,
+}
+
 fn sponsor_only() -> Vec<Member> {
     vec![Member::Sponsor]
 }
@@ -168,11 +200,12 @@ impl EventPlan {
         parse_toml(path, text)
     }
 
-    /// All members: the fixed ones, then the gates in the plan's order.
+    /// All members: the fixed ones that are not withdrawn, then the gates in the plan's order.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         let gates = self.gates.iter().map(|gate| Member::Gate(gate.name.clone()));
-        Member::FIXED.into_iter().chain(gates).collect()
+        let fixed = Member::FIXED.into_iter().filter(|member| !self.withdrawn.contains(member));
+        fixed.chain(gates).collect()
     }
 
     /// The holders of the pseudonym key.
@@ -196,6 +229,12 @@ impl EventPlan {
         gate.ok_or_else(|| PlanError::NoGate { gate: name.clone() })
     }
 
+    /// All whose keys the manifest speaks of: the members, then gates that are expelled.
+    pub(crate) fn known_members(&self) -> Vec<Member> {
+        let expelled = self.expelled.iter().map(|expelled| Member::Gate(expelled.gate.clone()));
+        self.members().into_iter().chain(expelled).collect()
+    }
+
     pub(crate) fn expects(&self, member: &Member) -> Result<(), PlanError> {
         match member {
             Member::Gate(name) => self.gate(name).map(drop),
@@ -208,10 +247,13 @@ impl EventPlan {
     /// # Errors
     /// [`PlanError`], naming the field.
     pub fn check(&self) -> Result<(), PlanError> {
+        if let Some(member) = self.withdrawn.iter().find(|one| **one != Member::Sponsor) {
+            return Err(PlanError::Needed { member: member.clone() });
+        }
         let able = |field, members: &[Member]| {
             let mut seen = BTreeSet::new();
             for member in members {
-                if !member.witnesses() {
+                if !member.witnesses() || self.withdrawn.contains(member) {
                     return Err(PlanError::NotAble { field, member: member.clone() });
                 }
                 if !seen.insert(member) {
@@ -224,6 +266,13 @@ impl EventPlan {
         able("share_holders.holders", self.holders())?;
         for gate in &self.gates {
             able("gates.upstreams", &gate.upstreams)?;
+        }
+        for (index, expelled) in self.expelled.iter().enumerate() {
+            let gate = &expelled.gate;
+            let again = self.expelled[..index].iter().any(|other| other.gate == *gate);
+            if again || self.gate(gate).is_ok() {
+                return Err(PlanError::Twice { field: "expelled.gate", name: gate.to_string() });
+            }
         }
         crate::draft::check(self)
     }

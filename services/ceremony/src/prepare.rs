@@ -14,6 +14,7 @@ use crate::error::{CeremonyError, Step};
 use crate::member::Member;
 use crate::plan::EventPlan;
 use crate::seat::{Seat, announcement_subject};
+use crate::successor::Predecessor;
 
 impl Seat {
     /// Draws the member's keys in `folder` and announces the public halves in `exchange`. An interrupted run is
@@ -35,24 +36,53 @@ impl Seat {
         plan.expects(member)?;
         let seat = Self::claim(env, folder, exchange, member, &plan.event)?;
         let subject = announcement_subject(member);
+        if seat.own_announcement()?.is_none() && seat.exchange.has(&subject)? {
+            let path = seat.exchange.path(&subject);
+            return Err(CeremonyError::Announced { path, member: member.clone() });
+        }
+        let step = seat.announce(plan, passphrase, None)?;
+        Ok((seat, step))
+    }
+
+    /// Draws keys and announces them, unless that was done.
+    pub(crate) fn announce(
+        &self,
+        plan: &EventPlan,
+        passphrase: Option<&str>,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Step, CeremonyError> {
+        let (seat, member) = (self, &self.member);
+        let subject = announcement_subject(member);
         if let Some(text) = seat.own_announcement()? {
             if !seat.exchange.has(&subject)? {
                 seat.exchange.write(&seat.exchange.path(&subject), &text)?;
             }
             seat.known(member)?;
-            return Ok((seat, Step::AlreadyDone));
+            return Ok(Step::AlreadyDone);
         }
         let ceremony =
             seat.signing_key(&seat.ceremony_key_path(), &format!("ceremony/{member}"))?;
-        let announcement = seat.draw_keys(plan, ceremony, passphrase)?;
-        let mut json = serde_json::to_string_pretty(&announcement)
-            .map_err(|error| CeremonyError::state(seat.folder.path(), error))?;
+        let mut announcement = seat.draw_keys(plan, ceremony, passphrase)?;
+        if let Some(predecessor) = predecessor {
+            predecessor.make_way(&mut announcement, seat.env.now());
+        }
+        seat.publish_announcement(&announcement)?;
+        Ok(Step::Done)
+    }
+
+    /// Signs and keeps an announcement of this member's, and leaves it in the exchange folder.
+    pub(crate) fn publish_announcement(
+        &self,
+        announcement: &Announcement,
+    ) -> Result<(), CeremonyError> {
+        let subject = announcement_subject(&self.member);
+        let mut json = serde_json::to_string_pretty(announcement)
+            .map_err(|error| CeremonyError::state(self.folder.path(), error))?;
         json.push('\n');
-        let text = seat.exchange.sign(&subject, &json, &seat.ceremony_key()?)?;
+        let text = self.exchange.sign(&subject, &json, &self.ceremony_key()?)?;
         // Kept first: it is the proof that all keys are there.
-        seat.keep_announcement(member, &text)?;
-        seat.exchange.write(&seat.exchange.path(&subject), &text)?;
-        Ok((seat, Step::Done))
+        self.keep_announcement(&self.member, &text)?;
+        self.exchange.write(&self.exchange.path(&subject), &text)
     }
 
     /// Draws what is missing and gathers the public halves.
@@ -126,7 +156,7 @@ impl Seat {
         self.ensure(&self.folder.witness_key_path(), |_| {
             let name = self.key_name(&format!("witness/{}", self.member))?;
             let key = WitnessKey::generate(name, &mut self.env.rng());
-            Ok(self.folder.write_witness_key(&key)?)
+            Ok(self.folder.write_witness_key(&self.folder.witness_key_path(), &key)?)
         })?;
         Ok(self.folder.witness_key()?.verifying_key().clone())
     }

@@ -122,7 +122,7 @@ impl Seat {
         self.folder.path().join("ceremony").join(name)
     }
 
-    fn known_path(&self, of: &Member) -> PathBuf {
+    pub(crate) fn known_path(&self, of: &Member) -> PathBuf {
         self.state_path("known").join(format!("{of}.note"))
     }
 
@@ -156,7 +156,8 @@ impl Seat {
         self.exchange.verify(subject, &self.exchange.read(subject)?, &key)
     }
 
-    /// A member's announcement. The first one seen is kept; another later is refused.
+    /// A member's announcement. The first one seen is kept; another later is refused, unless the same ceremony key signed it
+    /// as a later one, or it was accepted ([`Seat::accept_successor`]).
     ///
     /// # Errors
     /// [`CeremonyError::Waiting`], [`CeremonyError::Tampered`].
@@ -164,13 +165,9 @@ impl Seat {
         let subject = announcement_subject(member);
         let text = self.exchange.read(&subject)?;
         let kept = self.known_path(member);
-        let path = self.exchange.path(&subject);
         match self.files().read_if_exists(&kept)? {
             Some(bytes) if bytes == text.as_bytes() => self.parse_announcement(member, &text),
-            Some(_) => {
-                let problem = format!("it differs from the one kept in {}", kept.display());
-                Err(CeremonyError::tampered(&path, member, problem))
-            }
+            Some(bytes) => self.later_announcement(member, &bytes, &text),
             None => {
                 let announcement = self.parse_announcement(member, &text)?;
                 self.keep_announcement(member, &text)?;
@@ -196,7 +193,7 @@ impl Seat {
         String::from_utf8(bytes).map(Some).map_err(|error| CeremonyError::state(&path, error))
     }
 
-    fn parse_announcement(
+    pub(crate) fn parse_announcement(
         &self,
         member: &Member,
         text: &str,
@@ -230,9 +227,11 @@ impl Seat {
         })
     }
 
-    /// The manifest keys that a member trusts: those that committee and police announced.
+    /// The manifest keys that a member trusts for the first manifest: those that committee and police announced first.
     pub(crate) fn manifest_keys(&self) -> Result<(VerifyingKey, VerifyingKey), CeremonyError> {
-        let key = |member| self.announced(&member, "manifest key", |known| known.manifest);
+        let first =
+            |known: Announcement| known.former_manifest.into_iter().next().or(known.manifest);
+        let key = |member| self.announced(&member, "manifest key", first);
         Ok((key(Member::Committee)?, key(Member::Police)?))
     }
 }

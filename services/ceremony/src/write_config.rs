@@ -69,9 +69,15 @@ impl Seat {
                 };
                 config.store = Some(format!("sqlite://data/{}.db", self.member));
                 // The sponsor has both feeds and spares the other authority the work.
-                config.upstreams = Some(names(&[Member::Sponsor, other]));
+                let upstreams = [Member::Sponsor, other];
+                let upstreams: Vec<_> =
+                    upstreams.into_iter().filter(|one| !plan.withdrawn.contains(one)).collect();
+                config.upstreams = Some(names(&upstreams));
                 config.witnesses = Some(self.witnesses(plan));
-                peers.extend(Member::FIXED.into_iter().filter(|member| member.service().is_some()));
+                let serving = Member::FIXED.into_iter().filter(|member| {
+                    member.service().is_some() && !plan.withdrawn.contains(member)
+                });
+                peers.extend(serving);
             }
             Member::Sponsor => {
                 config.upstreams = Some(names(&[Member::Committee, Member::Police]));

@@ -93,10 +93,10 @@ pub(crate) async fn register(
 }
 
 /// A badge as changes see it.
-struct Badge {
-    number: i64,
-    status: Status,
-    current_print: i64,
+pub(crate) struct Badge {
+    pub(crate) number: i64,
+    pub(crate) status: Status,
+    pub(crate) current_print: i64,
     last_change: i64,
 }
 
@@ -117,7 +117,7 @@ async fn find(
 }
 
 /// The badge of a number, whoever issued it, and what it is called in the audit trail.
-async fn find_number(
+pub(crate) async fn find_number(
     transaction: &mut Transaction<'static, Any>,
     number: u32,
 ) -> Result<Option<(String, Badge)>, StoreError> {
@@ -237,7 +237,7 @@ const fn action_name(action: StatusAction) -> &'static str {
     }
 }
 
-async fn remember(
+pub(crate) async fn remember(
     transaction: &mut Transaction<'static, Any>,
     change_id: i64,
     badge: &Badge,
@@ -256,7 +256,7 @@ async fn remember(
 }
 
 /// Stores a status and the change that made it, and puts the badge before the publisher.
-async fn store_status(
+pub(crate) async fn store_status(
     transaction: &mut Transaction<'static, Any>,
     number: i64,
     status: i64,
@@ -338,7 +338,7 @@ pub(crate) async fn reissue(
         let outcome = match find(&mut transaction, reference).await? {
             None => wire::Outcome::NotFound,
             Some(badge) if badge.status == Status::Revoked => wire::Outcome::NotPossible,
-            Some(badge) => reprint(&mut transaction, &badge).await?,
+            Some(badge) => reprint(&mut transaction, &badge, 1).await?,
         };
         if outcome == wire::Outcome::Done {
             audit.push(NewAuditEntry {
@@ -355,9 +355,11 @@ pub(crate) async fn reissue(
     Ok(wire::ReissueBadgesResponse { outcomes, change_id: change_id as u64 })
 }
 
-async fn reprint(
+/// Ends the current print and puts one before the issuing station whose number is greater by `step`.
+pub(crate) async fn reprint(
     transaction: &mut Transaction<'static, Any>,
     badge: &Badge,
+    step: i64,
 ) -> Result<wire::Outcome, StoreError> {
     let ended = sqlx::query(
         "UPDATE prints SET state = $1 WHERE badge_number = $2 AND print_number = $3 AND state = $4",
@@ -373,7 +375,7 @@ async fn reprint(
         // The new print waits already: there is nothing to lose yet.
         return Ok(wire::Outcome::Unchanged);
     }
-    if badge.current_print >= i64::from(u16::MAX) {
+    if badge.current_print + step > i64::from(u16::MAX) {
         return Ok(wire::Outcome::NotPossible);
     }
     let id = next_number(transaction, "print").await?;
@@ -383,13 +385,13 @@ async fn reprint(
     )
     .bind(id)
     .bind(badge.number)
-    .bind(badge.current_print + 1)
+    .bind(badge.current_print + step)
     .bind(PrintState::Waiting.number())
     .bind(Vec::<u8>::new())
     .execute(&mut **transaction)
     .await?;
     sqlx::query("UPDATE people SET current_print = $1 WHERE badge_number = $2")
-        .bind(badge.current_print + 1)
+        .bind(badge.current_print + step)
         .bind(badge.number)
         .execute(&mut **transaction)
         .await?;

@@ -5,6 +5,7 @@
 
 mod badges;
 mod disclosures;
+mod hold;
 mod import;
 mod person;
 mod police_badges;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use lanyard_authority::{Changes, Entry, Registry};
+use lanyard_authority::{Changes, Entry, Held, Registry};
 use lanyard_core::badge::Seed;
 use lanyard_core::binding::Binding;
-use lanyard_core::ids::Audience;
+use lanyard_core::ids::{Audience, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::{SealedBlobError, StoreKey};
@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::badges::{SEEDS, seeds_cell};
 use crate::states::{PrintState, status_from_number};
-use crate::{police_badges, profiles};
+use crate::{hold, police_badges, profiles};
 
 /// The committee's store as its publisher sees it.
 pub(crate) struct PrintRegistry {
@@ -60,6 +60,10 @@ impl Registry for PrintRegistry {
         found.truncate(limit as usize);
         let cursor = found.last().map_or(after, |(changed, _)| *changed);
         Ok(Changes { entries: found.into_iter().map(|(_, entry)| entry).collect(), cursor })
+    }
+
+    async fn hold(&self, held: &[Held], lost: u64, now: Timestamp) -> Result<(), RegistryError> {
+        Ok(hold::hold(&self.store, held, lost, now).await?)
     }
 
     async fn profiles(&self) -> Result<ProfileTable, RegistryError> {

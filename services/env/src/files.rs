@@ -114,7 +114,7 @@ impl FileError {
     }
 }
 
-/// Durable files. Calls block: from async code, make them in `spawn_blocking` unless they are rare and small.
+/// Durable files. Calls block: from async code, make them in [`blocking`](crate::blocking) unless they are rare and small.
 pub trait Files: Send + Sync + 'static {
     /// The whole content of a file.
     ///

@@ -3,6 +3,8 @@
 //! Services take an [`Env`] and reach the outside world through it alone, which `clippy.toml` enforces. Staleness,
 //! crash and simulation tests replace one part of it and leave the service as it is.
 //!
+//! Work that blocks goes through [`blocking`] and [`Worker`], so that a simulation can keep it on its one thread.
+//!
 //! What is not behind the seam: TLS draws its own randomness, and timers are tokio's (a paused tokio clock drives
 //! them in tests).
 
@@ -18,12 +20,14 @@ mod disk;
 mod entropy;
 mod files;
 mod network;
+mod work;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SkewedClock, SystemClock};
 pub use disk::DiskFiles;
 pub use entropy::{Entropy, EnvRng, SeededEntropy, SystemEntropy};
 pub use files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_temporary};
 pub use network::{Io, Listener, Network, NetworkError, Stream, TcpNetwork};
+pub use work::{Blocking, Failed, Worker, blocking, work_in_line};
 
 /// The outside world of one process. Cloning is cheap and shares every part.
 #[derive(Clone)]
@@ -60,6 +64,12 @@ impl Env {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Milliseconds that passed since some moment in this process's life, whatever was done to the time of day.
+    #[must_use]
+    pub fn elapsed_millis(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// A cryptographic random number generator over this environment's entropy.

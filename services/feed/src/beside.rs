@@ -41,8 +41,9 @@ impl Mirror {
     pub(crate) fn is_wanted_key(&self, key: &SealedAudienceKey) -> bool {
         let manifest = self.manifests.current();
         let verifier = manifest.verifier(&key.recipient);
+        let is_verifier = verifier.is_some_and(|one| one.audiences.contains(&key.audience));
         self.config.audiences.contains(&key.audience)
-            && verifier.is_some_and(|one| one.audiences.contains(&key.audience))
+            && (is_verifier || key.recipient == self.own_id())
     }
 
     /// Takes the key of a directory that is held. One that is not for this party cannot be checked here: its recipient

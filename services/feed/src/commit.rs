@@ -45,7 +45,7 @@ impl Mirror {
         let brought: Vec<DirectoryKey> = staged.brought().map(|(key, _)| *key).collect();
         if anew {
             let snapshots = brought.iter().map(|key| (*key, size)).collect();
-            self.put_base(writer, &signed, &tick.checkpoint, snapshots)?;
+            self.put_base(writer, &signed, &tick.checkpoint, snapshots, size)?;
         } else {
             self.store.put_tick(size, &tick)?;
             writer.ticks += 1;
@@ -73,13 +73,14 @@ impl Mirror {
         Ok(())
     }
 
-    /// Writes the base: the moment from which replaying starts there.
+    /// Writes the base: the moment from which replaying starts there. Ticks after `kept` stay, and what they brought.
     fn put_base(
         &self,
         writer: &mut Writer,
         signed: &SignedHead,
         checkpoint: &str,
         snapshots: BTreeMap<DirectoryKey, u64>,
+        kept: u64,
     ) -> Result<(), FeedError> {
         let size = signed.size();
         let state = read(&self.state);
@@ -94,7 +95,7 @@ impl Mirror {
         writer.ticks = 0;
         writer.delta_bytes = 0;
         writer.new_epoch = false;
-        if let Err(error) = self.store.sweep_snapshots(&base.snapshots) {
+        if let Err(error) = self.store.sweep_snapshots(&base.snapshots, kept) {
             tracing::warn!(%error, "old snapshots could not be removed");
         }
         Ok(())
@@ -146,7 +147,7 @@ impl Mirror {
         let checkpoint = checkpoint.note().to_string();
         drop(state);
         let before = writer.base;
-        self.put_base(writer, &signed, &checkpoint, snapshots.clone())?;
+        self.put_base(writer, &signed, &checkpoint, snapshots.clone(), before)?;
         let mut state = write(&self.state);
         for (key, snapshot) in snapshots {
             if let Some(held) = state.directories.get_mut(&key) {
@@ -172,12 +173,23 @@ impl Mirror {
         }
     }
 
-    /// Deletes keys and tables of directories that are gone, and keys of epochs that ended an hour ago.
+    /// Deletes keys and tables of directories that are gone, and keys of epochs that ended an hour ago. Without the next
+    /// epoch's first tick, the last epoch's directory is all that says who was stopped: its keys then stay for as long as
+    /// anybody may still decide by it.
     pub(crate) fn retire(&self) -> Result<(), FeedError> {
         let manifest = self.manifests.current();
-        let past = self.now().minus_millis(KEYS_STAY_MILLIS);
-        let ended = |key: &DirectoryKey| manifest.epoch_end(key.epoch) <= past;
+        // A clock that is known to be ahead must not delete what is needed now.
+        let now = self.trusted_now();
+        let past = now.minus_millis(KEYS_STAY_MILLIS);
+        let limits = manifest.staleness_tiers.values().map(|tier| tier.limit_seconds);
+        let longest = u64::from(limits.max().unwrap_or(0)) * 1_000;
+        let useless = now.minus_millis(longest.max(KEYS_STAY_MILLIS));
         let state = read(&self.state);
+        let live = state.quorum.as_ref().map(|quorum| quorum.signed.head.live_epoch);
+        let ended = |key: &DirectoryKey| {
+            let end = manifest.epoch_end(key.epoch);
+            end <= useless || (end <= past && live > Some(key.epoch))
+        };
         let expired: Vec<DirectoryKey> = (state.directories.iter())
             .filter(|(key, held)| ended(key) && !held.sealed_keys.is_empty())
             .map(|(key, _)| *key)

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use lanyard_core::checkpoint::{VerifiedCheckpoint, verify_checkpoint};
-use lanyard_core::cosignature::{VerifiedCosignature, verify_cosignatures};
+use lanyard_core::checkpoint::VerifiedCheckpoint;
+use lanyard_core::cosignature::VerifiedCosignature;
 use lanyard_core::freshness::{Freshness, FreshnessError};
 use lanyard_core::ids::Timestamp;
-use lanyard_core::note::Note;
+use lanyard_core::note::{Note, NoteSignature};
 use lanyard_wire::feed::v1::Cosigned;
 
 use crate::events::Event;
@@ -25,7 +25,7 @@ impl Mirror {
     /// [`FeedError::Fork`], with evidence saved, if it is of another log.
     pub fn cosigned(&self, checkpoint: &str, sender: &str) -> Result<Applied, FeedError> {
         let policy = self.policy();
-        let checkpoint = verify_checkpoint(&Note::parse(checkpoint)?, &policy.log_key)?;
+        let checkpoint = policy.log.verify(&Note::parse(checkpoint)?)?;
         let mut writer = self.lock();
         if checkpoint.size() > read(&self.state).size() {
             return Ok(Applied::Ignored);
@@ -65,12 +65,12 @@ impl Mirror {
         policy: &Policy,
         checkpoint: &VerifiedCheckpoint,
     ) -> Result<Applied, FeedError> {
-        let brought = verify_cosignatures(checkpoint, &policy.witnesses)?;
+        let brought = policy.cosignatures(checkpoint)?;
         let Some((signed, known)) = self.adoptable(checkpoint.size()) else {
             return Ok(Applied::Ignored);
         };
         let before = match &known {
-            Some(known) => verify_cosignatures(known, &policy.witnesses)?,
+            Some(known) => policy.cosignatures(known)?,
             None => Vec::new(),
         };
         let is_new = |one: &VerifiedCosignature| {
@@ -81,8 +81,11 @@ impl Mirror {
             return Ok(Applied::Known { size: signed.size() });
         }
         let merged = merge(policy, &signed.checkpoint, [brought, before].concat())?;
-        let now = self.now();
-        let quorum = assess(policy, signed, merged.clone(), now);
+        let assessed = assess(policy, signed, merged.clone(), self.now());
+        if !matches!(assessed, Err(FreshnessError::NoQuorum { .. })) {
+            self.note_ahead(assessed.as_ref().err());
+        }
+        let quorum = assessed.ok();
         if let Some(quorum) = &quorum {
             self.keep_quorum(quorum)?;
         }
@@ -91,7 +94,10 @@ impl Mirror {
         let applied = Applied::Cosigned { size, quorum: quorum.is_some() };
         let mut state = write(&self.state);
         match quorum {
-            Some(quorum) => state.settle(quorum),
+            Some(quorum) => {
+                state.floor.observe(quorum.freshness.quorum_time(), self.env.elapsed_millis());
+                state.settle(quorum);
+            }
             None => {
                 let recent = state.recent.iter_mut().find(|one| one.signed.size() == size);
                 if let Some(recent) = recent {
@@ -120,31 +126,29 @@ impl Mirror {
         if state.quorum_size() == quorum.size() {
             return Ok(());
         }
-        let mut floor = state.floor;
+        let floor = state.floor.proven(self.env.elapsed_millis());
         drop(state);
-        floor.observe(quorum.freshness.quorum_time());
+        let floor = floor.max(quorum.freshness.quorum_time());
         let checkpoint = quorum.checkpoint.note().to_string();
-        self.store.put_quorum(&KeptQuorum { checkpoint, floor: floor.highest() })
+        self.store.put_quorum(&KeptQuorum { checkpoint, floor })
     }
 }
 
-/// Whether a quorum stands behind a checkpoint at `now`.
+/// Whether a quorum stands behind a checkpoint at `now`; one that is not believed is logged.
 pub(crate) fn assess(
     policy: &Policy,
     signed: Arc<SignedHead>,
     checkpoint: VerifiedCheckpoint,
     now: Timestamp,
-) -> Option<QuorumHead> {
-    let cosignatures = verify_cosignatures(&checkpoint, &policy.witnesses).ok()?;
+) -> Result<QuorumHead, FreshnessError> {
     let (quorum, skew) = (policy.manifest.quorum, policy.manifest.skew_millis);
-    match Freshness::assess(signed.head.time, &cosignatures, quorum, now, skew) {
-        Ok(freshness) => Some(QuorumHead { signed, checkpoint, freshness }),
-        Err(FreshnessError::NoQuorum { .. }) => None,
-        Err(error) => {
-            tracing::warn!(%error, size = signed.size(), "a quorum is not believed");
-            None
-        }
+    let cosignatures =
+        policy.cosignatures(&checkpoint).map_err(|_| FreshnessError::NoQuorum { quorum })?;
+    let assessed = Freshness::assess(signed.head.time, &cosignatures, quorum, now, skew);
+    if let Err(error @ FreshnessError::AheadOfClock { .. }) = &assessed {
+        tracing::warn!(%error, size = signed.size(), "a quorum is not believed");
     }
+    assessed.map(|freshness| QuorumHead { signed, checkpoint, freshness })
 }
 
 /// The checkpoint with the newest cosignature of each witness, and nothing else.
@@ -154,11 +158,11 @@ fn merge(
     mut cosignatures: Vec<VerifiedCosignature>,
 ) -> Result<VerifiedCheckpoint, FeedError> {
     let mut note = Note::unsigned(signed.note().text())?;
-    let own = signed.note().signatures().iter().find(|line| line.is_by(&policy.log_key));
-    if let Some(own) = own {
+    let is_own = |line: &&NoteSignature| policy.log.all().any(|key| line.is_by(key));
+    for own in signed.note().signatures().iter().filter(is_own) {
         note.add(own.clone())?;
     }
-    let mut merged = verify_checkpoint(&note, &policy.log_key)?;
+    let mut merged = policy.log.verify(&note)?;
     cosignatures.sort_by_key(|one| std::cmp::Reverse(one.time()));
     let mut seen = Vec::new();
     for one in &cosignatures {

@@ -15,15 +15,13 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::intake::{Applied, Intake};
+use crate::manifests::PATIENCE_TICKS;
 use crate::mirror::Mirror;
 use crate::serve::BEHIND;
 use crate::{DirectoryKey, FeedError};
 
 /// The largest message of a feed: a tick that re-seals 65,536 rows for every audience, and room.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
-
-/// An upstream may be silent, or late, for so many ticks.
-const PATIENCE_TICKS: u32 = 5;
 
 /// Bytes of a snapshot or of leaves that count as a sign of life.
 const PROGRESS_BYTES: usize = 64 * 1024;
@@ -253,7 +251,7 @@ impl Session {
             (intake, applied)
         };
         // It blocks on the disk. A failed join is a runtime that stops, or a panic that was reported.
-        let Ok((intake, applied)) = tokio::task::spawn_blocking(run).await else {
+        let Ok((intake, applied)) = lanyard_env::blocking(run).await else {
             return Err(FollowError::Stopping);
         };
         self.intake = Some(intake);

@@ -49,10 +49,11 @@ pub use follow::{
 };
 pub use handover::PreparedTick;
 pub use intake::{Applied, Intake};
-pub use manifests::ManifestSource;
+pub use manifests::{ManifestSource, allowed_millis};
 pub use mirror::{Mirror, MirrorConfig, Recipient};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};
 pub use server::{FeedServer, MAX_LOOKUP_ROWS};
 pub use state::{DirectoryKey, QuorumHead, SignedHead};
+pub use store::newest_checkpoint;
 pub use view::{DirectoryView, Lookup, View};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use lanyard_core::checkpoint::VerifiedCheckpoint;
+use lanyard_core::cosignature::{CosignatureError, VerifiedCosignature};
 use lanyard_core::ids::{Authority, Hash};
-use lanyard_core::manifest::VerifiedManifest;
-use lanyard_core::note::VerifyingKey;
+use lanyard_core::manifest::{LogKeys, VerifiedManifest};
 use lanyard_party::ManifestStore;
 
 use crate::error::ManifestRefused;
@@ -49,17 +50,33 @@ impl ManifestSource for ManifestStore {
     }
 }
 
+/// An upstream may be silent, or late, for so many ticks.
+pub(crate) const PATIENCE_TICKS: u32 = 5;
+
+/// By how much a clock may be off, and what arrives late, before anybody calls it wrong: the skew and five ticks.
+#[must_use]
+pub fn allowed_millis(manifest: &VerifiedManifest) -> u64 {
+    u64::from(manifest.skew_millis) + u64::from(manifest.tick_millis) * u64::from(PATIENCE_TICKS)
+}
+
 /// What the manifest says about one authority's log.
 pub(crate) struct Policy {
     pub(crate) manifest: Arc<VerifiedManifest>,
-    pub(crate) log_key: VerifyingKey,
-    pub(crate) witnesses: Vec<VerifyingKey>,
+    pub(crate) log: LogKeys,
+    authority: Authority,
 }
 
 impl Policy {
     pub(crate) fn of(manifest: Arc<VerifiedManifest>, authority: Authority) -> Self {
-        let log_key = manifest.log_key(authority).clone();
-        let witnesses = manifest.witness_keys(authority);
-        Self { manifest, log_key, witnesses }
+        let log = manifest.log_keys(authority);
+        Self { manifest, log, authority }
+    }
+
+    /// The cosignatures of known witnesses on a checkpoint, one each.
+    pub(crate) fn cosignatures(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+    ) -> Result<Vec<VerifiedCosignature>, CosignatureError> {
+        self.manifest.cosignatures(self.authority, checkpoint)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use lanyard_core::audience_key::SealedAudienceKey;
+use lanyard_core::freshness::{ClockError, FreshnessError};
 use lanyard_core::head::MapHead;
 use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::ids::{Audience, Authority, Origin, Timestamp};
@@ -14,9 +15,9 @@ use tokio::sync::watch;
 use crate::events::Events;
 use crate::evidence::Evidence;
 use crate::intake::Intake;
-use crate::manifests::{ManifestSource, Policy};
+use crate::manifests::{ManifestSource, Policy, allowed_millis};
 use crate::publish::Pending;
-use crate::state::{State, read};
+use crate::state::{State, read, write};
 use crate::store::Store;
 use crate::view::View;
 use crate::{DirectoryKey, FeedError};
@@ -56,6 +57,8 @@ pub struct Mirror {
     writer: Mutex<Writer>,
     pub(crate) events: Events,
     caught: AtomicU64,
+    /// By how many milliseconds the newest head or quorum was refused for being ahead of the clock here.
+    refused_ahead: AtomicU64,
 }
 
 /// What only writers need to know.
@@ -99,6 +102,7 @@ impl Mirror {
             writer: Mutex::default(),
             events: Events::new(),
             caught: AtomicU64::new(0),
+            refused_ahead: AtomicU64::new(0),
         };
         mirror.replay(&mut mirror.lock())?;
         Ok(Arc::new(mirror))
@@ -114,6 +118,14 @@ impl Mirror {
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Whom the authority seals copies of its audience keys to, for itself: `committee/committee`, for example. Its own
+    /// records are all that tells it after a restored backup whom it stopped.
+    #[must_use]
+    pub fn own_id(&self) -> String {
+        let name = self.config.authority.name();
+        format!("{name}/{name}")
     }
 
     /// The audiences whose directories are mirrored.
@@ -135,11 +147,61 @@ impl Mirror {
         self.events.subscribe()
     }
 
-    /// The clock here, never behind the highest quorum time seen.
+    /// The clock here, never behind the highest quorum time seen and the time that passed since.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        let wall = self.env.now();
-        read(&self.state).floor.now(wall)
+        let (wall, elapsed) = (self.env.now(), self.env.elapsed_millis());
+        read(&self.state).floor.now(wall, elapsed)
+    }
+
+    /// What is wrong with the clock here, as far as this authority's log shows: more than the manifest's skew and what an
+    /// upstream may be late.
+    #[must_use]
+    pub fn clock_error(&self) -> Option<ClockError> {
+        let allowed = allowed_millis(&self.manifests.current());
+        let (wall, elapsed) = (self.env.now(), self.env.elapsed_millis());
+        let found = read(&self.state).floor.clock_error(wall, elapsed, allowed);
+        // Heads that are refused for it are not seen by the floor.
+        let refused = self.refused_ahead.load(Ordering::Relaxed);
+        found.or((refused > 0).then_some(ClockError::Behind { millis: refused }))
+    }
+
+    /// For the authority itself: a quorum of its witnesses answered just now, so their time is the time.
+    pub fn witnesses_answered(&self) {
+        write(&self.state).floor.is_asked_now();
+    }
+
+    /// The time to do by what cannot be undone, as to sign and to begin an epoch: the clock's, but the witnesses' if the clock
+    /// is known to be ahead. One head that is ahead of everybody's clock would keep followers from all that comes after it.
+    #[must_use]
+    pub fn trusted_now(&self) -> Timestamp {
+        match self.clock_error() {
+            Some(ClockError::Ahead { .. }) => {
+                read(&self.state).floor.proven(self.env.elapsed_millis())
+            }
+            _ => self.now(),
+        }
+    }
+
+    /// Keeps the time that is known to have passed, for a start with a clock that was set back. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`FeedError::Disk`].
+    pub fn keep_time(&self) -> Result<(), FeedError> {
+        let _writer = self.lock();
+        let Some(mut kept) = self.store.quorum()? else { return Ok(()) };
+        let proven = read(&self.state).floor.proven(self.env.elapsed_millis());
+        kept.floor = kept.floor.max(proven);
+        self.store.put_quorum(&kept)
+    }
+
+    /// Takes note of whether a time was refused for being ahead of the clock here.
+    pub(crate) fn note_ahead(&self, refused: Option<&FreshnessError>) {
+        let ahead = match refused {
+            Some(FreshnessError::AheadOfClock { ahead_millis, .. }) => *ahead_millis,
+            _ => 0,
+        };
+        self.refused_ahead.store(ahead, Ordering::Relaxed);
     }
 
     /// How often somebody was caught since this process started.

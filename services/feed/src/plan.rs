@@ -85,10 +85,26 @@ impl Mirror {
         if head.is_some_and(|head| position.holds(&head)) {
             return Ok(if size == position.size { Plan::Nothing } else { Plan::Ticks(size) });
         }
+        self.whole_after(&mut writer, position, size).map(Plan::Whole)
+    }
+
+    /// Plans to send everything. Blocks on the disk.
+    pub(crate) fn plan_whole(&self, position: &Position) -> Result<Whole, FeedError> {
+        let mut writer = self.lock();
+        let size = read(&self.state).size();
+        self.whole_after(&mut writer, position, size)
+    }
+
+    fn whole_after(
+        &self,
+        writer: &mut Writer,
+        position: &Position,
+        to: u64,
+    ) -> Result<Whole, FeedError> {
         if writer.base < position.size {
-            self.rebase(&mut writer)?;
+            self.rebase(writer)?;
         }
-        self.whole(position, size).map(Plan::Whole)
+        self.whole(position, to)
     }
 
     /// The head of a size, if it is kept.

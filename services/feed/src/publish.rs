@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint, verify_checkpoint};
+use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use lanyard_core::head::{DirectoryHead, MapHead, verify_head};
 use lanyard_core::ids::{Epoch, Hash, Timestamp};
 use lanyard_core::log::{InclusionProof, leaf_hash};
@@ -260,7 +260,7 @@ impl Mirror {
             return Err(FeedError::NotPrepared);
         }
         let policy: Policy = self.policy();
-        let checkpoint = verify_checkpoint(checkpoint.note(), &policy.log_key)?;
+        let checkpoint = policy.log.verify(checkpoint.note())?;
         let bytes = pending.tick.head.clone();
         let head = verify_head(&self.origin, &checkpoint, &bytes, &pending.inclusion)?;
         Ok(Arc::new(SignedHead { head, bytes, checkpoint }))

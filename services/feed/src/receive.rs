@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lanyard_core::audience_key::SealedAudienceKey;
-use lanyard_core::checkpoint::{VerifiedCheckpoint, verify_checkpoint};
+use lanyard_core::checkpoint::VerifiedCheckpoint;
 use lanyard_core::freshness::{TimeSource, check_not_ahead};
 use lanyard_core::head::{DirectoryHead, MapHead, verify_head};
 use lanyard_core::ids::Hash;
@@ -34,7 +34,7 @@ impl Intake {
     pub(crate) fn tick(&mut self, tick: Tick) -> Result<Applied, FeedError> {
         let mirror = Arc::clone(&self.mirror);
         let policy = mirror.policy();
-        let checkpoint = verify_checkpoint(&Note::parse(&tick.checkpoint)?, &policy.log_key)?;
+        let checkpoint = policy.log.verify(&Note::parse(&tick.checkpoint)?)?;
         let head = MapHead::from_bytes(&tick.head)?;
         let arrival = Arrival { tick, checkpoint, head, policy };
         let mut writer = mirror.lock();
@@ -265,7 +265,10 @@ impl Mirror {
         sender: &str,
     ) -> Result<(), FeedError> {
         let head = &signed.head;
-        check_not_ahead(TimeSource::Leaf, head.time, self.now(), policy.manifest.skew_millis)?;
+        let skew = policy.manifest.skew_millis;
+        let not_ahead = check_not_ahead(TimeSource::Leaf, head.time, self.now(), skew);
+        self.note_ahead(not_ahead.as_ref().err());
+        not_ahead?;
         let size = signed.size();
         let unknown = || FeedError::UnknownManifest { size };
         let to = self.manifests.version_of(&head.manifest).ok_or_else(unknown)?;

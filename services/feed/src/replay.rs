@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
-use lanyard_core::checkpoint::verify_checkpoint;
-use lanyard_core::freshness::ClockFloor;
+use lanyard_core::freshness::RunningFloor;
 use lanyard_core::head::{MapHead, verify_head};
 use lanyard_core::ids::Timestamp;
 use lanyard_core::log::{Log, leaf_hash};
@@ -27,7 +26,7 @@ impl Mirror {
         let policy = self.policy();
         let quorum = self.read_quorum()?;
         if let Some(kept) = &quorum {
-            write(&self.state).floor = ClockFloor::new(kept.floor);
+            write(&self.state).floor = RunningFloor::resume(kept.floor, self.env.elapsed_millis());
         }
         let Some(base) = self.store.base()? else {
             // Without a base there is nothing but perhaps the first draft.
@@ -83,7 +82,7 @@ impl Mirror {
     ) -> Result<(), FeedError> {
         let path = self.store.path("base");
         let broken = |error: FeedError| corrupt(&path, error);
-        let checkpoint = verify_checkpoint(&Note::parse(&base.checkpoint)?, &policy.log_key);
+        let checkpoint = policy.log.verify(&Note::parse(&base.checkpoint)?);
         let checkpoint = checkpoint.map_err(|error| broken(error.into()))?;
         let size = checkpoint.size();
         let log: Log = self.store.leaves(size)?.into_iter().collect();
@@ -118,7 +117,7 @@ impl Mirror {
     fn replay_tick(&self, policy: &Policy, size: u64) -> Result<u64, FeedError> {
         let tick = self.store.tick(size)?;
         let tick = tick.ok_or(FeedError::Gap { expected: size, found: size })?;
-        let checkpoint = verify_checkpoint(&Note::parse(&tick.checkpoint)?, &policy.log_key)?;
+        let checkpoint = policy.log.verify(&Note::parse(&tick.checkpoint)?)?;
         let have = read(&self.state).size();
         if checkpoint.size() != size || size != have + 1 {
             return Err(FeedError::Gap { expected: have + 1, found: size });
@@ -175,15 +174,19 @@ impl Mirror {
         let state = read(&self.state);
         let Some(signed) = state.signed.clone() else { return };
         // Believed when it was kept; the floor remembers until when.
-        let now: Timestamp = state.floor.now(self.env.now());
+        let elapsed = self.env.elapsed_millis();
+        let now: Timestamp = state.floor.now(self.env.now(), elapsed);
         drop(state);
         let settled = Note::parse(kept)
             .ok()
-            .and_then(|note| verify_checkpoint(&note, &policy.log_key).ok())
+            .and_then(|note| policy.log.verify(&note).ok())
             .filter(|one| one.size() == signed.size() && one.root() == signed.checkpoint.root())
-            .and_then(|checkpoint| assess(policy, signed, checkpoint, now));
+            .and_then(|checkpoint| assess(policy, signed, checkpoint, now).ok());
         if let Some(quorum) = settled {
-            write(&self.state).settle(quorum);
+            let mut state = write(&self.state);
+            let kept = state.floor.proven(elapsed).max(quorum.freshness.quorum_time());
+            state.floor = RunningFloor::resume(kept, elapsed);
+            state.settle(quorum);
         }
     }
 

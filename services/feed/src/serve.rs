@@ -66,6 +66,13 @@ impl From<FeedError> for End {
     }
 }
 
+/// Whether ticks could be sent.
+enum Ticks {
+    Sent,
+    /// One of them, or a directory that it brings, is not kept any more.
+    Gone,
+}
+
 /// One follower.
 pub(crate) struct Serving {
     mirror: Arc<Mirror>,
@@ -138,7 +145,7 @@ impl Serving {
         run: impl FnOnce(&Mirror) -> Result<T, FeedError> + Send + 'static,
     ) -> Result<T, End> {
         let mirror = Arc::clone(&self.mirror);
-        match tokio::task::spawn_blocking(move || run(&mirror)).await {
+        match lanyard_env::blocking(move || run(&mirror)).await {
             Ok(result) => Ok(result?),
             // The runtime stops, or the task panicked and said so.
             Err(_) => Err(End::Quiet),
@@ -192,7 +199,10 @@ impl Serving {
         };
         match self.on_disk(move |mirror| mirror.plan(&position)).await? {
             Plan::Nothing => Ok(()),
-            Plan::Ticks(to) => self.send_ticks(to).await,
+            Plan::Ticks(to) => match self.send_ticks(to).await? {
+                Ticks::Sent => Ok(()),
+                Ticks::Gone => self.send_from_base().await,
+            },
             Plan::Whole(whole) => self.send_whole(whole).await,
             Plan::Behind => {
                 let message = "this mirror has less than the follower; ask another";
@@ -220,7 +230,24 @@ impl Serving {
             self.send_snapshot(whole.size, key, file).await?;
         }
         self.send_tick(whole.size, &whole.tick).await?;
-        self.send_ticks(whole.to).await
+        match self.send_ticks(whole.to).await? {
+            Ticks::Sent => Ok(()),
+            Ticks::Gone => {
+                let message = "ticks were removed; follow again";
+                Err(End::Status(status::error(Code::Unavailable, REPLACED, message)))
+            }
+        }
+    }
+
+    /// Starts a follower anew to whom its next tick cannot be sent.
+    async fn send_from_base(&mut self) -> Result<(), End> {
+        let position = Position {
+            audiences: self.position.audiences.clone(),
+            directories: self.position.directories.clone(),
+            ..self.position
+        };
+        let whole = self.on_disk(move |mirror| mirror.plan_whole(&position)).await?;
+        self.send_whole(whole).await
     }
 
     async fn send_snapshot(
@@ -246,8 +273,9 @@ impl Serving {
         Ok(())
     }
 
-    /// The ticks that it lacks up to `to`, with the directories that they bring.
-    async fn send_ticks(&mut self, to: u64) -> Result<(), End> {
+    /// The ticks that it lacks up to `to`, with the directories that they bring. Ticks stay longer than these: once a base
+    /// was made, only the newest snapshot of a directory is there.
+    async fn send_ticks(&mut self, to: u64) -> Result<Ticks, End> {
         while self.position.size < to {
             let size = self.position.size + 1;
             let before = self.head.clone();
@@ -261,20 +289,21 @@ impl Serving {
                 let before = before.map(|head| MapHead::from_bytes(&head)).transpose()?;
                 Ok(Some((tick, head, before)))
             });
-            let Some((tick, head, before)) = tick.await? else {
-                let message = "ticks were removed; follow again";
-                return Err(End::Status(status::error(Code::Unavailable, REPLACED, message)));
-            };
+            let Some((tick, head, before)) = tick.await? else { return Ok(Ticks::Gone) };
             let held = before.map_or_else(
                 || self.position.directories.clone(),
                 |before| self.wanted_in(&before),
             );
-            for key in self.wanted_in(&head).difference(&held) {
-                self.send_brought(size, *key).await?;
+            let brought: Vec<_> = self.wanted_in(&head).difference(&held).copied().collect();
+            // All are opened before the first is sent: what is open stays.
+            let opened = self.on_disk(move |mirror| mirror.store.open_all(size, &brought)).await?;
+            let Some(opened) = opened else { return Ok(Ticks::Gone) };
+            for (key, file) in opened {
+                self.send_snapshot(size, key, file).await?;
             }
             self.send_tick(size, &tick).await?;
         }
-        Ok(())
+        Ok(Ticks::Sent)
     }
 
     async fn send_brought(&self, size: u64, key: DirectoryKey) -> Result<(), End> {
@@ -282,8 +311,12 @@ impl Serving {
         self.send_snapshot(size, key, file).await
     }
 
-    /// Sends a tick without the deltas that are not wanted.
+    /// Sends a tick without the deltas that are not wanted, after the manifest that its head may name: the one who serves
+    /// may have it from its folder, and whoever gets a head of an unknown manifest takes the sender for a liar.
     async fn send_tick(&mut self, size: u64, tick: &Tick) -> Result<(), End> {
+        if self.mirror.manifests.current().version > self.manifest_version {
+            self.send_manifests().await?;
+        }
         let mut tick = tick.clone();
         tick.deltas.retain(|delta| {
             directory_key(delta.directory.as_ref()).is_ok_and(|key| self.position.wants(key))

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use lanyard_core::audience_key::AudienceKey;
 use lanyard_core::checkpoint::VerifiedCheckpoint;
-use lanyard_core::freshness::{ClockFloor, Freshness};
+use lanyard_core::freshness::{Freshness, RunningFloor};
 use lanyard_core::head::{DirectoryHead, VerifiedHead};
 use lanyard_core::ids::{Audience, Epoch, Hash};
 use lanyard_core::log::Log;
@@ -184,7 +184,7 @@ pub(crate) struct State {
     /// By ascending size, all after the quorum's.
     pub(crate) recent: VecDeque<Recent>,
     pub(crate) directories: BTreeMap<DirectoryKey, Directory>,
-    pub(crate) floor: ClockFloor,
+    pub(crate) floor: RunningFloor,
 }
 
 impl State {
@@ -218,7 +218,6 @@ impl State {
     /// Makes a head the newest with a quorum; its size is that of a recent one, or the quorum's own.
     pub(crate) fn settle(&mut self, quorum: QuorumHead) {
         let size = quorum.size();
-        self.floor.observe(quorum.freshness.quorum_time());
         for (key, directory) in &mut self.directories {
             directory.overlay.forget_before(size);
             directory.quorum = quorum.signed.head.directory(key.epoch, key.audience).cloned();

@@ -25,7 +25,7 @@ use lanyard_core::codec::{CodecError, Reader, Writer};
 use lanyard_core::head::MAX_HEAD_BYTES;
 use lanyard_core::ids::{Audience, Authority, Epoch, Hash, Timestamp};
 use lanyard_core::map::{Commitment, Map, snapshot};
-use lanyard_core::note::MAX_NOTE_BYTES;
+use lanyard_core::note::{MAX_NOTE_BYTES, Note};
 use lanyard_core::profile::SealedProfiles;
 use lanyard_env::{Files, Mode, ReadAt};
 use lanyard_wire::feed::v1::Tick;
@@ -48,6 +48,25 @@ pub(crate) struct Base {
 pub(crate) struct KeptQuorum {
     pub(crate) checkpoint: String,
     pub(crate) floor: Timestamp,
+}
+
+/// The newest signed checkpoint of the feed in `dir`, as its authority signed it; `None` before the first. Reads only, so
+/// the service may run.
+///
+/// # Errors
+/// [`FeedError::Disk`], [`FeedError::Corrupt`] or [`FeedError::Note`].
+pub fn newest_checkpoint(
+    files: &Arc<dyn Files>,
+    dir: &Path,
+    authority: Authority,
+) -> Result<Option<Note>, FeedError> {
+    let store = Store { files: Arc::clone(files), dir: dir.to_owned(), authority };
+    if !files.exists(&dir.join("ticks"))? {
+        return Ok(None);
+    }
+    let Some(newest) = store.ticks()?.into_iter().max() else { return Ok(None) };
+    let tick = store.tick(newest)?;
+    tick.map(|tick| Ok(Note::parse(&tick.checkpoint)?)).transpose()
 }
 
 pub(crate) struct Store {
@@ -266,14 +285,33 @@ impl Store {
         Ok(self.files.open(&self.snapshot_path(size, key))?)
     }
 
-    /// Removes the snapshots that are not in `kept`.
+    /// Opens the snapshots of one size, or none if one of them is not kept.
+    pub(crate) fn open_all(
+        &self,
+        size: u64,
+        keys: &[DirectoryKey],
+    ) -> Result<Option<Vec<(DirectoryKey, Box<dyn ReadAt>)>>, FeedError> {
+        let mut opened = Vec::with_capacity(keys.len());
+        for key in keys {
+            match self.open_snapshot(size, *key) {
+                Err(FeedError::Disk(error)) if error.is_not_found() => return Ok(None),
+                file => opened.push((*key, file?)),
+            }
+        }
+        Ok(Some(opened))
+    }
+
+    /// Removes the snapshots that are neither in `kept` nor of a log larger than `after`: ticks from there on are kept, and
+    /// some may have brought a directory.
     pub(crate) fn sweep_snapshots(
         &self,
         kept: &BTreeMap<DirectoryKey, u64>,
+        after: u64,
     ) -> Result<(), FeedError> {
         let kept: Vec<String> = kept.iter().map(|(key, size)| name_of(*size, *key)).collect();
         for name in self.files.list(&self.dir.join("snapshots"))? {
-            if !kept.contains(&name) {
+            let size = name.split('-').next().and_then(|size| size.parse().ok());
+            if !kept.contains(&name) && size.is_none_or(|size: u64| size <= after) {
                 self.files.remove(&self.dir.join("snapshots").join(name))?;
             }
         }

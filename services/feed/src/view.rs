@@ -3,7 +3,7 @@
 use std::sync::{Arc, RwLockReadGuard};
 
 use lanyard_core::audience_key::AudienceKey;
-use lanyard_core::freshness::ClockFloor;
+use lanyard_core::freshness::RunningFloor;
 use lanyard_core::head::DirectoryHead;
 use lanyard_core::ids::{Audience, Epoch, Handle, Timestamp};
 use lanyard_core::log::Log;
@@ -63,7 +63,7 @@ impl View<'_> {
 
     /// What keeps the clock from running behind the highest quorum time seen.
     #[must_use]
-    pub fn clock_floor(&self) -> ClockFloor {
+    pub fn clock_floor(&self) -> RunningFloor {
         self.state.floor
     }
 
@@ -144,6 +144,12 @@ impl<'a> DirectoryView<'a> {
     #[must_use]
     pub fn audience_key(&self) -> Option<&'a AudienceKey> {
         self.directory.key.as_deref()
+    }
+
+    /// The audience key as it is sealed to one recipient.
+    #[must_use]
+    pub fn sealed_key(&self, recipient: &str) -> Option<&'a [u8]> {
+        self.directory.sealed_keys.get(recipient).map(AsRef::as_ref)
     }
 
     /// The profile table of the newest signed head, if this party can open it.

@@ -86,8 +86,8 @@ async fn cosigning_the_same_size_again_refreshes_nothing() {
     world.clock.advance_millis(60_000);
     committee.cosign(&signed);
     assert_eq!(committee.mirror.read().freshness(), freshness);
-    let floor = committee.mirror.read().clock_floor();
-    assert!(floor.highest() >= world.env.now().minus_millis(1_000), "but time has passed");
+    let floor = committee.mirror.read().clock_floor().proven(world.env.elapsed_millis());
+    assert!(floor >= world.env.now().minus_millis(1_000), "but time has passed");
 }
 
 #[tokio::test]
@@ -113,7 +113,8 @@ async fn a_witness_that_lies_about_time_or_is_alone_makes_no_quorum() {
     cosigned.attach(&other).unwrap();
     committee.mirror.cosigned(&cosigned.note().to_string(), "witnesses").unwrap();
     assert_eq!(committee.mirror.read().quorum().unwrap().size(), signed.size());
-    assert!(committee.mirror.read().clock_floor().highest() < ahead);
+    let floor = committee.mirror.read().clock_floor().proven(world.env.elapsed_millis());
+    assert!(floor < ahead);
 }
 
 #[tokio::test]
@@ -328,4 +329,53 @@ async fn a_long_stall_of_the_witnesses_costs_bounded_memory_and_heals() {
     drop(view);
     committee.settled(put(&[1], 400));
     assert_eq!(versions(&committee.mirror, 1), (Some(400), Some(400)));
+}
+
+#[tokio::test]
+async fn a_start_with_a_clock_set_back_goes_on_from_the_time_that_was_kept() {
+    let world = World::new();
+    let mut committee = world.publisher("committee");
+    committee.begin(50);
+    let signed = committee.tick(put(&[1], 2));
+    committee.cosign(&signed);
+    let gate = world.gate("gate");
+    pull(&committee.mirror, &gate).await;
+    let last = world.env.now();
+    // An hour without network, during which the clock is set back by a day.
+    world.clock.advance_millis(3_600_000);
+    world.clock.set(last.minus_millis(86_400_000));
+    gate.keep_time().unwrap();
+    let before = gate.now();
+    assert!(before >= last.plus_millis(3_590_000), "{before:?}");
+    drop(gate);
+    let gate = world.gate("gate");
+    assert!(gate.now() >= before, "time went back over a restart");
+    assert!(gate.clock_error().is_some());
+}
+
+/// A new base makes a new snapshot of a directory; the ticks before it stay, and need the one that they brought.
+#[tokio::test]
+async fn a_follower_from_before_a_directory_gets_it_also_after_a_new_base() {
+    let world = World::new();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    committee.settled(put(&[1], 2));
+    let gate = world.gate("gate");
+    pull(&committee.mirror, &gate).await;
+    let next = key(2, Audience::Gate);
+    let mut directories = committee.unchanged(gate_key(), put(&[1], 3));
+    directories.push(committee.directory(next, rows(120)));
+    world.clock.advance_millis(TICK);
+    let draft = committee.draft(directories);
+    let signed = committee.publish(draft);
+    committee.seal_keys(next);
+    committee.cosign(&signed);
+    committee.live = Epoch::new(2);
+    world.clock.advance_millis(TICK);
+    let draft = DirectoryDraft { key: next, content: put(&[7], 2), profiles: None };
+    let draft = committee.draft(vec![draft]);
+    let signed = committee.publish(draft);
+    committee.cosign(&signed);
+    pull(&committee.mirror, &gate).await;
+    assert!(gate.read().directory(Epoch::new(2), Audience::Gate).is_some());
 }

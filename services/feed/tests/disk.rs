@@ -242,6 +242,40 @@ async fn old_ticks_make_way_for_a_new_base_and_late_followers_start_from_it() {
     assert_eq!(gate.read().log().root(), log);
 }
 
+/// Found by the simulation: such a follower was sent the ticks that are kept, the snapshot that one of them brings was
+/// not, and it was told to follow again for as long as the base stayed, which is an epoch.
+#[tokio::test]
+async fn a_follower_that_missed_the_publication_of_an_epoch_and_the_base_after_it_is_started_anew()
+{
+    let world = World::new();
+    let mut committee = world.publisher("committee");
+    committee.begin(3_000);
+    let gate = world.gate("gate");
+    pull(&committee.mirror, &gate).await;
+    let next = key(2, Audience::Gate);
+    let mut directories = committee.unchanged(gate_key(), Content::Unchanged);
+    directories.push(committee.directory(next, rows(30)));
+    world.clock.advance_millis(TICK);
+    let draft = committee.draft(directories);
+    let published = committee.publish(draft);
+    committee.cosign(&published);
+    let draft = committee.draft(committee.unchanged(next, put(&[1], 2)));
+    let changed = committee.publish(draft);
+    committee.cosign(&changed);
+    let snapshots = world.path("committee/snapshots");
+    let names = || world.env.files.list(&snapshots).unwrap();
+    let brought = names().into_iter().find(|name| name.ends_with("2-gate")).unwrap();
+    let all: Vec<u32> = (0..2_000).collect();
+    for version in 2..12 {
+        committee.settled(put(&all, version));
+    }
+    assert!(!names().contains(&brought), "a base was made");
+    pull(&committee.mirror, &gate).await;
+    assert_eq!(gate.read().size(), committee.mirror.read().size());
+    assert_eq!(versions(&gate, 7), (Some(11), Some(11)));
+    assert!(gate.read().directory(next.epoch, next.audience).is_some());
+}
+
 #[tokio::test]
 async fn a_mirror_takes_at_most_two_and_a_half_times_its_snapshots_in_memory() {
     let world = World::new();

@@ -2,20 +2,25 @@
 //!
 //! - A stop counts as soon as it is signed, an improvement once a quorum of witnesses stands behind it: both states
 //!   are decided on, and the worse answer is given.
-//! - The clock never runs behind the highest quorum time seen of either authority.
+//! - The clock never runs behind the highest quorum time seen of either authority, and what passed since.
+//! - Each authority is looked up in its own live epoch: one of them may have begun a new one out of turn.
 //! - A state whose head is of an earlier epoch than the clock's lacks that epoch's first tick, the catch-up: the
-//!   directory published ahead has been frozen since. The badge is then looked up in both epochs, and the worse answer
-//!   is given. A scoped code has the keys of one epoch only, so in that moment it is undetermined.
+//!   directory published ahead has been frozen since, so the earlier one is never older. While the tick may be on its
+//!   way, the earlier directory decides. Once it is missed, the badge is looked up in both epochs, and the worse answer
+//!   is given; only a record counts, as a badge that is not in the frozen directory may have been issued since. A scoped
+//!   code has the keys of one epoch only, so in that moment it is undetermined.
+//! - What is too old or absent by a clock that is known to be wrong is the clock's fault, and is said to be.
 
 use std::sync::Arc;
 
 use lanyard_core::badge::Presented;
-use lanyard_core::decision::{Decision, Knowledge, Question, decide};
+use lanyard_core::decision::{Decision, Finding, Knowledge, Question, Verdict, decide};
+use lanyard_core::freshness::ClockError;
 use lanyard_core::ids::{Audience, Epoch, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::receipt::Consulted;
 use lanyard_env::{Env, Files};
-use lanyard_feed::Mirror;
+use lanyard_feed::{Mirror, allowed_millis};
 use rand::Rng as _;
 
 use crate::rules::{Door, Rules};
@@ -55,12 +60,23 @@ impl Checked {
     }
 }
 
+/// The time of one check.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// Never behind what witnesses prove.
+    now: Timestamp,
+    /// The epoch that the manifest's plan has then.
+    planned: Epoch,
+    /// Whether its first tick may still be on its way.
+    is_due: bool,
+}
+
 /// Both mirrors at one moment, and what holds for one check.
 struct Scene<'a> {
     rules: &'a Rules,
     door: &'a Door,
     presented: &'a Presented,
-    now: Timestamp,
+    moment: Moment,
     secondary_check: bool,
     committee: Source<'a>,
     police: Source<'a>,
@@ -89,8 +105,32 @@ impl Checker {
     #[must_use]
     pub fn stand(&self, rules: &Rules) -> (Timestamp, [Consulted; 2]) {
         let (committee, police) = (Source::of(&self.committee), Source::of(&self.police));
-        let (now, epoch) = self.moment(rules, &committee, &police);
-        (now, [committee.not_consulted(epoch), police.not_consulted(epoch)])
+        let moment = self.moment(rules, &committee, &police);
+        let [in_committee, in_police] = [&committee, &police]
+            .map(|source| source.live_epoch(State::Signed).unwrap_or(moment.planned));
+        (moment.now, [committee.not_consulted(in_committee), police.not_consulted(in_police)])
+    }
+
+    /// What is wrong with this machine's clock, if anything is known to be. An authority whose time alone is refused, while
+    /// the other's agrees with the clock here, is wrong itself.
+    #[must_use]
+    pub fn clock_error(&self, rules: &Rules) -> Option<ClockError> {
+        let allowed = allowed_millis(rules.manifest());
+        let errors = self.mirrors().map(|mirror| mirror.clock_error());
+        match errors {
+            [Some(ClockError::Behind { .. }), None] if self.agrees(&self.police, allowed) => None,
+            [None, Some(ClockError::Behind { .. })] if self.agrees(&self.committee, allowed) => {
+                None
+            }
+            [committee, police] => committee.or(police),
+        }
+    }
+
+    /// Whether the clock here is where the witnesses of an authority's log are.
+    fn agrees(&self, mirror: &Mirror, allowed: u64) -> bool {
+        let wall = self.env.now();
+        let proven = mirror.read().clock_floor().proven(self.env.elapsed_millis());
+        wall.millis_since(proven).max(proven.millis_since(wall)) <= allowed
     }
 
     /// The files of this gate.
@@ -98,34 +138,38 @@ impl Checker {
         &*self.env.files
     }
 
-    /// The time, never behind the highest quorum time seen, and the epoch that is live.
-    fn moment(
-        &self,
-        rules: &Rules,
-        committee: &Source<'_>,
-        police: &Source<'_>,
-    ) -> (Timestamp, Epoch) {
-        let wall = self.env.now();
-        let now = committee.now(wall).max(police.now(wall));
-        // An authority that is ahead of this clock, or of a manifest on its way here, has begun the next epoch already.
-        let epoch = [committee, police]
-            .into_iter()
-            .filter_map(|source| source.live_epoch(State::Signed))
-            .fold(rules.manifest().epoch_at(now), Epoch::max);
-        (now, epoch)
+    fn moment(&self, rules: &Rules, committee: &Source<'_>, police: &Source<'_>) -> Moment {
+        let (wall, elapsed) = (self.env.now(), self.env.elapsed_millis());
+        let now = committee.now(wall, elapsed).max(police.now(wall, elapsed));
+        let manifest = rules.manifest();
+        let planned = manifest.epoch_at(now);
+        let passed = now.millis_since(manifest.epochs.epoch_start(planned));
+        Moment { now, planned, is_due: passed <= allowed_millis(manifest) }
     }
 
     /// Decides on a credential held before a door: a badge's text or a scoped code. Reads memory only.
     #[must_use]
     pub fn check(&self, rules: &Rules, door: &Door, credential: &str) -> Checked {
+        let mut checked = self.check_by_the_clock(rules, door, credential);
+        // Nothing else than a refusal to say is worth asking whose fault it is.
+        if checked.decision.verdict() == Verdict::Undetermined && self.clock_error(rules).is_some()
+        {
+            checked.decision = checked.decision.by_a_wrong_clock();
+        }
+        checked
+    }
+
+    fn check_by_the_clock(&self, rules: &Rules, door: &Door, credential: &str) -> Checked {
         let presented = Presented::parse(credential, &rules.manifest().event);
         let (committee, police) = (Source::of(&self.committee), Source::of(&self.police));
-        let (now, epoch) = self.moment(rules, &committee, &police);
+        let moment = self.moment(rules, &committee, &police);
+        let live = [&committee, &police]
+            .map(|source| source.live_epoch(State::Signed).unwrap_or(moment.planned));
         let unseen = |decision| Checked {
             decision,
-            time: now,
-            committee: committee.not_consulted(epoch),
-            police: police.not_consulted(epoch),
+            time: moment.now,
+            committee: committee.not_consulted(live[0]),
+            police: police.not_consulted(live[1]),
         };
         let presented = match presented {
             Err(_) => return unseen(Decision::malformed()),
@@ -134,28 +178,35 @@ impl Checker {
             }
             Ok(presented) => presented,
         };
-        if let Presented::Scoped(code) = &presented
-            && let Some(decision) = Decision::on_code_of(code.epoch(), epoch)
-        {
-            return unseen(decision);
+        if let Presented::Scoped(code) = &presented {
+            // A code may be of any epoch that somebody lives in now; what of it cannot be read is undetermined.
+            let (oldest, newest) = (live[0].min(live[1]), live[0].max(live[1]));
+            let (epoch, newest) = (code.epoch(), newest.max(moment.planned));
+            if let Some(decision) = Decision::on_code_of(epoch, epoch.clamp(oldest, newest)) {
+                return unseen(decision);
+            }
         }
         let secondary_check = self.draw(rules.manifest().screening.secondary_check_per_10k);
         let presented = &presented;
-        let scene = Scene { rules, door, presented, now, secondary_check, committee, police };
-        self.decide(&scene, epoch)
+        let scene = Scene { rules, door, presented, moment, secondary_check, committee, police };
+        self.decide(&scene)
     }
 
-    /// Decides on both states of the directories of `epoch`.
-    fn decide(&self, scene: &Scene<'_>, epoch: Epoch) -> Checked {
-        let pair = scene.look([epoch, epoch]);
+    /// Decides on both states, each in the epochs that it lives in.
+    fn decide(&self, scene: &Scene<'_>) -> Checked {
+        let (quorum, signed) = (scene.live(State::Quorum), scene.live(State::Signed));
+        let pair = scene.look(quorum);
         let mut worst = self.decide_on(scene, &pair, State::Quorum);
-        // Nearly always both states say the same of one badge.
-        if !pair.is_same_in_both_states() {
+        // Nearly always both states are of one epoch and say the same of one badge.
+        if quorum != signed {
+            worst = worst.worse(self.decide_on(scene, &scene.look(signed), State::Signed));
+        } else if !pair.is_same_in_both_states() {
             worst = worst.worse(self.decide_on(scene, &pair, State::Signed));
         }
-        for state in [State::Quorum, State::Signed] {
-            if let Some(earlier) = scene.lacking_catch_up(state, epoch) {
-                worst = worst.worse(self.decide_on(scene, &scene.look(earlier), state));
+        for (state, live) in [(State::Quorum, quorum), (State::Signed, signed)] {
+            if let Some(frozen) = scene.missed_catch_up(live) {
+                let frozen = scene.look(frozen).or_where_absent(scene.look(live), state);
+                worst = worst.worse(self.decide_on(scene, &frozen, state));
             }
         }
         worst
@@ -164,7 +215,7 @@ impl Checker {
     fn decide_on(&self, scene: &Scene<'_>, pair: &Pair<'_>, state: State) -> Checked {
         let question = Question {
             access_point: &scene.door.point,
-            now: scene.now,
+            now: scene.moment.now,
             time_zone: &scene.rules.manifest().time_zone,
             tier: scene.door.tier,
             profiles: pair.committee.profiles(state).unwrap_or(&self.no_profiles),
@@ -178,7 +229,7 @@ impl Checker {
         let police = knowledge(&scene.police, &pair.police);
         Checked {
             decision: decide(&question, &committee, &police),
-            time: scene.now,
+            time: scene.moment.now,
             committee: scene.committee.consulted(&pair.committee, state),
             police: scene.police.consulted(&pair.police, state),
         }
@@ -206,15 +257,34 @@ impl Scene<'_> {
         Pair { committee: self.committee.open(committee), police: self.police.open(police) }
     }
 
-    /// The committee's and the police's epochs to look into too, if a state lacks the first tick of `epoch`.
-    fn lacking_catch_up(&self, state: State, epoch: Epoch) -> Option<[Epoch; 2]> {
-        let live =
-            [&self.committee, &self.police].map(|one| one.live_epoch(state).unwrap_or(epoch));
-        live.iter().any(|live| *live < epoch).then_some(live)
+    /// The committee's and the police's epochs in a state.
+    fn live(&self, state: State) -> [Epoch; 2] {
+        [&self.committee, &self.police]
+            .map(|source| source.live_epoch(state).unwrap_or(self.moment.planned))
+    }
+
+    /// The committee's and the police's epochs to look into too, if the first tick of one is missed.
+    fn missed_catch_up(&self, live: [Epoch; 2]) -> Option<[Epoch; 2]> {
+        let Moment { planned, is_due, .. } = self.moment;
+        let is_missed = |live: Epoch| live < planned && !(is_due && live.next() == planned);
+        let frozen = live.map(|live| if is_missed(live) { planned } else { live });
+        (frozen != live).then_some(frozen)
     }
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    /// With `other` in place of what a frozen directory does not have.
+    fn or_where_absent(self, other: Self, state: State) -> Self {
+        let or = |frozen: Sighting<'a>, other| match frozen.finding(state) {
+            Finding::Absent => other,
+            _ => frozen,
+        };
+        Self {
+            committee: or(self.committee, other.committee),
+            police: or(self.police, other.police),
+        }
+    }
+
     fn is_same_in_both_states(&self) -> bool {
         let Self { committee, police } = self;
         let same = |one: &Sighting<'_>| one.finding(State::Signed) == one.finding(State::Quorum);

@@ -29,6 +29,10 @@ use crate::service::GateServer;
 const RELOAD: Duration = Duration::from_secs(5);
 /// How often receipts are looked at for bodies to delete.
 const TIDY: Duration = Duration::from_secs(60 * 60);
+/// How often the clock is looked at; after how many looks a wrong one is named again, and the time kept.
+const CLOCK: Duration = Duration::from_secs(2);
+const CLOCK_SAID_AGAIN: u64 = 300;
+const CLOCK_KEPT: u64 = 15;
 
 /// Why the gate does not serve.
 #[derive(Debug, Error)]
@@ -160,14 +164,46 @@ pub async fn serve(
     tokio::spawn(receipts.clone().tidy_every(TIDY, running.clone()));
 
     let [committee, police] = mirrors;
-    let checker = Checker::new(env, committee, police);
+    let checker = Arc::new(Checker::new(env, committee, police));
+    tokio::spawn(watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone()));
     let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
     let routes = tonic::service::Routes::new(server.into_service()).into_axum_router();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     running.cancel();
     // The last handle went with the routes: what was taken is recorded before the process ends.
-    let _ = tokio::task::spawn_blocking(move || recorder.join()).await;
+    let _ = recorder.ended().await;
     Ok(())
+}
+
+/// Keeps the time that passes, and says when this machine's clock turns out to be wrong, and when it is right again.
+async fn watch_clock(checker: Arc<Checker>, rules: SharedRules, shutdown: CancellationToken) {
+    let mut said = None;
+    let mut looks = tokio::time::interval(CLOCK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for look in 0_u64.. {
+        if shutdown.run_until_cancelled(looks.tick()).await.is_none() {
+            return;
+        }
+        let error = checker.clock_error(&rules.load());
+        match error {
+            Some(error) if said.is_none_or(|said| look >= said + CLOCK_SAID_AGAIN) => {
+                tracing::error!("{error}");
+                said = Some(look);
+            }
+            None if said.take().is_some() => tracing::info!("the clock is right again"),
+            _ => {}
+        }
+        if look % CLOCK_KEPT != 0 {
+            continue;
+        }
+        let mirrors = checker.mirrors().map(Arc::clone);
+        let kept = tokio::task::spawn_blocking(move || {
+            mirrors.iter().try_for_each(|mirror| mirror.keep_time())
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(%error, "the time cannot be kept");
+        }
+    }
 }
 
 /// Compiles the rules anew with each manifest.

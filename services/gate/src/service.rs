@@ -51,7 +51,7 @@ pub struct GateServer {
 }
 
 struct Inner {
-    checker: Checker,
+    checker: Arc<Checker>,
     rules: SharedRules,
     receipts: Receipts,
     syncs: [watch::Receiver<SyncState>; 2],
@@ -71,13 +71,13 @@ impl GateServer {
     /// committee and the police, and `data` is the data folder.
     #[must_use]
     pub fn new(
-        checker: Checker,
+        checker: impl Into<Arc<Checker>>,
         rules: SharedRules,
         receipts: Receipts,
         syncs: [watch::Receiver<SyncState>; 2],
         data: PathBuf,
     ) -> Self {
-        Self { inner: Arc::new(Inner { checker, rules, receipts, syncs, data }) }
+        Self { inner: Arc::new(Inner { checker: checker.into(), rules, receipts, syncs, data }) }
     }
 
     /// The tonic service, its message sizes limited.
@@ -232,14 +232,16 @@ impl GateService for GateServer {
                     sync_state::of(mirror, &sync.borrow(), files, &inner.data, &dir)
                 })
                 .collect();
+            let clock = inner.checker.clock_error(&rules);
             wire::GetSyncStateResponse {
                 authorities,
+                clock: clock.map_or_else(String::new, |error| error.to_string()),
                 manifest_version: rules.manifest().version,
                 receipts: inner.receipts.count(),
                 access_points: rules.access_points(),
             }
         };
-        let state = tokio::task::spawn_blocking(read).await;
+        let state = lanyard_env::blocking(read).await;
         state.map(Response::new).map_err(|error| status::internal(&error))
     }
 
@@ -250,6 +252,10 @@ impl GateService for GateServer {
         let wire::ExportReceiptsRequest { from, limit } = request.into_inner();
         let export = self.inner.receipts.export(from, limit);
         let (sender, receiver) = mpsc::channel(4);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it waits for its reader, which work in line with that reader could not"
+        )]
         tokio::task::spawn_blocking(move || send_export(export, &sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -91,6 +92,8 @@ pub(crate) struct TestEvent {
     pub(crate) rules: SharedRules,
     pub(crate) audit: HpkeSecretKey,
     receipts_key: String,
+    /// By how many milliseconds the gate's clock is ahead of everybody else's.
+    wrong_by: AtomicI64,
     witnesses: Vec<WitnessKey>,
     gate: Arc<HpkeSecretKey>,
 }
@@ -218,6 +221,7 @@ impl TestEvent {
             rules,
             audit,
             receipts_key,
+            wrong_by: AtomicI64::new(0),
             witnesses,
             gate,
         };
@@ -288,7 +292,7 @@ impl TestEvent {
             DirectoryDraft { key, content, profiles: None }
         });
         let draft = Draft {
-            time: self.env.now(),
+            time: self.time_elsewhere(),
             manifest: self.manifest.hash(),
             live_epoch: Epoch::new(state.live),
             directories: directories.collect(),
@@ -319,11 +323,32 @@ impl TestEvent {
     pub(crate) fn cosign(&self, publisher: &Publisher) {
         let mut checkpoint = publisher.state.lock().unwrap().signed.clone().unwrap();
         for witness in &self.witnesses {
-            let cosignature = witness.cosign(&checkpoint, self.env.now()).unwrap();
+            let cosignature = witness.cosign(&checkpoint, self.time_elsewhere()).unwrap();
             checkpoint.attach(&cosignature).unwrap();
         }
         let note = checkpoint.note().to_string();
         publisher.mirror.cosigned(&note, "witnesses").unwrap();
+    }
+
+    /// The time by everybody's clocks but the gate's.
+    pub(crate) fn time_elsewhere(&self) -> Timestamp {
+        let wrong_by = self.wrong_by.load(Ordering::SeqCst);
+        Timestamp::from_millis(self.env.now().millis().saturating_add_signed(-wrong_by))
+    }
+
+    /// Sets the gate's clock wrong by so many seconds, ahead or behind.
+    pub(crate) fn set_wrong_by(&self, seconds: i64) {
+        let millis = self.time_elsewhere().millis().saturating_add_signed(seconds * 1_000);
+        self.clock.set(Timestamp::from_millis(millis));
+        self.wrong_by.store(seconds * 1_000, Ordering::SeqCst);
+    }
+
+    /// Lets time pass, with a tick each two seconds.
+    pub(crate) fn live_through(&self, seconds: u64) {
+        for _ in 0..seconds / 2 {
+            self.clock.advance_millis(2_000);
+            self.settle();
+        }
     }
 
     /// Moves the clock to `seconds` after the beginning of an epoch.

@@ -131,6 +131,48 @@ impl Folder {
         Ok(DataLock { _lock: self.files.lock(&data)? })
     }
 
+    /// `keys/NAME-new.key` beside `keys/NAME.key`: the key that takes its place, while it does.
+    #[must_use]
+    pub fn new_key_path(&self, path: &Path) -> PathBuf {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!("{stem}-new.key"))
+    }
+
+    /// The keys that sign an authority's checkpoints: the one in force, and the one that takes its place, if there is one.
+    ///
+    /// # Errors
+    /// [`KeyFileError`], naming the file.
+    pub fn log_keys(&self) -> Result<Vec<SigningKey>, KeyFileError> {
+        self.with_new(&self.log_key_path(), |path| self.signing_key(path))
+    }
+
+    /// The keys that cosign checkpoints: the one in force, and the one that takes its place, if there is one.
+    ///
+    /// # Errors
+    /// [`KeyFileError`], naming the file.
+    pub fn witness_keys(&self) -> Result<Vec<WitnessKey>, KeyFileError> {
+        self.with_new(&self.witness_key_path(), |path| self.note_key(path, WitnessKey::parse))
+    }
+
+    fn with_new<K>(
+        &self,
+        path: &Path,
+        read: impl Fn(&Path) -> Result<K, KeyFileError>,
+    ) -> Result<Vec<K>, KeyFileError> {
+        let new = self.new_key_path(path);
+        let mut keys = Vec::with_capacity(2);
+        if self.files.exists(&new)? {
+            match read(&new) {
+                // Put in force between the two looks.
+                Err(KeyFileError::Missing { .. }) => {}
+                key => keys.push(key?),
+            }
+        }
+        // The one in force first.
+        keys.insert(0, read(path)?);
+        Ok(keys)
+    }
+
     /// The key that signs an authority's checkpoints.
     ///
     /// # Errors
@@ -147,12 +189,14 @@ impl Folder {
         self.signing_key(&self.manifest_key_path())
     }
 
-    /// The key that signs a gate's receipts.
+    /// The key that signs a gate's receipts: the one that takes the other's place, if there is one, since nobody needs both.
     ///
     /// # Errors
     /// [`KeyFileError`], naming the file.
     pub fn receipts_key(&self) -> Result<SigningKey, KeyFileError> {
-        self.signing_key(&self.receipts_key_path())
+        let path = self.receipts_key_path();
+        let new = self.new_key_path(&path);
+        self.signing_key(if self.files.exists(&new)? { &new } else { &path })
     }
 
     /// The key that cosigns checkpoints.
@@ -209,8 +253,8 @@ impl Folder {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn write_witness_key(&self, key: &WitnessKey) -> Result<(), FileError> {
-        write_line(&*self.files, &self.witness_key_path(), &key.format())
+    pub fn write_witness_key(&self, path: &Path, key: &WitnessKey) -> Result<(), FileError> {
+        write_line(&*self.files, path, &key.format())
     }
 
     /// Writes the key that opens what is sealed to the party.

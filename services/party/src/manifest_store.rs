@@ -223,7 +223,7 @@ impl ManifestStore {
     pub async fn reload_every(self: Arc<Self>, interval: Duration, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             let store = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || store.reload_if_changed()).await {
+            match lanyard_env::blocking(move || store.reload_if_changed()).await {
                 Ok(Ok(true)) => {
                     tracing::info!(version = self.current().version, "new manifest in force");
                 }

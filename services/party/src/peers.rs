@@ -6,7 +6,8 @@ use std::sync::Arc;
 use lanyard_core::manifest::Manifest;
 use lanyard_env::Env;
 use lanyard_transport::{
-    AnchorError, ConnectError, Expected, PartyName, PeerIdError, Tls, TrustAnchors, connect,
+    Admission, AnchorError, ConnectError, Expected, PartyName, PeerIdError, Tls, TrustAnchors,
+    connect,
 };
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -38,12 +39,12 @@ pub enum PeerError {
     Connect(#[from] ConnectError),
 }
 
-/// The certificate authorities of all parties of a manifest.
+/// The certificate authorities of all parties of a manifest, and the gates that it lets in.
 ///
 /// # Errors
 /// [`AnchorError`] if one of them is not a certificate.
 pub fn trust_anchors(manifest: &Manifest) -> Result<TrustAnchors, AnchorError> {
-    TrustAnchors::from_pem(authorities(manifest))
+    TrustAnchors::admitting(admission(manifest), authorities(manifest))
 }
 
 /// Keeps the anchors those of the newest manifest until `shutdown`.
@@ -55,10 +56,15 @@ pub async fn follow_trust(
     let mut newest = manifests.subscribe();
     while let Some(Ok(())) = shutdown.run_until_cancelled(newest.changed()).await {
         let manifest = Arc::clone(&newest.borrow_and_update());
-        if let Err(error) = anchors.replace(authorities(&manifest)) {
+        if let Err(error) = anchors.replace(admission(&manifest), authorities(&manifest)) {
             tracing::error!(%error, "keeping the previous certificate authorities");
         }
     }
+}
+
+fn admission(manifest: &Manifest) -> Admission {
+    let gates = manifest.gates.iter().map(|gate| gate.name.clone());
+    Admission::of(gates, manifest.revoked_certificates.iter().copied())
 }
 
 fn authorities(manifest: &Manifest) -> impl Iterator<Item = (PartyName, &str)> {

@@ -299,7 +299,7 @@ impl ShareStore {
     pub async fn reload_every(self: Arc<Self>, interval: Duration, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             let store = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || store.reload()).await {
+            match lanyard_env::blocking(move || store.reload()).await {
                 Ok(Ok(true)) => {
                     let generation = self.current().generation().get();
                     tracing::info!(generation, "refreshed key share in force");

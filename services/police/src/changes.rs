@@ -1,6 +1,8 @@
 //! What officers do at once: suspend, reinstate, and take a change back. The audit trail is written with the deed.
 
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
+use lanyard_authority::Held;
+use lanyard_core::ids::Timestamp;
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_numbers};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1 as wire;
 use sqlx::{Any, Transaction};
@@ -112,6 +114,42 @@ pub(crate) async fn change_status(
     append(&mut transaction, action, &changed, reason, change_id, act).await?;
     transaction.commit().await?;
     Ok(wire::ChangeStatusResponse { outcomes, change_id: change_id as u64 })
+}
+
+/// After a restored backup: suspends whoever was published as something else than what the store says, by one change that
+/// can be undone, and passes over `lost` numbers of staff badges, which somebody may bear whom the store does not know.
+pub(crate) async fn hold(
+    store: &Store,
+    held: &[Held],
+    lost: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    const REASON: &str = "published otherwise after the backup that was restored";
+    let mut transaction = store.begin().await?;
+    let change_id = AuditTrail::new_change(&mut transaction).await?;
+    let mut changed = Vec::new();
+    for Held { id, .. } in held {
+        let subject: Option<(Vec<u8>,)> =
+            sqlx::query_as("SELECT subject_id FROM prints WHERE id = $1")
+                .bind(*id as i64)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let Some((subject,)) = subject else {
+            changed.extend(staff::hold(&mut transaction, *id, change_id).await?);
+            continue;
+        };
+        let before = Stop::load(&mut transaction, &subject).await?;
+        let Some(before) = before.filter(|before| !before.suspended) else { continue };
+        before.remember(&mut transaction, change_id, &subject).await?;
+        let after = Stop { suspended: true, reason: REASON.to_owned(), last_change: change_id };
+        after.store(&mut transaction, &subject).await?;
+        changed.push(SubjectId::from_column("prints", &subject)?.to_string());
+    }
+    next_numbers(&mut transaction, "staff", i64::try_from(lost).unwrap_or(i64::MAX)).await?;
+    let operator = "the service, after a restored backup";
+    let act = Act { operator, now, delay_millis: 0 };
+    append(&mut transaction, "hold", &changed, REASON, change_id, act).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// Whether the action suspends; `None` if it is not one of the police's.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use lanyard_authority::{Changes, Entry, Registry};
+use lanyard_authority::{Changes, Entry, Held, Registry};
 use lanyard_core::binding::Binding;
-use lanyard_core::ids::Audience;
+use lanyard_core::ids::{Audience, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::StoreKey;
@@ -13,8 +13,8 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::prints::{PrintError, PrintSeeds};
-use crate::staff;
 use crate::states::Verdict;
+use crate::{changes, staff};
 
 /// The police's store as its publisher sees it.
 pub(crate) struct PrintRegistry {
@@ -47,6 +47,10 @@ impl Registry for PrintRegistry {
         found.truncate(limit as usize);
         let cursor = found.last().map_or(after, |(changed, _)| *changed);
         Ok(Changes { entries: found.into_iter().map(|(_, entry)| entry).collect(), cursor })
+    }
+
+    async fn hold(&self, held: &[Held], lost: u64, now: Timestamp) -> Result<(), PrintError> {
+        Ok(changes::hold(&self.store, held, lost, now).await?)
     }
 
     async fn profiles(&self) -> Result<ProfileTable, PrintError> {

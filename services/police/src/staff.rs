@@ -8,7 +8,7 @@ mod member;
 mod prints;
 mod views;
 
-pub(crate) use changes::{change_status, reissue, undo};
+pub(crate) use changes::{change_status, hold, reissue, undo};
 #[cfg(test)]
 pub(crate) use handover::Handed;
 pub(crate) use handover::{OfferedProfile, offer, offered, take};

@@ -85,6 +85,15 @@ pub enum LedgerError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The holder takes another's place and has not taken over what that one counted.
+    #[error(
+        "{}: this holder takes another's place and does not know what was counted before; run: lanyard ceremony take-over",
+        path.display()
+    )]
+    NotTakenOver {
+        /// The file that says so.
+        path: PathBuf,
+    },
     /// One of ledger and key is missing, though this holder has counted before.
     #[error("{} is missing; restore it from a backup of this holder", path.display())]
     Lost {
@@ -122,6 +131,12 @@ struct State {
 }
 
 impl State {
+    fn counted(counts: &Counts) -> Self {
+        let counter = |used: &u64| Counter { used: *used, recent: VecDeque::new() };
+        let counters = counts.iter().map(|(of, used)| (*of, counter(used))).collect();
+        Self { sequence: 0, counters }
+    }
+
     fn counts(&self) -> Counts {
         self.counters.iter().map(|(of, counter)| (*of, counter.used)).collect()
     }
@@ -152,18 +167,28 @@ impl Ledger {
         holder: &str,
         key: SigningKey,
     ) -> Result<Self, LedgerError> {
-        let files = Arc::clone(&env.files);
-        let title = title(event, holder);
-        let found = files.read_if_exists(path)?;
-        let state = match &found {
-            Some(bytes) => read(path, &title, &key, bytes)?,
-            None => State::default(),
+        let Some(bytes) = env.files.read_if_exists(path)? else {
+            return Self::begin(env, path, event, holder, key, &State::default());
         };
-        let ledger = Self { files, path: path.to_owned(), title, key, state: Mutex::default() };
-        if found.is_none() {
-            ledger.write(&state)?;
-        }
-        *ledger.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        let title = title(event, holder);
+        let state = Mutex::new(read(path, &title, &key, &bytes)?);
+        Ok(Self { files: Arc::clone(&env.files), path: path.to_owned(), title, key, state })
+    }
+
+    /// A new ledger, durable when this returns.
+    fn begin(
+        env: &Env,
+        path: &Path,
+        event: &EventId,
+        holder: &str,
+        key: SigningKey,
+        state: &State,
+    ) -> Result<Self, LedgerError> {
+        let (files, title) = (Arc::clone(&env.files), title(event, holder));
+        let state = Mutex::new(state.clone());
+        let ledger = Self { files, path: path.to_owned(), title, key, state };
+        let begun = ledger.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ledger.write(&begun)?;
         Ok(ledger)
     }
 

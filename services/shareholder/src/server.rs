@@ -111,7 +111,7 @@ impl KeyShareService for KeyShareServer {
             let _held = (place, core);
             inner.evaluate(caller, purpose, &request)
         };
-        let answer = tokio::task::spawn_blocking(work).await;
+        let answer = lanyard_env::blocking(work).await;
         answer.map_err(|error| status::internal(&error))?.map(Response::new)
     }
 

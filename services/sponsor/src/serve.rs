@@ -127,7 +127,10 @@ pub async fn serve(
     if env.files.exists(&folder.witness_key_path())? {
         let memory = folder.data_dir().join("witness");
         let logs = logs(&manifests);
-        let witness = Witness::open(env.clone(), &memory, folder.witness_key()?, logs)?;
+        let keys = folder.clone();
+        let keys = Arc::new(move || keys.witness_keys());
+        keys()?;
+        let witness = Witness::open(env.clone(), &memory, keys, logs)?;
         routes = routes.merge(witness.router());
     }
 
@@ -150,6 +153,6 @@ fn logs(manifests: &Arc<ManifestStore>) -> LogSource {
     let manifests = Arc::clone(manifests);
     Arc::new(move || {
         let manifest = manifests.current();
-        Authority::ALL.iter().map(|authority| manifest.log_key(*authority).clone()).collect()
+        Authority::ALL.iter().map(|authority| manifest.log_keys(*authority)).collect()
     })
 }

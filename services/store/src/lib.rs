@@ -16,6 +16,7 @@ mod owner;
 mod schema;
 mod succession;
 
+use std::sync::Once;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
@@ -38,6 +39,13 @@ const CONNECTIONS: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const QUICK_TIMEOUT: Duration = Duration::from_secs(3);
+static DRIVERS: Once = Once::new();
+
+/// Has `install` install the drivers of this process instead of sqlx's own: for simulations, which keep SQLite on their one
+/// thread. Without effect once a store was opened.
+pub fn install_drivers(install: impl FnOnce()) {
+    DRIVERS.call_once(install);
+}
 
 /// An open store.
 #[derive(Clone)]
@@ -55,7 +63,7 @@ pub struct Exclusive {
 impl Location {
     /// Statements can carry personal data as parameters and errors: nothing of them is logged.
     fn quiet_options(&self) -> Result<AnyConnectOptions, StoreError> {
-        sqlx::any::install_default_drivers();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
         Ok(self.options()?.disable_statement_logging())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Keys are ECDSA P-256, which every TLS stack reads. Their randomness is the TLS library's own.
 
-use lanyard_core::ids::Timestamp;
+use lanyard_core::ids::{Hash, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
@@ -16,6 +16,16 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::peer::{PartyName, PeerId, Role};
+use crate::verify::{CertificateRefused, key_hash};
+
+/// By what a manifest revokes the first certificate of a PEM text.
+///
+/// # Errors
+/// [`CertificateRefused::Unreadable`].
+pub fn certificate_key(pem: &[u8]) -> Result<Hash, CertificateRefused> {
+    let certificate = CertificateDer::from_pem_slice(pem);
+    key_hash(&certificate.map_err(|_| CertificateRefused::Unreadable)?)
+}
 
 /// Why a certificate was not made.
 #[derive(Debug, Error)]

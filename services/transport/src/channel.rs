@@ -93,7 +93,7 @@ fn refusal(alert: AlertDescription) -> String {
             "it is not signed by the authority that the manifest names for this party"
         }
         AlertDescription::CertificateUnknown | AlertDescription::BadCertificate => {
-            "it names no party known there, or is not valid yet; check both sides' manifests"
+            "it names no party or gate known there, is revoked, or is not valid yet; check both sides' manifests"
         }
         AlertDescription::ProtocolVersion => "TLS 1.3 is needed",
         other => return format!("TLS alert {other:?}"),

@@ -123,7 +123,7 @@ impl Identity {
     pub async fn reload_every(&self, env: Env, interval: Duration, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             let (identity, files) = (self.clone(), Arc::clone(&env.files));
-            let reloaded = tokio::task::spawn_blocking(move || identity.reload(&*files)).await;
+            let reloaded = lanyard_env::blocking(move || identity.reload(&*files)).await;
             if let Ok(Err(error)) = reloaded {
                 tracing::warn!(%error, "keeping the previous certificate");
             }

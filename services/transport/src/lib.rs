@@ -27,7 +27,7 @@ mod verify;
 mod tests;
 
 pub use acceptor::{Acceptor, AcceptorError, Connection};
-pub use anchors::{AnchorError, TrustAnchors};
+pub use anchors::{Admission, AnchorError, TrustAnchors};
 pub use channel::{ConnectError, connect, connect_within};
 pub use guard::caller;
 pub use identity::{Identity, IdentityError};

@@ -155,6 +155,14 @@ pub const RULES: &[Rule] = &[
     unary("/lanyard.screening.v1.ScreeningService/AnswerDisclosures", &[COMMITTEE]),
     unary("/lanyard.staff.v1.HandoverService/OfferProfiles", &[COMMITTEE]),
     unary("/lanyard.staff.v1.HandoverService/TakePrints", &[COMMITTEE]),
+    Rule {
+        own_party_only: true,
+        ..unary("/lanyard.epoch.v1.EpochService/GetEpochCost", &[COMMITTEE_OPERATOR, POLICE_OPERATOR])
+    },
+    Rule {
+        own_party_only: true,
+        ..unary("/lanyard.epoch.v1.EpochService/StartEpoch", &[COMMITTEE_OPERATOR, POLICE_OPERATOR])
+    },
     // The committee's people.
     stream("/lanyard.committee.v1.EnrolmentService/ImportPeople", &[COMMITTEE_OPERATOR]),
     stream("/lanyard.committee.v1.EnrolmentService/Screen", &[COMMITTEE_OPERATOR]),

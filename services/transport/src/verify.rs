@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lanyard_core::ids::Timestamp;
+use lanyard_core::ids::{Hash, Timestamp};
+use lanyard_core::manifest::certificate_key_hash;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -38,6 +39,21 @@ pub enum CertificateRefused {
     UnknownParty {
         /// The party claimed.
         party: PartyName,
+    },
+    /// A gate, or one of its people, that the manifest does not name.
+    #[error(
+        "{peer} belongs to no gate of the manifest in force: it was expelled, or its certificate is of before gates' people \
+         were named GATE.NAME; renew that with the gates' authority"
+    )]
+    NoGate {
+        /// Who it claims to be.
+        peer: PeerId,
+    },
+    /// The manifest revokes the certificate's key.
+    #[error("the certificate of {peer} is revoked in the manifest; renew it")]
+    Revoked {
+        /// Who it claims to be.
+        peer: PeerId,
     },
     /// A genuine server, but another than was asked for.
     #[error("the server is {found}, not {expected}: check the address")]
@@ -101,6 +117,11 @@ pub(crate) fn claimed_peer(certificate: &CertificateDer<'_>) -> Result<PeerId, C
     }
 }
 
+/// By what a manifest names a certificate that is revoked.
+pub(crate) fn key_hash(certificate: &CertificateDer<'_>) -> Result<Hash, CertificateRefused> {
+    Ok(certificate_key_hash(parse(certificate)?.public_key().raw))
+}
+
 /// When a certificate ends.
 pub(crate) fn valid_until(
     certificate: &CertificateDer<'_>,
@@ -127,7 +148,7 @@ pub(crate) fn verify_client(
     let (end_entity, intermediates) =
         chain.split_first().ok_or(TlsError::NoCertificatesPresented)?;
     let peer = claimed_peer(end_entity)?;
-    let anchor = anchors.of(peer.party())?;
+    let anchor = anchors.of(&peer, key_hash(end_entity)?)?;
     anchor.clients.verify_client_cert(end_entity, intermediates, now)?;
     Ok(peer)
 }
@@ -157,7 +178,7 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
         let peer = claimed_peer(end_entity)?;
-        let anchor = self.anchors.of(peer.party())?;
+        let anchor = self.anchors.of(&peer, key_hash(end_entity)?)?;
         anchor.clients.verify_client_cert(end_entity, intermediates, now)
     }
 
@@ -209,7 +230,7 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let found = claimed_peer(end_entity)?;
-        let anchor = self.anchors.of(found.party())?;
+        let anchor = self.anchors.of(&found, key_hash(end_entity)?)?;
         verify_server_cert_signed_by_trust_anchor(
             &ParsedCertificate::try_from(end_entity)?,
             &anchor.roots,

@@ -24,8 +24,10 @@ pub type ProofSource = Arc<dyn Fn(u64) -> Option<ConsistencyProof> + Send + Sync
 /// A witness to ask.
 #[derive(Clone)]
 pub struct WitnessPeer {
-    /// Its key in the manifest.
-    pub key: VerifyingKey,
+    /// Its keys in the manifest: the one in force, then those that still count beside it. The name is the same.
+    pub keys: Vec<VerifyingKey>,
+    /// What it is called: the name of these keys.
+    pub name: KeyName,
     /// How to reach it.
     pub route: Route,
 }
@@ -175,7 +177,7 @@ impl WitnessSet {
     pub fn status(&self) -> Vec<WitnessStatus> {
         let status = |member: &Arc<Member>| {
             let State { size, time, fault, .. } = member.state().clone();
-            WitnessStatus { witness: member.peer.key.name().clone(), size, time, fault }
+            WitnessStatus { witness: member.peer.name.clone(), size, time, fault }
         };
         self.members.iter().map(status).collect()
     }
@@ -186,7 +188,7 @@ impl WitnessSet {
         checkpoint: &VerifiedCheckpoint,
         prove: &ProofSource,
     ) -> Answer {
-        let witness = member.peer.key.name().clone();
+        let witness = member.peer.name.clone();
         if let Some(fault) = member.paused(checkpoint.size()) {
             return Answer { witness, result: Err(fault) };
         }
@@ -218,7 +220,7 @@ impl Member {
 
     /// Remembers how it went. Only changes are logged: a witness that is down is asked all day.
     fn note(&self, result: &Result<VerifiedCosignature, WitnessFault>, timing: &Timing) {
-        let witness = self.peer.key.name();
+        let witness = &self.peer.name;
         let mut state = self.state();
         match result {
             Ok(cosignature) => {

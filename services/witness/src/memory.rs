@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lanyard_core::checkpoint::{CheckpointError, VerifiedCheckpoint, verify_checkpoint};
-use lanyard_core::note::{MAX_NOTE_BYTES, Note, VerifyingKey};
+use lanyard_core::checkpoint::{CheckpointError, VerifiedCheckpoint};
+use lanyard_core::manifest::LogKeys;
+use lanyard_core::note::{MAX_NOTE_BYTES, Note};
 use lanyard_core::witness_request::WitnessMemory;
 use lanyard_env::{FileError, Files, Mode};
 use thiserror::Error;
@@ -57,15 +58,15 @@ impl Memory {
         Ok(Self { files, folder: folder.to_owned(), known: HashMap::new() })
     }
 
-    /// The checkpoint last cosigned of the log with this key.
+    /// The checkpoint last cosigned of the log with these keys.
     ///
     /// # Errors
     /// [`MemoryError`].
     pub fn checkpoint(
         &mut self,
-        log: &VerifyingKey,
+        log: &LogKeys,
     ) -> Result<Option<&VerifiedCheckpoint>, MemoryError> {
-        let origin = log.name().as_str();
+        let origin = log.current().name().as_str();
         if self.files.is_shared() {
             self.known.remove(origin);
         }
@@ -73,18 +74,18 @@ impl Memory {
             let path = self.path(origin);
             let Some(bytes) = self.files.read_if_exists(&path)? else { return Ok(None) };
             let read = Note::parse_bytes(&bytes, MAX_NOTE_BYTES).map_err(CheckpointError::from);
-            let read = read.and_then(|note| verify_checkpoint(&note, log));
+            let read = read.and_then(|note| log.verify(&note));
             let read = read.map_err(|source| MemoryError::Damaged { path, source })?;
             self.known.insert(origin.to_owned(), read);
         }
         Ok(self.known.get(origin))
     }
 
-    /// The size and root last cosigned of the log with this key.
+    /// The size and root last cosigned of the log with these keys.
     ///
     /// # Errors
     /// [`MemoryError`].
-    pub fn of(&mut self, log: &VerifyingKey) -> Result<WitnessMemory, MemoryError> {
+    pub fn of(&mut self, log: &LogKeys) -> Result<WitnessMemory, MemoryError> {
         let known = self.checkpoint(log)?;
         Ok(known.map_or_else(WitnessMemory::empty, |known| WitnessMemory::of(known)))
     }

@@ -9,15 +9,16 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use http::{StatusCode, header};
-use lanyard_core::checkpoint::{Checkpoint, verify_checkpoint};
+use lanyard_core::checkpoint::Checkpoint;
 use lanyard_core::cosignature::{CosignatureError, VerifiedCosignature, WitnessKey};
 use lanyard_core::ids::Authority;
-use lanyard_core::manifest::Manifest;
+use lanyard_core::manifest::{LogKeys, Manifest};
 use lanyard_core::note::VerifyingKey;
 use lanyard_core::witness_request::{
     AddCheckpoint, CONFLICT_CONTENT_TYPE, MAX_REQUEST_BYTES, Refused, RequestError,
 };
 use lanyard_env::Env;
+use lanyard_party::KeyFileError;
 use lanyard_transport::policy::ADD_CHECKPOINT;
 use thiserror::Error;
 
@@ -25,13 +26,16 @@ use crate::memory::{Memory, MemoryError};
 
 /// The keys of the logs to be witnessed, each named for its log's origin. Asked for each request, so that a new manifest
 /// takes effect at once.
-pub type LogSource = Arc<dyn Fn() -> Vec<VerifyingKey> + Send + Sync>;
+pub type LogSource = Arc<dyn Fn() -> Vec<LogKeys> + Send + Sync>;
+
+/// The keys to cosign with, asked for each request: while one takes the place of another, a checkpoint is cosigned under both.
+pub type KeySource = Arc<dyn Fn() -> Result<Vec<WitnessKey>, KeyFileError> + Send + Sync>;
 
 /// The logs that the witness of `party` cosigns: both authorities', but never its own.
 #[must_use]
-pub fn witnessed_logs(manifest: &Manifest, party: &str) -> Vec<VerifyingKey> {
+pub fn witnessed_logs(manifest: &Manifest, party: &str) -> Vec<LogKeys> {
     let others = Authority::ALL.into_iter().filter(|authority| authority.name() != party);
-    others.map(|authority| manifest.log_key(authority).clone()).collect()
+    others.map(|authority| manifest.log_keys(authority)).collect()
 }
 
 /// Why a checkpoint is not cosigned.
@@ -47,6 +51,9 @@ pub enum NotCosigned {
     /// The memory cannot be read or written: 500.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// The own key cannot be read: 500.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// The clock is out of range: 500.
     #[error(transparent)]
     Time(#[from] CosignatureError),
@@ -60,7 +67,7 @@ pub struct Witness {
 
 struct Inner {
     env: Env,
-    key: WitnessKey,
+    keys: KeySource,
     logs: LogSource,
     /// Held from comparing to persisting: two requests cannot both extend the same checkpoint.
     memory: Mutex<Memory>,
@@ -75,7 +82,7 @@ impl Witness {
     pub fn open(
         env: Env,
         folder: &Path,
-        key: WitnessKey,
+        keys: KeySource,
         logs: LogSource,
     ) -> Result<Self, MemoryError> {
         let mut memory = Memory::open(Arc::clone(&env.files), folder)?;
@@ -83,20 +90,22 @@ impl Witness {
             memory.checkpoint(&log)?;
         }
         let memory = Mutex::new(memory);
-        Ok(Self { inner: Arc::new(Inner { env, key, logs, memory }) })
+        Ok(Self { inner: Arc::new(Inner { env, keys, logs, memory }) })
     }
 
-    /// The key under which it cosigns.
-    #[must_use]
-    pub fn verifying_key(&self) -> &VerifyingKey {
-        self.inner.key.verifying_key()
+    /// The keys under which it cosigns now.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub fn verifying_keys(&self) -> Result<Vec<VerifyingKey>, KeyFileError> {
+        Ok((self.inner.keys)()?.iter().map(|key| key.verifying_key().clone()).collect())
     }
 
-    /// Answers the body of an `add-checkpoint` request. Blocks on the disk.
+    /// Answers the body of an `add-checkpoint` request: a cosignature under each key. Blocks on the disk.
     ///
     /// # Errors
     /// [`NotCosigned`].
-    pub fn add_checkpoint(&self, body: &[u8]) -> Result<VerifiedCosignature, NotCosigned> {
+    pub fn add_checkpoint(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
         loop {
             match self.consider(body) {
                 // Another instance has cosigned in between: with what it remembered, the answer may be another.
@@ -106,11 +115,11 @@ impl Witness {
         }
     }
 
-    fn consider(&self, body: &[u8]) -> Result<VerifiedCosignature, NotCosigned> {
-        let Inner { env, key, logs, memory } = &*self.inner;
+    fn consider(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
+        let Inner { env, keys, logs, memory } = &*self.inner;
         let request = AddCheckpoint::parse(body)?;
         let claimed = Checkpoint::parse(request.note.text()).map_err(|_| Refused::BadRequest)?;
-        let log = logs().into_iter().find(|log| log.name().as_str() == claimed.origin());
+        let log = logs().into_iter().find(|log| log.current().name().as_str() == claimed.origin());
         let log = log.ok_or(Refused::NotFound)?;
 
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,7 +136,8 @@ impl Witness {
         if accepted.memory != known {
             memory.remember(&accepted.checkpoint)?;
         }
-        Ok(key.cosign(&accepted.checkpoint, env.now())?)
+        let now = env.now();
+        keys()?.iter().map(|key| Ok(key.cosign(&accepted.checkpoint, now)?)).collect()
     }
 
     /// The size last cosigned of each known log, by origin.
@@ -138,7 +148,7 @@ impl Witness {
         let mut memory = self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner);
         (self.inner.logs)()
             .iter()
-            .map(|log| Ok((log.name().to_string(), memory.of(log)?.size())))
+            .map(|log| Ok((log.current().name().to_string(), memory.of(log)?.size())))
             .collect()
     }
 
@@ -152,9 +162,12 @@ impl Witness {
 }
 
 async fn answer(State(witness): State<Witness>, body: Bytes) -> Response {
-    let answered = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
+    let answered = lanyard_env::blocking(move || witness.add_checkpoint(&body)).await;
     match answered {
-        Ok(Ok(cosignature)) => format!("{}\n", cosignature.line()).into_response(),
+        Ok(Ok(cosignatures)) => {
+            let lines = cosignatures.iter().map(|one| format!("{}\n", one.line()));
+            lines.collect::<String>().into_response()
+        }
         Ok(Err(refused)) => refusal(&refused),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -185,11 +198,11 @@ fn refusal(error: &NotCosigned) -> Response {
 }
 
 /// Two roots of one size, both signed: kept and reported, whatever else fails.
-fn report_fork(memory: &mut Memory, request: &AddCheckpoint, log: &VerifyingKey) {
+fn report_fork(memory: &mut Memory, request: &AddCheckpoint, log: &LogKeys) {
     let kept = memory.checkpoint(log).ok().flatten().cloned();
-    let other = verify_checkpoint(&request.note, log).ok();
+    let other = log.verify(&request.note).ok();
     let (Some(known), Some(other)) = (kept, other) else { return };
-    tracing::error!(origin = %log.name(), size = known.size(), "the log has signed a fork");
+    tracing::error!(origin = %log.current().name(), size = known.size(), "the log has signed a fork");
     if let Err(error) = memory.keep_evidence(&known, &other) {
         tracing::error!(%error, "the evidence of the fork cannot be kept");
     }

@@ -41,13 +41,14 @@ impl Setup {
 
     async fn add(&mut self, key: VerifyingKey, routes: Router) {
         let serving = serve(&self.world.env, &self.mtls.server, routes).await;
-        self.peers.push(WitnessPeer { key, route: self.route(serving.address.clone()) });
+        let (name, route) = (key.name().clone(), self.route(serving.address.clone()));
+        self.peers.push(WitnessPeer { name, keys: vec![key], route });
         self.serving.push(serving);
     }
 
     async fn add_honest(&mut self, name: &str) -> lanyard_witness::Witness {
         let witness = self.world.witness(name, &[&self.log]).unwrap();
-        self.add(witness.verifying_key().clone(), witness.router()).await;
+        self.add(witness.verifying_keys().unwrap().remove(0), witness.router()).await;
         witness
     }
 
@@ -109,7 +110,8 @@ async fn a_witness_that_is_down_delays_none_and_is_used_when_it_is_back() {
     let free = address.local_addr().unwrap();
     drop(address);
     let route = setup.route(free.to_string());
-    setup.peers.push(WitnessPeer { key: down.verifying_key().clone(), route });
+    let key = down.verifying_key().clone();
+    setup.peers.push(WitnessPeer { name: key.name().clone(), keys: vec![key], route });
     let set = setup.set();
 
     let answers = ask(&set, &setup.log.checkpoint(4), &setup.prover(4)).await;

@@ -45,7 +45,7 @@ impl Wire {
     fn cosigned(&self, answer: &http1::Answer, size: u64) -> Timestamp {
         assert_eq!(answer.status, 200, "{answer:?}");
         let lines = NoteSignature::parse_lines(std::str::from_utf8(&answer.body).unwrap()).unwrap();
-        let keys = [self.witness.verifying_key().clone()];
+        let keys = self.witness.verifying_keys().unwrap();
         let verified = verify_cosignature_lines(&self.log.checkpoint(size), &lines, &keys).unwrap();
         assert_eq!(verified.len(), 1);
         verified[0].time()

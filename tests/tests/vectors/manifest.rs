@@ -1,6 +1,8 @@
-use lanyard_core::ids::Epoch;
-use lanyard_core::manifest::{Manifest, ManifestTrust, verify_manifest};
-use lanyard_core::note::Note;
+use lanyard_core::ids::{Epoch, Hash, Timestamp};
+use lanyard_core::manifest::{KeyEnd, LogPosition, Manifest, ManifestTrust, ReplacedKey, verify_manifest};
+use lanyard_core::note::{Note, SigningKey};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha20Rng;
 use serde_json::{Value, json};
 
 use crate::format::{Cases, FileOf, Input, Outcome, hexed, run};
@@ -81,6 +83,7 @@ fn cases(cases: &mut Cases) {
         let name = format!("successor-refuses-{name}");
         cases.bad(&name, description, "succeed", note(world.sign(&manifest)), kind);
     }
+    replaced(cases, &world, &next);
     let newer = world.sign(&next);
     let rollback = json!({ "held": newer, "note": signed });
     cases.bad("successor-refuses-rollback", "An older version", "succeed", rollback, "rollback");
@@ -91,4 +94,31 @@ fn cases(cases: &mut Cases) {
         let input = json!({ "time": time });
         cases.good(&format!("epoch-{name}"), "Which epoch is live", "find-epoch", input);
     }
+}
+
+/// Keys that others took the place of. Without any, the field is left out, as in all other manifests here.
+fn replaced(cases: &mut Cases, world: &World, next: &Manifest) {
+    let note = |manifest: &Manifest| json!({ "note": world.sign(manifest) });
+    let log = world.logs[0].verifying_key().clone();
+    let mut rng = ChaCha20Rng::seed_from_u64(0x5ea1);
+    let mut rotated = next.clone();
+    rotated.authorities.committee.log = SigningKey::generate(log.name().clone(), &mut rng).verifying_key().clone();
+    rotated.replaced = vec![ReplacedKey { key: log, until: None }];
+    cases.good("successor-replaces-a-log-key", "Old and new key count side by side", "succeed", note(&rotated));
+
+    let mut ended = rotated.clone();
+    let last = LogPosition { size: 7, root: Hash::new([7; 32]) };
+    ended.replaced[0].until = Some(KeyEnd { time: Timestamp::from_millis(1), log: Some(last) });
+    ended.revoked_certificates = vec![Hash::new([8; 32])];
+    cases.good("successor-ends-a-log-key", "The old key counts up to size 7", "succeed", note(&ended));
+
+    let held = world.sign(&ended);
+    let mut third = Manifest { version: 3, previous: Some(Manifest::hash_text(&ended.to_text().unwrap())), ..ended.clone() };
+    cases.good("successor-keeps-an-end", "An end stays", "succeed", json!({ "held": held, "note": world.sign(&third) }));
+    third.revoked_certificates.clear();
+    let input = json!({ "held": held, "note": world.sign(&third) });
+    cases.bad("successor-refuses-revocation-taken-back", "A revoked certificate would count", "succeed", input, "revocation-taken-back");
+    third.replaced[0].until = None;
+    let input = json!({ "held": held, "note": world.sign(&third) });
+    cases.bad("successor-refuses-end-taken-back", "A key that has ended would count", "succeed", input, "end-taken-back");
 }

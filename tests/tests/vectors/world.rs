@@ -197,6 +197,8 @@ fn manifest(
         }],
         audit_key: sealed_to(0x43),
         screening: Screening { verdict_delay_seconds: 60, secondary_check_per_10k: 0 },
+        replaced: Vec::new(),
+        revoked_certificates: Vec::new(),
     }
 }
 

@@ -79,8 +79,10 @@ pub(super) fn event_plan(zone: EventTimeZone, evaluations: u64) -> Result<EventP
         skew_millis: 5_000,
         quorum: 2,
         witnesses: vec![Member::Trustee, Member::Committee, Member::Police, Member::Sponsor],
+        withdrawn: vec![],
         foreign_witnesses: vec![],
         categories: vec![CATEGORY.to_owned(), CATEGORY_ALL.to_owned()],
+        revoked_certificates: vec![],
         epochs: PlannedEpochs {
             first: Epoch::new(1),
             length_minutes: 1_440,
@@ -116,6 +118,7 @@ pub(super) fn event_plan(zone: EventTimeZone, evaluations: u64) -> Result<EventP
             access_point(NORTH, "STA", "PUB"),
         ],
         gates: vec![gate(GATE_1, &[MAIN, SERVICE, VAULT, POOL])?, gate(GATE_2, &[NORTH])?],
+        expelled: vec![],
         quotas: quotas(evaluations),
     })
 }

@@ -64,6 +64,8 @@ pub(crate) const fn reason_name(reason: Reason) -> &'static str {
         Reason::WrongVenue => "WRONG_VENUE",
         Reason::WrongZone => "WRONG_ZONE",
         Reason::WrongTime => "WRONG_TIME",
+        Reason::NoDirectory => "NO_DIRECTORY",
+        Reason::Clock => "CLOCK",
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) async fn run(context: &Context, connection: &Connection) -> Result<()
     let state = call("ask the gate what it knows", answer)?;
     let value = json!({
         "manifest_version": state.manifest_version, "receipts": state.receipts,
-        "access_points": state.access_points,
+        "access_points": state.access_points, "clock": state.clock,
         "authorities": state.authorities.iter().map(authority_json).collect::<Vec<_>>(),
     });
     context.show(&value, || {
@@ -49,6 +49,9 @@ pub(super) async fn run(context: &Context, connection: &Connection) -> Result<()
             state.access_points.join(", "),
             table(header, rows)
         );
+        if !state.clock.is_empty() {
+            text.push_str(&format!("\n{}", state.clock));
+        }
         let evidence: Vec<[String; 5]> = state.authorities.iter().flat_map(evidence_rows).collect();
         if !evidence.is_empty() {
             let header = ["time", "evidence of", "from", "shows", "file"];

@@ -6,6 +6,7 @@ use lanyard_core::ids::Hash;
 use lanyard_core::manifest::{
     MAX_MANIFEST_BYTES, ManifestTrust, VerifiedManifest, verify_manifest,
 };
+use lanyard_core::note::VerifyingKey;
 use lanyard_env::Files;
 
 use crate::error::CliError;
@@ -55,9 +56,15 @@ impl Manifests {
         self.all().find(|manifest| manifest.hash() == *hash)
     }
 
-    /// The newest that has this gate.
-    pub(super) fn newest_with_gate(&self, gate: &str) -> Option<&VerifiedManifest> {
-        self.all().find(|manifest| manifest.gate(gate).is_some())
+    /// Every key that a gate of this name ever signed receipts with, the newest first.
+    pub(super) fn receipt_keys(&self, gate: &str) -> Vec<VerifyingKey> {
+        let mut keys = Vec::new();
+        for key in self.all().filter_map(|manifest| Some(&manifest.gate(gate)?.receipts)) {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        keys
     }
 
     fn all(&self) -> impl Iterator<Item = &VerifiedManifest> {

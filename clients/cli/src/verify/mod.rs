@@ -5,11 +5,13 @@ mod manifests;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use lanyard_core::attestation::{Attestation, Attested, VerifiedAttestation, verify_attestation};
+use lanyard_core::attestation::{
+    Attestation, Attested, VerifiedAttestation, verify_attestation_given,
+};
 use lanyard_core::hpke_box::HpkeSecretKey;
-use lanyard_core::manifest::VerifiedManifest;
+use lanyard_core::manifest::Manifest;
 use lanyard_core::receipt::{
-    Receipt, ReceiptError, ReceiptOrigin, VerifiedReceipt, verify_receipt,
+    Receipt, ReceiptError, ReceiptOrigin, VerifiedReceipt, verify_receipt_given,
 };
 use lanyard_core::record::{Record, Status};
 use lanyard_env::Mode;
@@ -159,9 +161,8 @@ fn attestation(manifests: &Manifests, text: &str) -> Finding {
             "made under the manifest {}, which is not here; give a folder that has it",
             attestation.manifest
         )),
-        Some(manifest) => {
-            verify_attestation(&attestation, manifest).map_err(|error| error.to_string())
-        }
+        Some(manifest) => verify_attestation_given(&attestation, manifest, manifests.newest())
+            .map_err(|error| error.to_string()),
     };
     match verified {
         Err(says) => Finding { what: "attestation", holds: false, says, json: value },
@@ -270,36 +271,34 @@ fn checked(
 ) -> Result<(String, VerifiedReceipt), String> {
     let say = |error: ReceiptError| error.to_string();
     let mut receipt = Receipt::parse(text).map_err(say)?;
-    let (manifest, gate, origin) = issuer(manifests, &receipt)?;
-    let key = manifest.gate(&gate).map(|gate| gate.receipts.clone());
-    let key = key.ok_or_else(|| format!("there is no gate {gate:?} in the manifest"))?;
+    let (gate, origin) = issuer(manifests.newest(), &receipt)?;
+    let keys = manifests.receipt_keys(&gate);
+    if keys.is_empty() {
+        return Err(format!("there is no gate {gate:?} in any manifest here"));
+    }
     if let Some(audit) = audit
         && receipt.sealed.is_some()
     {
         receipt.open(audit, &origin).map_err(say)?;
     }
-    let verified = verify_receipt(&receipt, &origin, &key).map_err(say)?;
+    let verified =
+        verify_receipt_given(&receipt, &origin, &keys, manifests.newest()).map_err(say)?;
     if audit.is_some() {
         opened.push_str(&receipt.to_string());
     }
     Ok((gate, verified))
 }
 
-/// The gate that the signed head claims, and the newest manifest that has it. Verifying shows whether it is true.
-fn issuer<'a>(
-    manifests: &'a Manifests,
-    receipt: &Receipt,
-) -> Result<(&'a VerifiedManifest, String, ReceiptOrigin), String> {
+/// The gate that the signed head claims. Verifying shows whether it is true.
+fn issuer(manifest: &Manifest, receipt: &Receipt) -> Result<(String, ReceiptOrigin), String> {
     let claimed = receipt.head.text().lines().next().unwrap_or_default();
-    let manifest = manifests.newest();
     let gate = claimed
         .strip_prefix(&format!("lanyard/{}/gate/", manifest.event))
         .and_then(|rest| rest.strip_suffix("/receipts"))
         .ok_or_else(|| format!("signed for {claimed:?}, which is no gate of {}", manifest.event))?;
-    let manifest = manifests.newest_with_gate(gate).unwrap_or(manifest);
     let origin = ReceiptOrigin::new(&manifest.event, gate)
         .map_err(|error: ReceiptError| error.to_string())?;
-    Ok((manifest, gate.to_owned(), origin))
+    Ok((gate.to_owned(), origin))
 }
 
 /// Writes attestations from a service to a file that `lanyard verify` reads. They hold keys of the badge.

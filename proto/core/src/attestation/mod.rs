@@ -15,7 +15,9 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use text::AttestationTextError;
-pub use verify::{AttestationError, Attested, VerifiedAttestation, verify_attestation};
+pub use verify::{
+    AttestationError, Attested, VerifiedAttestation, verify_attestation, verify_attestation_given,
+};
 
 use crate::audience_key::AudienceKey;
 use crate::badge::EpochKey;

@@ -3,12 +3,12 @@
 use thiserror::Error;
 
 use super::{Attestation, Opening};
-use crate::checkpoint::{CheckpointError, verify_checkpoint};
-use crate::cosignature::{CosignatureError, quorum_time, verify_cosignatures};
+use crate::checkpoint::CheckpointError;
+use crate::cosignature::{CosignatureError, quorum_time};
 use crate::freshness::freshness;
 use crate::head::{DirectoryHead, HeadError, VerifiedHead, verify_head};
 use crate::ids::{Audience, Authority, Epoch, Handle, Hash, Timestamp};
-use crate::manifest::VerifiedManifest;
+use crate::manifest::{Manifest, VerifiedManifest};
 use crate::map::{ProofError, RecordHash};
 use crate::record::{Record, RecordError, SealedRecord};
 
@@ -183,11 +183,25 @@ pub fn verify_attestation(
     attestation: &Attestation,
     manifest: &VerifiedManifest,
 ) -> Result<VerifiedAttestation, AttestationError> {
+    verify_attestation_given(attestation, manifest, manifest)
+}
+
+/// As [`verify_attestation`], where a later manifest, `newest`, says until when keys of the earlier one count: what is signed under a
+/// key that leaked proves nothing after its end, whatever manifest it names.
+///
+/// # Errors
+/// [`AttestationError`] names the link that fails.
+pub fn verify_attestation_given(
+    attestation: &Attestation,
+    manifest: &VerifiedManifest,
+    newest: &Manifest,
+) -> Result<VerifiedAttestation, AttestationError> {
     let Attestation { authority, audience, epoch, handle, .. } = *attestation;
     same_manifest(attestation.manifest, manifest)?;
     let log_proof = &attestation.log_proof;
-    let checkpoint = verify_checkpoint(&log_proof.checkpoint, manifest.log_key(authority))?;
-    let cosignatures = verify_cosignatures(&checkpoint, &manifest.witness_keys(authority))?;
+    let keys = manifest.log_keys_given(authority, newest);
+    let checkpoint = keys.verify(&log_proof.checkpoint)?;
+    let cosignatures = manifest.cosignatures_given(authority, &checkpoint, newest)?;
     let (found, needed) = (cosignatures.len(), manifest.quorum);
     let quorum_time =
         quorum_time(&cosignatures, needed).ok_or(AttestationError::NoQuorum { found, needed })?;

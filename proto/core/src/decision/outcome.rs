@@ -58,6 +58,10 @@ pub enum Reason {
     WrongZone,
     /// Good on another day or at another hour.
     WrongTime,
+    /// A directory of this epoch, or its key, is not here.
+    NoDirectory,
+    /// The machine's clock is wrong.
+    Clock,
 }
 
 impl Reason {
@@ -75,6 +79,8 @@ impl Reason {
             Self::WrongVenue => "WRONG_VENUE",
             Self::WrongZone => "WRONG_ZONE",
             Self::WrongTime => "WRONG_TIME",
+            Self::NoDirectory => "NO_DIRECTORY",
+            Self::Clock => "CLOCK",
         }
     }
 }
@@ -127,9 +133,9 @@ causes! {
     /// Knowledge is older than the zone's limit, or no quorum ever vouched for it.
     Stale = 3, "STALE", Undetermined, Some(Reason::Stale);
     /// The committee's directory of the epoch, or its key, is absent.
-    CommitteeMissing = 4, "COMMITTEE_MISSING", Undetermined, Some(Reason::Stale);
+    CommitteeMissing = 4, "COMMITTEE_MISSING", Undetermined, Some(Reason::NoDirectory);
     /// The police's directory of the epoch, or its key, is absent.
-    PoliceMissing = 5, "POLICE_MISSING", Undetermined, Some(Reason::Stale);
+    PoliceMissing = 5, "POLICE_MISSING", Undetermined, Some(Reason::NoDirectory);
     /// The committee's record does not open.
     CommitteeUnreadable = 6, "COMMITTEE_UNREADABLE", Undetermined, Some(Reason::Stale);
     /// The police's record does not open.
@@ -170,10 +176,12 @@ causes! {
     LetIn = 24, "LET_IN", Admit, None;
     /// A supervisor kept someone out against the decision; only in the receipt of an override.
     KeptOut = 25, "KEPT_OUT", Deny, Some(Reason::Refer);
+    /// The machine's clock is known to be wrong, so that nobody can say how old knowledge is, or which epoch this is.
+    ClockWrong = 26, "CLOCK_WRONG", Undetermined, Some(Reason::Clock);
 }
 
 impl Cause {
-    /// Its byte in receipts: 1 to 25.
+    /// Its byte in receipts: 1 to 26.
     #[must_use]
     pub const fn byte(self) -> u8 {
         self as u8
@@ -254,6 +262,17 @@ impl Decision {
     #[must_use]
     pub const fn may_be_overridden(&self) -> bool {
         !matches!(self.cause, Cause::Admitted | Cause::Malformed)
+    }
+
+    /// The same of a machine whose clock is known to be wrong: what is too old or absent by that clock is its fault.
+    #[must_use]
+    pub fn by_a_wrong_clock(self) -> Self {
+        match self.cause {
+            Cause::Stale | Cause::CommitteeMissing | Cause::PoliceMissing => {
+                Self { cause: Cause::ClockWrong, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The worse of two answers to one question; of equal verdicts the one on older knowledge, else `self`.

@@ -125,11 +125,11 @@ fn verdicts_and_reasons_are_those_of_the_table() {
             Cause::Admitted => ("ADMIT", ""),
             Cause::Malformed => ("DENY", "MALFORMED"),
             Cause::Stale
-            | Cause::CommitteeMissing
-            | Cause::PoliceMissing
             | Cause::CommitteeUnreadable
             | Cause::PoliceUnreadable
             | Cause::ProfileMissing => ("UNDETERMINED", "STALE"),
+            Cause::CommitteeMissing | Cause::PoliceMissing => ("UNDETERMINED", "NO_DIRECTORY"),
+            Cause::ClockWrong => ("UNDETERMINED", "CLOCK"),
             Cause::Unknown => ("DENY", "UNKNOWN"),
             Cause::Revoked | Cause::Reprinted => ("DENY", "REVOKED"),
             Cause::CommitteeSuspended

@@ -113,6 +113,8 @@ pub(crate) fn fixture() -> Fixture {
         }],
         audit_key: sealed_to(),
         screening: Screening { verdict_delay_seconds: 60, secondary_check_per_10k: 0 },
+        replaced: Vec::new(),
+        revoked_certificates: Vec::new(),
     };
     Fixture { manifest, committee, police, logs, witnesses }
 }

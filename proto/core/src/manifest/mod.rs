@@ -9,6 +9,7 @@ mod epochs;
 pub(crate) mod fixture;
 mod lookup;
 mod problem;
+mod replaced;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use epochs::EpochPlan;
 pub use problem::{ManifestError, Problem};
+pub use replaced::{KeyEnd, LogKeys, LogPosition, ReplacedKey};
 pub use verified::{ManifestTrust, VerifiedManifest, sign_manifest, verify_manifest};
 
 use crate::decision::{AccessPoint, StalenessTier};
@@ -85,6 +87,19 @@ pub struct Manifest {
     pub audit_key: HpkePublicKey,
     /// How screening answers.
     pub screening: Screening,
+    /// Keys that others took the place of, or that nobody shall use any more. Left out while there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<ReplacedKey>,
+    /// Certificates that nobody accepts any more, by [`certificate_key_hash`]. Left out while there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_certificates: Vec<Hash>,
+}
+
+/// By what a manifest names a certificate to be refused: BLAKE3 of its public key (X.509's SubjectPublicKeyInfo, DER), so
+/// that a new certificate for the same key is refused as well.
+#[must_use]
+pub fn certificate_key_hash(public_key_info: &[u8]) -> Hash {
+    blake3::hash(public_key_info).into()
 }
 
 /// How changes hide among other rows.

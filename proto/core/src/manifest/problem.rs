@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::MAX_MANIFEST_BYTES;
 use crate::ids::{Authority, EventId, Hash};
-use crate::note::{Algorithm, NoteError};
+use crate::note::{Algorithm, KeyName, NoteError};
 
 /// Why a manifest is refused.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -77,6 +77,20 @@ pub enum ManifestError {
         held: Hash,
         /// The hash that it names.
         found: Option<Hash>,
+    },
+    /// A key that came to its end would count again.
+    #[error("manifest: key {name} has come to its end, and the new version lets it count again")]
+    EndTakenBack {
+        /// The key's name.
+        name: KeyName,
+    },
+    /// A certificate that was revoked would be accepted again.
+    #[error(
+        "manifest: the certificate key {key} is revoked, and the new version lets it count again"
+    )]
+    RevocationTakenBack {
+        /// The hash of its public key.
+        key: Hash,
     },
     /// Epoch numbers would run backwards.
     #[error("manifest: epochs start at {given}, after {held} they cannot")]

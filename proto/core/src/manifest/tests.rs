@@ -259,6 +259,62 @@ fn share_holders_quotas_and_verifiers_must_fit() {
 }
 
 #[test]
+fn replaced_keys_stand_once_and_have_fitting_ends() {
+    let fixture = fixture();
+    let entry = |key: &VerifyingKey, log| {
+        let until = Some(KeyEnd { time: Timestamp::from_seconds(9), log });
+        ReplacedKey { key: key.clone(), until }
+    };
+    let position = LogPosition { size: 3, root: Hash::new([3; 32]) };
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    let log = fixture.logs[0].verifying_key();
+    let old = SigningKey::generate(log.name().clone(), &mut rng).verifying_key().clone();
+    let other = KeyName::parse("gate/gate-9/receipts").unwrap();
+    let other = SigningKey::generate(other, &mut rng).verifying_key().clone();
+    let with = |one: ReplacedKey| {
+        Manifest { replaced: vec![one], ..fixture.manifest.clone() }.to_text().map(drop)
+    };
+    let field = |one: ReplacedKey| match with(one) {
+        Err(ManifestError::Invalid { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(with(entry(&old, Some(position))), Ok(()));
+    assert_eq!(with(entry(&other, None)), Ok(()));
+    assert_eq!(field(entry(log, Some(position))), "replaced[0].key", "it is in force");
+    assert_eq!(field(entry(&old, None)), "replaced[0].until", "a log ends at a size");
+    assert_eq!(field(entry(&other, Some(position))), "replaced[0].until.log");
+}
+
+#[test]
+fn a_log_key_counts_alone_up_to_its_end() {
+    let fixture = fixture();
+    let authority = Authority::Committee;
+    let (old, origin) = (&fixture.logs[0], fixture.manifest.origin(authority));
+    let mut rng = ChaCha20Rng::seed_from_u64(8);
+    let new = SigningKey::generate(old.verifying_key().name().clone(), &mut rng);
+    let root = Hash::new([4; 32]);
+    let mut manifest = fixture.manifest.clone();
+    manifest.authorities.committee.log = new.verifying_key().clone();
+    manifest.replaced = vec![ReplacedKey { key: old.verifying_key().clone(), until: None }];
+    let verify = |manifest: &Manifest, size, root, keys: &[&SigningKey]| {
+        let checkpoint = crate::checkpoint::Checkpoint::new(&origin, size, root);
+        manifest.log_keys(authority).verify(checkpoint.sign_all(keys).unwrap().note()).is_ok()
+    };
+    for keys in [vec![old], vec![&new], vec![old, &new]] {
+        assert!(verify(&manifest, 99, root, &keys), "beside each other");
+    }
+    let log = Some(LogPosition { size: 4, root });
+    manifest.replaced[0].until = Some(KeyEnd { time: Timestamp::from_seconds(9), log });
+    assert!(verify(&manifest, 3, Hash::new([3; 32]), &[old]));
+    assert!(verify(&manifest, 4, root, &[old]));
+    assert!(!verify(&manifest, 4, Hash::new([5; 32]), &[old]), "another root of that size");
+    assert!(!verify(&manifest, 5, root, &[old]));
+    assert!(verify(&manifest, 5, root, &[old, &new]) && verify(&manifest, 5, root, &[&new]));
+    let stranger = SigningKey::generate(old.verifying_key().name().clone(), &mut rng);
+    assert!(!verify(&manifest, 3, root, &[&stranger]));
+}
+
+#[test]
 fn lookups_find_by_name() {
     let manifest = fixture().manifest;
     assert_eq!(manifest.tier_for_zone("BLUE").unwrap().limit_seconds, 60);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::problem::{ManifestError, Problem};
 use super::{Manifest, Verifier};
-use crate::ids::{Audience, Authority};
+use crate::ids::{Audience, Authority, Hash};
 use crate::note::{Algorithm, VerifyingKey};
 
 const PARTIES: [&str; 5] = ["committee", "police", "sponsor", "trustee", "gate"];
@@ -27,7 +27,8 @@ pub(super) fn validate(manifest: &Manifest) -> Checked {
     places(manifest)?;
     pseudonyms(manifest)?;
     verifiers(manifest)?;
-    gates(manifest)
+    gates(manifest)?;
+    replaced(manifest)
 }
 
 fn head(manifest: &Manifest) -> Checked {
@@ -112,7 +113,36 @@ fn keys(manifest: &Manifest) -> Checked {
     for (index, gate) in manifest.gates.iter().enumerate() {
         key(&format!("gates[{index}].receipts"), &gate.receipts, Algorithm::Ed25519)?;
     }
+    // One that is replaced stands nowhere else: it is in force nowhere.
+    for (index, one) in manifest.replaced.iter().enumerate() {
+        key(&format!("replaced[{index}].key"), &one.key, one.key.algorithm())?;
+    }
     Ok(())
+}
+
+fn replaced(manifest: &Manifest) -> Checked {
+    length("replaced", manifest.replaced.len(), 0, MAX_LIST)?;
+    for (index, one) in manifest.replaced.iter().enumerate() {
+        let Some(end) = &one.until else { continue };
+        let field = format!("replaced[{index}].until");
+        range(&format!("{field}.time"), end.time.millis(), 1, MAX_TIME)?;
+        let name = one.key.name().as_str();
+        let is_log = Authority::ALL.iter().any(|log| manifest.origin(*log).as_str() == name);
+        match (is_log, end.log) {
+            (true, None) => {
+                let problem = Problem::Missing { what: "log, the last checkpoint that counts" };
+                return Err(invalid(&field, problem));
+            }
+            (false, Some(_)) => {
+                let problem = Problem::Unknown { given: name.to_owned() };
+                return Err(invalid(&format!("{field}.log"), problem));
+            }
+            _ => {}
+        }
+    }
+    length("revoked_certificates", manifest.revoked_certificates.len(), 0, MAX_LIST)?;
+    let revoked: Vec<_> = manifest.revoked_certificates.iter().map(Hash::to_string).collect();
+    unique("revoked_certificates", "", revoked.iter().map(String::as_str))
 }
 
 fn witnesses(manifest: &Manifest) -> Checked {

@@ -121,6 +121,7 @@ impl VerifiedManifest {
         if given < held {
             return Err(ManifestError::EpochsRunBack { held, given });
         }
+        self.manifest.check_ends(&next.manifest)?;
         Ok(next)
     }
 }

@@ -11,7 +11,8 @@ use super::chain::{
 use super::{OpenedBody, ReceiptBody, ReceiptError, ReceiptOrigin, SealedBody, SealedSession};
 use crate::hpke_box::HpkeSecretKey;
 use crate::ids::{Hash, Timestamp};
-use crate::note::{Note, VerifyingKey};
+use crate::manifest::Manifest;
+use crate::note::{Note, NoteError, VerifyingKey};
 
 /// The first line of the file.
 const TITLE: &str = "lanyard receipt v1";
@@ -233,4 +234,27 @@ pub fn verify_receipt(
         Some(_) => return Err(ReceiptError::Commitment { sequence: entry.sequence }),
     };
     Ok(VerifiedReceipt { entry, head, body })
+}
+
+/// Verifies a receipt under whichever of a gate's `keys` signed its head, unless the `newest` manifest says that this key had
+/// come to its end by then, as when the gate was stolen.
+///
+/// # Errors
+/// As [`verify_receipt`], and [`ReceiptError::Ended`].
+pub fn verify_receipt_given(
+    receipt: &Receipt,
+    origin: &ReceiptOrigin,
+    keys: &[VerifyingKey],
+    newest: &Manifest,
+) -> Result<VerifiedReceipt, ReceiptError> {
+    let signed = |key: &&VerifyingKey| receipt.head.signatures().iter().any(|line| line.is_by(key));
+    let Some(key) = keys.iter().find(signed).or(keys.first()) else {
+        return Err(NoteError::Unsigned { expected: Vec::new() }.into());
+    };
+    let verified = verify_receipt(receipt, origin, key)?;
+    let (sequence, time) = (verified.entry.sequence, verified.entry.time);
+    match newest.end_of(key) {
+        Some(end) if time >= end.time => Err(ReceiptError::Ended { sequence, until: end.time }),
+        _ => Ok(verified),
+    }
 }

@@ -35,7 +35,7 @@ impl Fixture {
 
     fn consider(&self, known: u64, request: &AddCheckpoint) -> Result<Accepted, Refused> {
         let memory = WitnessMemory::of(&self.checkpoint(known));
-        memory.consider(request, self.key.verifying_key())
+        memory.consider(request, &self.key.verifying_key().clone().into())
     }
 }
 
@@ -88,7 +88,7 @@ fn growth_is_accepted_and_repeating_changes_nothing() {
     }
     let empty = WitnessMemory::empty();
     let request = fixture.request(0, 5);
-    assert!(empty.consider(&request, fixture.key.verifying_key()).is_ok());
+    assert!(empty.consider(&request, &fixture.key.verifying_key().clone().into()).is_ok());
 }
 
 #[test]

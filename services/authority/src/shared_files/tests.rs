@@ -6,6 +6,7 @@ use lanyard_core::checkpoint::Checkpoint;
 use lanyard_core::cosignature::WitnessKey;
 use lanyard_core::ids::{Authority, EventId, Hash, Origin};
 use lanyard_core::log::{Log, leaf_hash};
+use lanyard_core::manifest::LogKeys;
 use lanyard_core::note::{KeyName, SigningKey};
 use lanyard_core::witness_request::AddCheckpoint;
 use lanyard_shareholder::{Ledger, LedgerError, Purpose};
@@ -132,9 +133,11 @@ fn two_instances_never_cosign_two_logs() {
     };
     let witnesses = instances.each_ref().map(|env| {
         let key = WitnessKey::generate(KeyName::parse("police").unwrap(), &mut env.rng());
-        let log = log_key.verifying_key().clone();
+        let key = key.format().to_string();
+        let keys = Arc::new(move || Ok(vec![WitnessKey::parse(&key).unwrap()]));
+        let log = LogKeys::from(log_key.verifying_key().clone());
         let logs = Arc::new(move || vec![log.clone()]);
-        Witness::open(env.clone(), Path::new("store/witness"), key, logs).unwrap()
+        Witness::open(env.clone(), Path::new("store/witness"), keys, logs).unwrap()
     });
     for size in 1..20 {
         // Both know nothing, and are shown two logs at the same moment.

@@ -64,30 +64,40 @@ impl StationConfig {
         Ok(location.with_password(password.trim_end_matches(['\r', '\n']))?)
     }
 
-    /// The witnesses to ask.
+    /// The witnesses to ask: those configured that the manifest names. One that it does not name is not asked: the manifest
+    /// changes while the event runs, and a witness that was dropped must keep nobody from starting.
     pub(super) fn witness_peers(
         &self,
         manifest: &Manifest,
         tls: &Tls,
         peers: &Peers,
     ) -> Result<Vec<WitnessPeer>, StationError> {
-        self.witnesses
-            .iter()
-            .map(|(name, place)| {
-                let listed = manifest.witness(name);
-                let unknown = || StationError::UnknownWitness { name: name.clone() };
-                let key = listed.ok_or_else(unknown)?.key.clone();
-                let route = if place.contains("://") {
-                    Route::foreign(place)?
-                } else {
-                    Route::Party {
-                        tls: tls.clone(),
-                        address: peers.address(place)?.to_owned(),
-                        expected: expected(place)?,
-                    }
-                };
-                Ok(WitnessPeer { key, route })
-            })
-            .collect()
+        let mut found = Vec::new();
+        for (name, place) in &self.witnesses {
+            let Some(witness) = manifest.witness(name) else {
+                tracing::warn!(
+                    name,
+                    version = manifest.version,
+                    "config.toml: [witnesses] names one that the manifest does not; it is not asked"
+                );
+                continue;
+            };
+            let route = if place.contains("://") {
+                Route::foreign(place)?
+            } else {
+                Route::Party {
+                    tls: tls.clone(),
+                    address: peers.address(place)?.to_owned(),
+                    expected: expected(place)?,
+                }
+            };
+            let (name, keys) = (witness.key.name().clone(), manifest.keys_of(witness));
+            found.push(WitnessPeer { name, keys, route });
+        }
+        let (configured, needed) = (found.len(), manifest.quorum);
+        if configured < usize::from(needed) {
+            return Err(StationError::TooFewWitnesses { configured, needed });
+        }
+        Ok(found)
     }
 }

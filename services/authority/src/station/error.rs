@@ -34,11 +34,16 @@ pub enum StationError {
     /// A peer is not configured.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// A configured witness is none of the manifest's.
-    #[error("config.toml: [witnesses] names {name:?}, which the manifest does not; take it out")]
-    UnknownWitness {
-        /// The name.
-        name: String,
+    /// Fewer witnesses are configured than the manifest's quorum.
+    #[error(
+        "config.toml: [witnesses] has {configured} that the manifest names, too few for its quorum of {needed}; add the \
+         others, or correct their names"
+    )]
+    TooFewWitnesses {
+        /// How many of the configured ones the manifest names.
+        configured: usize,
+        /// The quorum.
+        needed: u8,
     },
     /// A witness's URL is none.
     #[error("config.toml: [witnesses]: {0}")]

@@ -42,6 +42,10 @@ impl Kept {
         Ok(Self { env, root: PathBuf::from("store"), store_key })
     }
 
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     pub(super) fn witness_memory(&self) -> PathBuf {
         self.root.join("witness")
     }

@@ -68,7 +68,7 @@ fn every_service_finds_manifest_certificate_and_configuration() {
 fn default_operators_can_act() {
     let folder = Folder::open(shared().join("gate-1"), &Env::system());
     let scanner = folder.operator_identity(Role::Scanner, "scanner").unwrap();
-    assert_eq!(scanner.peer().to_string(), "spiffe://gate/scanner/scanner");
+    assert_eq!(scanner.peer().to_string(), "spiffe://gate/scanner/gate-1.scanner");
     let folder = Folder::open(shared().join("committee"), &Env::system());
     let registrar = folder.operator_identity(Role::Operator, "registrar").unwrap();
     assert_eq!(registrar.peer().to_string(), "spiffe://committee/operator/registrar");

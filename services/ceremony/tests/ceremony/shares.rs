@@ -5,13 +5,15 @@
 use std::fs;
 use std::path::Path;
 
-use lanyard_ceremony::{CeremonyError, Member, Seat, Step};
+use lanyard_ceremony::{CeremonyError, Member, Seat, Step, TakenOver, replace_trustee};
 use lanyard_core::identity::{Document, DocumentKind, IdentityKey};
-use lanyard_core::ids::EventId;
+use lanyard_core::ids::{Authority, EventId};
+use lanyard_core::manifest::Manifest;
 use lanyard_core::oprf::{self, Pseudonym};
 use lanyard_core::threshold::{KeyShare, ShareIndex, combine};
 use lanyard_env::Env;
-use lanyard_party::{Generation, HeldShare, ShareStore};
+use lanyard_party::{Folder, Generation, HeldShare, ManifestStore, ShareStore};
+use lanyard_shareholder::{Ledger, LedgerError, Purpose};
 
 use crate::secrets::holds;
 use crate::support::{copy, dying_env, files_under, sample_plan, seat, shared};
@@ -344,4 +346,132 @@ fn a_repaired_share_must_fit_what_all_holders_confirmed() {
     let error = trustee.repair_finish().unwrap_err();
     assert!(matches!(&error, CeremonyError::Tampered { .. }), "{error}");
     assert!(trustee.folder().share_generations().unwrap().is_empty());
+}
+
+/// The trustee's folder is gone; another party prepares in a folder of its own. Its seat and its fingerprint.
+fn successor(dir: &Path) -> (Seat, String) {
+    fs::rename(dir.join("trustee"), dir.join("gone")).unwrap();
+    let (folder, exchange) = (dir.join("trustee"), dir.join("exchange"));
+    let (env, plan) = (Env::system(), sample_plan());
+    let again = Seat::prepare(&env, &folder, &exchange, &Member::Trustee, &plan, None);
+    assert!(matches!(again, Err(CeremonyError::Announced { .. })), "it must be said");
+    let prepare =
+        || Seat::prepare_successor(&env, &folder, &exchange, &Member::Trustee, &plan).unwrap();
+    assert_eq!(prepare().1, Step::Done);
+    let (seat, step) = prepare();
+    assert_eq!(step, Step::AlreadyDone);
+    let fingerprint = seat.fingerprint(&Member::Trustee).unwrap();
+    (seat, fingerprint)
+}
+
+const OTHERS: [&str; 5] = ["committee", "police", "sponsor", "gate-ca", "gate-1"];
+
+fn agree(dir: &Path) {
+    seat(dir, "committee").draft_manifest(&sample_plan()).unwrap();
+    for authority in ["committee", "police"] {
+        seat(dir, authority).sign_manifest(&sample_plan()).unwrap();
+    }
+    for member in OTHERS.iter().chain(&["trustee"]) {
+        assert_eq!(seat(dir, member).adopt().unwrap(), Step::Done, "{member}");
+    }
+}
+
+#[test]
+fn a_trustee_takes_the_place_of_another_and_the_old_share_is_worth_nothing() {
+    let dir = copy();
+    let old = in_force(dir.path(), "trustee");
+    let (trustee, fingerprint) = successor(dir.path());
+    // Nobody takes it without having compared fingerprints.
+    let error = seat(dir.path(), "committee").draft_manifest(&sample_plan()).unwrap_err();
+    assert!(error.to_string().contains("run: accept"), "{error}");
+    for other in OTHERS {
+        let seat = seat(dir.path(), other);
+        let wrong = seat.accept_successor(&Member::Trustee, &fingerprint.replace('0', "1"));
+        assert!(matches!(wrong, Err(CeremonyError::OtherFingerprint { .. })), "{other}");
+        let accept = || seat.accept_successor(&Member::Trustee, &fingerprint).unwrap();
+        assert_eq!((accept(), accept()), (Step::Done, Step::AlreadyDone));
+    }
+    agree(dir.path());
+    let manifest = ManifestStore::open(trustee.folder()).unwrap().current();
+    let before = ManifestStore::open(&Folder::open(dir.path().join("gone"), &Env::system()));
+    let before = before.unwrap().current();
+    let witness = |manifest: &Manifest| manifest.witness("trustee").unwrap().key.clone();
+    assert_eq!((manifest.version, witness(&manifest) != witness(&before)), (2, true));
+    assert!(manifest.end_of(&witness(&before)).is_some(), "the old witness counts no more");
+
+    // It cannot serve before it knows what its predecessor counted.
+    let ledger = || {
+        let folder = trustee.folder().evaluations_dir();
+        Ledger::open_in(&Env::system(), &folder, &manifest.event, "trustee")
+    };
+    assert!(matches!(ledger(), Err(LedgerError::NotTakenOver { .. })));
+    assert_eq!(trustee.take_over_counts(&TakenOver::Spent).unwrap(), Step::Done);
+    assert_eq!(trustee.take_over_counts(&TakenOver::Spent).unwrap(), Step::AlreadyDone);
+    let quota = manifest.quota("trustee", "committee", "enrolment");
+    let used = ledger().unwrap().used(Authority::Committee, Purpose::Enrolment);
+    assert_eq!((used, quota > 0), (quota, true), "nothing is left of an unknown count");
+
+    assert_eq!(trustee.repair_ask(&[]).unwrap(), Step::Done);
+    help(dir.path(), &["committee", "police"], &Member::Trustee);
+    assert_eq!(trustee.repair_finish().unwrap(), Step::Done);
+    assert_eq!(check_pairs(dir.path()), 3);
+    REFRESH.iter().for_each(|take| all(dir.path(), *take));
+    assert_eq!(check_pairs(dir.path()), 3);
+    let public = in_force(dir.path(), "police");
+    assert!(old.share().check(public.public()).is_err(), "the old share fits nothing");
+    assert_eq!(old.public().group_key(), public.public().group_key());
+}
+
+#[test]
+fn a_helper_that_gives_a_successor_a_wrong_share_is_named() {
+    let dir = copy();
+    let (trustee, fingerprint) = successor(dir.path());
+    for other in OTHERS {
+        seat(dir.path(), other).accept_successor(&Member::Trustee, &fingerprint).unwrap();
+    }
+    agree(dir.path());
+    trustee.repair_ask(&[]).unwrap();
+    for take in [Seat::repair_round1, Seat::repair_round2] {
+        for helper in ["committee", "police"] {
+            take(&seat(dir.path(), helper), &Member::Trustee).unwrap();
+        }
+    }
+    seat(dir.path(), "committee").repair_round3(&Member::Trustee).unwrap();
+    // The police help with a share of another key, beside public shares that fit it.
+    let other = tempfile::tempdir().unwrap();
+    crate::support::init(&Env::system(), other.path(), &sample_plan()).unwrap();
+    for name in ["keys/share.key", "keys/public_shares.json"] {
+        let at = |dir: &Path| dir.join("police").join(name);
+        fs::copy(at(other.path()), at(dir.path())).unwrap();
+    }
+    seat(dir.path(), "police").repair_round3(&Member::Trustee).unwrap();
+    let error = trustee.repair_finish().unwrap_err();
+    assert!(matches!(&error, CeremonyError::Tampered { from: Member::Police, .. }), "{error}");
+    assert!(trustee.folder().share_generations().unwrap().is_empty(), "nothing was kept");
+}
+
+#[test]
+fn a_replacement_that_is_interrupted_goes_on() {
+    let dir = copy();
+    let (mut runs, mut interrupted) = (0, 0);
+    loop {
+        runs += 1;
+        assert!(runs < 200, "it does not get on");
+        match replace_trustee(&dying_env(runs % 7 + 1), dir.path()) {
+            Ok((aside, taken)) => {
+                assert_eq!(taken, TakenOver::Spent, "the old trustee never served");
+                assert!(aside.ends_with("trustee-before-2"));
+                break;
+            }
+            Err(error) => assert!(error.to_string().contains("disk is full"), "{error}"),
+        }
+        interrupted += 1;
+    }
+    assert!(interrupted > 5, "only {interrupted} interruptions");
+    assert_eq!(check_pairs(dir.path()), 3);
+    assert_eq!(in_force(dir.path(), "trustee").generation().get(), 2);
+    // It is over: another call replaces the new trustee.
+    let (aside, _) = replace_trustee(&Env::system(), dir.path()).unwrap();
+    assert!(aside.ends_with("trustee-before-3"));
+    assert_eq!(check_pairs(dir.path()), 3);
 }

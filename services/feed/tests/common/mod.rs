@@ -191,6 +191,8 @@ impl World {
             }],
             audit_key: other(),
             screening: Screening { verdict_delay_seconds: 60, secondary_check_per_10k: 0 },
+            replaced: Vec::new(),
+            revoked_certificates: Vec::new(),
         };
         let dir = TempDir::new().unwrap();
         Self { env, clock, dir, manifest, manifest_keys, log_key, witnesses, gate }

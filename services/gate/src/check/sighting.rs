@@ -58,8 +58,8 @@ impl<'a> Source<'a> {
         Self { authority: mirror.authority(), origin: mirror.origin(), view: mirror.read() }
     }
 
-    pub(super) fn now(&self, wall: Timestamp) -> Timestamp {
-        self.view.clock_floor().now(wall)
+    pub(super) fn now(&self, wall: Timestamp, elapsed: u64) -> Timestamp {
+        self.view.clock_floor().now(wall, elapsed)
     }
 
     pub(super) fn freshness(&self) -> Option<Timestamp> {

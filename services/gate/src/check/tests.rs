@@ -148,11 +148,12 @@ fn a_clock_set_back_makes_nothing_fresh() {
 #[test]
 fn an_epoch_without_its_directory_is_undetermined() {
     let event = TestEvent::new();
-    event.set_clock(TWO, 5);
+    event.set_clock(TWO, 60);
     assert_eq!(event.check(&badge_text(1)).decision.cause(), Cause::Stale);
     // Fresh heads that do not bring the epoch.
     event.settle();
     assert_eq!(event.check(&badge_text(1)).decision.cause(), Cause::CommitteeMissing);
+    assert_eq!(event.shown(&badge_text(1)), "UNDETERMINED NO_DIRECTORY, knowledge is 0 s old");
 }
 
 /// Both authorities have published epoch 2 ahead, as of now; the clock stands shortly before it.
@@ -238,4 +239,119 @@ fn chance_refers_as_often_as_the_manifest_says() {
     assert!((350..650).contains(&referred), "{referred} of 2,000");
     // Whoever is refused anyway is not referred by chance.
     assert_eq!(all.shown(&badge_text(9)), "DENY UNKNOWN");
+}
+
+/// Since epoch 2 was frozen, badge 2 was issued, the stop of badge 3 was lifted, and badge 4 was stopped.
+fn changed_since() -> TestEvent {
+    let event = frozen();
+    let stopped = with(Status::Suspended, good());
+    // One that was issued and stopped before, so that both directories had it.
+    for (badge, before, after) in [(3, stopped, good()), (4, good(), stopped)] {
+        event.stage(&event.committee, TWO, badge, before);
+        event.stage(&event.committee, ONE, badge, after);
+    }
+    event.stage(&event.committee, ONE, 2, good());
+    for badge in [2, 3, 4] {
+        event.stage(&event.police, ONE, badge, cleared());
+    }
+    for badge in [3, 4] {
+        event.stage(&event.police, TWO, badge, cleared());
+    }
+    event.settle();
+    event
+}
+
+#[test]
+fn while_the_first_tick_is_on_its_way_nobody_is_answered_otherwise() {
+    let event = changed_since();
+    for seconds in [0, 1, 14] {
+        event.set_clock(TWO, seconds);
+        event.settle();
+        let shown = [1, 2, 3, 4].map(|badge| event.shown(&badge_text(badge)));
+        assert_eq!(&shown[..3], ["ADMIT Athlete"; 3], "{seconds} s");
+        assert_eq!(shown[3], "REFER");
+    }
+}
+
+#[test]
+fn once_the_first_tick_is_missed_the_worse_of_both_epochs_counts() {
+    let event = changed_since();
+    event.set_clock(TWO, 30);
+    event.settle();
+    let shown = |badge| event.shown(&badge_text(badge));
+    assert_eq!(shown(1), "ADMIT Athlete");
+    assert_eq!(shown(2), "ADMIT Athlete", "not in the frozen directory, which says nothing");
+    assert_eq!(shown(3), "REFER", "stopped when it was frozen");
+    assert_eq!(shown(4), "REFER", "stopped since");
+    assert_eq!(shown(9), "DENY UNKNOWN");
+}
+
+#[test]
+fn an_authority_that_begins_an_epoch_out_of_turn_leaves_the_other_in_its_own() {
+    let event = TestEvent::new();
+    event.stage(&event.committee, TWO, 1, good());
+    event.settle();
+    event.begin(&event.committee, TWO);
+    event.settle();
+    let checked = event.check(&badge_text(1));
+    assert_eq!((checked.committee.epoch, checked.police.epoch), (TWO, ONE));
+    assert_eq!(event.shown(&badge_text(1)), "ADMIT Athlete");
+    // A code has the keys of one epoch, and they live in two.
+    for epoch in [ONE, TWO] {
+        let shown = event.shown(&code(1, Audience::Gate, epoch));
+        assert_eq!(shown, "UNDETERMINED NO_DIRECTORY, knowledge is 0 s old");
+    }
+    assert_eq!(event.shown(&code(1, Audience::Gate, Epoch::new(3))), "DENY NOT_YET_VALID");
+}
+
+#[test]
+fn a_clock_behind_neither_stops_time_nor_the_gate() {
+    let event = TestEvent::new();
+    let now = Minutes::from(event.env.now());
+    event.put(2, with(Status::Valid, Record { not_after: now, ..good() }), cleared());
+    event.live_through(10);
+    for seconds in [-120, -7_200, -86_400 * 3] {
+        event.set_wrong_by(seconds);
+        assert_eq!(event.shown(&badge_text(1)), "ADMIT Athlete");
+        let error = event.checker.clock_error(&event.rules.load()).unwrap().to_string();
+        assert!(error.contains(&format!("{} s behind", -seconds)), "{error}");
+        event.live_through(10);
+        assert_eq!(event.shown(&badge_text(1)), "ADMIT Athlete");
+    }
+    event.live_through(60);
+    assert_eq!(event.shown(&badge_text(2)), "DENY EXPIRED");
+    // Without network, time passes all the same.
+    event.clock.advance_millis(70_000);
+    assert_eq!(event.shown(&badge_text(1)), "UNDETERMINED CLOCK, knowledge is 70 s old");
+    event.set_wrong_by(0);
+    assert_eq!(event.shown(&badge_text(1)), "UNDETERMINED STALE, knowledge is 70 s old");
+}
+
+#[test]
+fn a_clock_behind_from_the_beginning_is_named() {
+    let event = TestEvent::new();
+    event.live_through(2);
+    // As after a start without memory: nothing that comes is believed.
+    event.set_wrong_by(-7_200);
+    event.clock.advance_millis(4_000_000);
+    let error = event.checker.clock_error(&event.rules.load()).unwrap();
+    assert!(error.to_string().starts_with("CLOCK: this machine's clock is 7"), "{error}");
+    assert_eq!(event.check(&badge_text(1)).decision.cause(), Cause::ClockWrong);
+}
+
+#[test]
+fn a_clock_ahead_locks_nobody_out_in_silence() {
+    let event = TestEvent::new();
+    event.live_through(10);
+    for seconds in [120, 7_200, 86_400 * 3] {
+        event.set_wrong_by(seconds);
+        let shown = event.shown(&badge_text(1));
+        assert!(shown.starts_with("UNDETERMINED CLOCK, knowledge is "), "{shown}");
+        event.live_through(10);
+        assert_eq!(event.check(&badge_text(1)).decision.cause(), Cause::ClockWrong);
+        let error = event.checker.clock_error(&event.rules.load()).unwrap().to_string();
+        assert!(error.contains("s ahead of the witnesses'"), "{error}");
+        event.set_wrong_by(0);
+        assert_eq!(event.shown(&badge_text(1)), "ADMIT Athlete");
+    }
 }

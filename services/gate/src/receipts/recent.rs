@@ -102,6 +102,8 @@ impl Answer {
                 Some(Reason::WrongVenue) => wire::Reason::WrongVenue,
                 Some(Reason::WrongZone) => wire::Reason::WrongZone,
                 Some(Reason::WrongTime) => wire::Reason::WrongTime,
+                Some(Reason::NoDirectory) => wire::Reason::NoDirectory,
+                Some(Reason::Clock) => wire::Reason::Clock,
             },
             category: shown.category,
             age_seconds: shown.age_seconds,

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 
 use lanyard_core::decision::{Cause, Direction};
 use lanyard_core::receipt::{CheckNonce, Receipt, ReceiptBody, verify_receipt};
 use lanyard_core::record::Status;
-use lanyard_env::Env;
+use lanyard_env::{Env, Worker};
 use lanyard_wire::gate::v1 as wire;
 
 use super::*;
@@ -23,18 +22,18 @@ const DAY: u64 = 24 * 60 * 60 * 1_000;
 /// The receipts of a test, open.
 struct Open {
     receipts: Receipts,
-    thread: JoinHandle<()>,
+    recorder: Worker,
 }
 
 fn open(event: &TestEvent) -> Open {
-    let (receipts, thread) = Receipts::open(event.receipt_setup()).unwrap();
-    Open { receipts, thread }
+    let (receipts, recorder) = Receipts::open(event.receipt_setup()).unwrap();
+    Open { receipts, recorder }
 }
 
 impl Open {
-    fn close(self) {
+    async fn close(self) {
         drop(self.receipts);
-        self.thread.join().unwrap();
+        self.recorder.ended().await.unwrap();
     }
 }
 
@@ -126,7 +125,7 @@ async fn answers_are_numbered_recorded_and_provable() {
     assert_eq!(sequences(2, 2), [2, 3]);
     assert_eq!(sequences(3, 0), [3, 4]);
     assert_eq!(sequences(5, 0), [0; 0]);
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -150,7 +149,7 @@ async fn checks_that_wait_together_share_a_group() {
     let mut heads: Vec<_> = receipts.iter().map(|receipt| receipt.head.to_string()).collect();
     heads.dedup();
     assert!(heads.len() < 100, "{} groups for 200 checks", heads.len());
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -166,13 +165,13 @@ async fn a_retry_is_the_same_check_also_after_a_restart() {
     let twice = before.receipts.record(twice).await.unwrap();
     assert_eq!(twice[0], twice[1]);
     assert_eq!(twice[2], Err(NotRecorded::NonceReused));
-    before.close();
+    before.close().await;
     let after = open(&event);
     assert_eq!(check(&event, &after, 1, 1).await, Ok(first));
     assert_eq!(after.receipts.count(), 2);
     assert_eq!(check(&event, &after, 1, 3).await.unwrap().receipt, 3);
     assert_eq!(exported(&event, &after, 1, 0).len(), 3);
-    after.close();
+    after.close().await;
 }
 
 #[tokio::test]
@@ -198,7 +197,7 @@ async fn a_nonce_is_good_for_one_request_only() {
     event.clock.advance_millis(2 * DAY);
     check(&event, &open, 1, 5).await.unwrap();
     assert_eq!(check(&event, &open, 2, 1).await.map(|answer| answer.receipt), Ok(3));
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -207,7 +206,7 @@ async fn neither_badge_nor_cause_is_on_the_disk_in_the_clear() {
     event.put(2, good(), with(Status::NotGood, cleared()));
     let open = open(&event);
     check(&event, &open, 2, 1).await.unwrap();
-    open.close();
+    open.close().await;
     let found = everything(&event.receipts_dir());
     let handle = event.check(&badge_text(2)).committee.handle.unwrap();
     for secret in [[2; 32].as_slice(), handle.as_bytes(), badge_text(2).as_bytes(), b"POLICE"] {
@@ -250,7 +249,7 @@ async fn overrides_need_a_recent_check_and_the_opposite_answer() {
         let new = new_override(&event, receipt, number, admits);
         assert_eq!(open.receipts.record_override(new).await, expected);
     }
-    open.close();
+    open.close().await;
     // The same again after a restart is the same.
     let open = self::open(&event);
     let new = new_override(&event, unknown, 2, true);
@@ -261,7 +260,7 @@ async fn overrides_need_a_recent_check_and_the_opposite_answer() {
     let recorded = let_in.overridden.unwrap();
     assert_eq!((recorded.receipt, recorded.reason.as_str()), (unknown, "known to me"));
     assert_eq!(recorded.supervisor, "spiffe://gate/supervisor/ada");
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -273,7 +272,7 @@ async fn whatever_a_crash_leaves_is_a_valid_prefix() {
     let kept = std::fs::metadata(&chain).unwrap().len();
     let group = (2..=4).map(|number| new_check(&event, 1, number)).collect();
     before.receipts.record(group).await.unwrap();
-    before.close();
+    before.close().await;
     let whole = std::fs::read(&chain).unwrap();
     let saved = tempfile::tempdir().unwrap();
     copy(&event.receipts_dir(), saved.path());
@@ -289,7 +288,7 @@ async fn whatever_a_crash_leaves_is_a_valid_prefix() {
         let receipts = exported(&event, &after, 1, 0);
         assert_eq!(receipts.len(), 2);
         receipts.into_iter().for_each(|receipt| drop(opened(&event, receipt)));
-        after.close();
+        after.close().await;
     }
 }
 
@@ -313,7 +312,7 @@ async fn damage_before_the_end_is_not_taken_for_a_crash() {
     for number in 0..3 {
         check(&event, &before, 1, number).await.unwrap();
     }
-    before.close();
+    before.close().await;
     let chain = event.receipts_dir().join("chain");
     let mut bytes = std::fs::read(&chain).unwrap();
     bytes[100] ^= 1;
@@ -336,10 +335,10 @@ async fn bodies_go_after_retention_and_the_chain_stays() {
     let receipts = exported(&event, &open, 1, 0);
     let sealed: Vec<_> = receipts.iter().map(|receipt| receipt.sealed.is_some()).collect();
     assert_eq!(sealed, [false, false, true, true]);
-    open.close();
+    open.close().await;
     let open = self::open(&event);
     assert_eq!(exported(&event, &open, 1, 0).len(), 4);
-    open.close();
+    open.close().await;
 }
 
 #[tokio::test]
@@ -348,8 +347,8 @@ async fn a_full_disk_admits_nobody_and_passes() {
     let (disk, full) = FullDisk::new();
     let env = Env { files: Arc::new(disk), ..event.env.clone() };
     let setup = ReceiptSetup { env, ..event.receipt_setup() };
-    let (receipts, thread) = Receipts::open(setup).unwrap();
-    let open = Open { receipts, thread };
+    let (receipts, recorder) = Receipts::open(setup).unwrap();
+    let open = Open { receipts, recorder };
     check(&event, &open, 1, 1).await.unwrap();
     full.store(true, Ordering::SeqCst);
     assert_eq!(check(&event, &open, 1, 2).await, Err(NotRecorded::Disk));
@@ -359,8 +358,8 @@ async fn a_full_disk_admits_nobody_and_passes() {
     full.store(false, Ordering::SeqCst);
     assert_eq!(check(&event, &open, 1, 2).await.map(|answer| answer.receipt), Ok(2));
     assert_eq!(exported(&event, &open, 1, 0).len(), 2);
-    open.close();
+    open.close().await;
     let open = self::open(&event);
     assert_eq!(check(&event, &open, 1, 2).await.map(|answer| answer.receipt), Ok(2));
-    open.close();
+    open.close().await;
 }

@@ -1,12 +1,12 @@
-//! The thread that records, and the handle by which checks reach it.
+//! The worker that records, and the handle by which checks reach it.
 
 use std::collections::HashMap;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lanyard_core::decision::{Cause, Direction};
 use lanyard_core::ids::Timestamp;
 use lanyard_core::receipt::{CheckNonce, Consulted, Override, ReceiptBody};
+use lanyard_env::Worker;
 use lanyard_wire::gate::v1 as wire;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -122,7 +122,7 @@ enum Job {
     Tidy,
 }
 
-/// The gate's receipts. Clones record in the same chain; when the last one is dropped, the thread ends.
+/// The gate's receipts. Clones record in the same chain; when the last one is dropped, the worker ends.
 #[derive(Clone)]
 pub struct Receipts {
     jobs: mpsc::Sender<Job>,
@@ -131,17 +131,17 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// Opens the receipts, recovers from a crash, and starts the thread that records, which is returned to be joined
-    /// after the last clone is gone. Blocks on the disk.
+    /// Opens the receipts, recovers from a crash, and starts the worker that records, which ends after the last clone
+    /// is gone. Blocks on the disk.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(setup: ReceiptSetup) -> Result<(Self, JoinHandle<()>), OpenError> {
+    pub fn open(setup: ReceiptSetup) -> Result<(Self, Worker), OpenError> {
         let store = Store::open(setup)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let receipts = Self { jobs, durable: store.durable().clone(), paths: store.paths() };
-        let thread = std::thread::spawn(move || Recorder { store }.run(queue));
-        Ok((receipts, thread))
+        let recorder = Worker::spawn(Recorder { store }.run(queue));
+        Ok((receipts, recorder))
     }
 
     /// Records checks, in order, and returns their answers once they are durable. A check that was recorded under its
@@ -205,9 +205,12 @@ enum Slot {
 }
 
 impl Recorder {
-    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let (mut waiting, mut calls_before) = (None, 0);
-        while let Some(job) = waiting.take().or_else(|| queue.blocking_recv()) {
+        while let Some(job) = match waiting.take() {
+            None => queue.recv().await,
+            next => next,
+        } {
             if calls_before >= BUSY {
                 std::thread::sleep(GATHERING);
             }

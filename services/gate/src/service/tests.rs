@@ -1,5 +1,3 @@
-use std::thread::JoinHandle;
-
 use lanyard_core::attestation::{Attestation, verify_attestation};
 use lanyard_core::ids::Authority;
 use lanyard_core::record::Status as RecordStatus;
@@ -11,7 +9,7 @@ use crate::test_event::{TestEvent, badge_text, cleared, good, with};
 struct Gate {
     event: TestEvent,
     server: GateServer,
-    recorder: JoinHandle<()>,
+    recorder: lanyard_env::Worker,
 }
 
 impl Gate {
@@ -41,9 +39,9 @@ impl Gate {
         self.server.r#override(request).await.map(Response::into_inner)
     }
 
-    fn close(self) {
+    async fn close(self) {
         drop(self.server);
-        self.recorder.join().unwrap();
+        self.recorder.ended().await.unwrap();
     }
 }
 
@@ -74,7 +72,7 @@ async fn a_check_says_verdict_category_and_receipt() {
     let malformed = wire::CheckRequest { credential: "no badge".to_owned(), ..request(1, 3) };
     let malformed = gate.check(malformed).await.unwrap();
     assert_eq!((malformed.reason(), malformed.receipt_id), (wire::Reason::Malformed, 3));
-    gate.close();
+    gate.close().await;
 }
 
 #[tokio::test]
@@ -95,7 +93,7 @@ async fn malformed_requests_are_errors_and_leave_no_receipt() {
     gate.check(good).await.unwrap();
     let error = gate.check(request(2, 1)).await.unwrap_err();
     assert_eq!(reason(&error), status::MALFORMED);
-    gate.close();
+    gate.close().await;
 }
 
 #[tokio::test]
@@ -121,7 +119,7 @@ async fn a_stream_answers_in_order_up_to_the_first_error() {
         assert_eq!(admits, number % 3 == 1, "check {number}");
     }
     assert_eq!(reason(&fourth.unwrap_err()), status::MALFORMED);
-    gate.close();
+    gate.close().await;
 }
 
 #[tokio::test]
@@ -157,7 +155,7 @@ async fn supervisors_override_with_a_reason() {
     let error = gate.r#override(SUPERVISOR, other).await.unwrap_err();
     assert_eq!(reason(&error), UNKNOWN_CHECK);
     assert_eq!(gate.r#override(SUPERVISOR, good).await.unwrap().receipt_id, 2);
-    gate.close();
+    gate.close().await;
 }
 
 #[tokio::test]
@@ -175,7 +173,7 @@ async fn the_sync_state_tells_sizes_ages_and_doors() {
     assert_eq!((police.signed_size, police.age_millis), (1, Some(3_000)));
     assert_eq!((police.epoch, police.records, police.key_present), (1, 1, true));
     assert_eq!(police.problem, "no upstream has answered yet");
-    gate.close();
+    gate.close().await;
 }
 
 #[tokio::test]
@@ -204,7 +202,7 @@ async fn attestations_prove_what_both_authorities_say() {
     let request = wire::ExportAttestationsRequest { credential: "no badge".to_owned() };
     let error = gate.server.export_attestations(Request::new(request)).await.unwrap_err();
     assert_eq!(reason(&error), status::MALFORMED);
-    gate.close();
+    gate.close().await;
 }
 
 #[tokio::test]
@@ -218,5 +216,5 @@ async fn receipts_are_exported_in_parts() {
     let parts: Vec<_> = stream.map(|part| part.unwrap().data).collect().await;
     let text = String::from_utf8(parts.concat()).unwrap();
     assert_eq!(text.matches("lanyard receipt v1\n").count(), 2);
-    gate.close();
+    gate.close().await;
 }

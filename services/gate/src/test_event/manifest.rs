@@ -102,5 +102,7 @@ pub(super) fn manifest(
         }],
         audit_key: audit.public_key(),
         screening: Screening { verdict_delay_seconds: 60, secondary_check_per_10k: per_10k },
+        replaced: Vec::new(),
+        revoked_certificates: Vec::new(),
     }
 }

@@ -151,6 +151,26 @@ async fn set_status(
     mark_changed(transaction, badge.number, concerns(badge.status, status)).await
 }
 
+/// Suspends the badge of a print, after a restored backup; its reference, if it was good.
+pub(crate) async fn hold(
+    transaction: &mut Transaction<'static, Any>,
+    print_id: u64,
+    change_id: i64,
+) -> Result<Option<String>, StoreError> {
+    let reference: Option<(String,)> = sqlx::query_as(
+        "SELECT s.reference FROM staff_prints i JOIN staff s ON s.badge_number = i.badge_number WHERE i.id = $1",
+    )
+    .bind(print_id as i64)
+    .fetch_optional(&mut **transaction)
+    .await?;
+    let Some((reference,)) = reference else { return Ok(None) };
+    let badge = find(transaction, &reference).await?;
+    let Some(badge) = badge.filter(|badge| badge.status == Status::Valid) else { return Ok(None) };
+    remember(transaction, change_id, &badge).await?;
+    set_status(transaction, &badge, Status::Suspended, change_id).await?;
+    Ok(Some(reference))
+}
+
 /// What became of the staff badges of a change that is taken back.
 #[derive(Default)]
 pub(crate) struct Undone {

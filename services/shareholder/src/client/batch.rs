@@ -97,5 +97,5 @@ async fn verified(
 async fn on_a_core<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PseudonymError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| PseudonymError::Stopped)
+    lanyard_env::blocking(work).await.map_err(|_| PseudonymError::Stopped)
 }

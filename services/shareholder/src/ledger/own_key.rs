@@ -7,7 +7,7 @@ use lanyard_core::note::{KeyName, SigningKey};
 use lanyard_env::{Env, Files, Mode};
 use zeroize::Zeroizing;
 
-use super::{Ledger, LedgerError, title};
+use super::{Counts, Ledger, LedgerError, State, title};
 
 const LEDGER: &str = "evaluations.note";
 const KEY: &str = "evaluations.key";
@@ -19,7 +19,7 @@ impl Ledger {
     /// is refused: counting does not start anew because a file is gone.
     ///
     /// # Errors
-    /// As [`Ledger::open`], and [`LedgerError::Lost`].
+    /// As [`Ledger::open`], [`LedgerError::Lost`] and [`LedgerError::NotTakenOver`].
     pub fn open_in(
         env: &Env,
         folder: &Path,
@@ -30,18 +30,74 @@ impl Ledger {
         if let Some((ledger, signing)) = find(&**files, folder)? {
             return Self::open(env, &ledger, event, holder, signing);
         }
+        if Self::awaits_take_over(env, folder)? {
+            return Err(LedgerError::NotTakenOver { path: folder.join(TAKE_OVER) });
+        }
+        Self::make(env, folder, event, holder, &State::default())
+    }
+
+    /// The first start, or one that was interrupted.
+    fn make(
+        env: &Env,
+        folder: &Path,
+        event: &EventId,
+        holder: &str,
+        state: &State,
+    ) -> Result<Self, LedgerError> {
+        let files = &env.files;
         let [ledger, key, new_key] = [LEDGER, KEY, NEW_KEY].map(|name| folder.join(name));
         let refused = |source| LedgerError::Note { path: key.clone(), source };
-        // The first start, or one that was interrupted.
         files.create_dir_all(folder)?;
         let name = KeyName::parse(&title(event, holder)).map_err(refused)?;
         let signing = SigningKey::generate(name, &mut env.rng());
         let line = Zeroizing::new(format!("{}\n", signing.format().as_str()));
         files.write_atomic(&new_key, line.as_bytes(), Mode::Private)?;
         files.remove(&ledger)?;
-        let opened = Self::open(env, &ledger, event, holder, signing)?;
+        let opened = Self::begin(env, &ledger, event, holder, signing, state)?;
         files.rename(&new_key, &key)?;
         Ok(opened)
+    }
+}
+
+/// At a holder that takes another's place, until it has the other's counts.
+const TAKE_OVER: &str = "take-over";
+
+impl Ledger {
+    /// Notes in `folder` that its holder takes another's place: [`Ledger::open_in`] is refused until
+    /// [`Ledger::take_over`], so that no caller gets a second quota by itself.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`].
+    pub fn expect_take_over(env: &Env, folder: &Path) -> Result<(), LedgerError> {
+        env.files.create_dir_all(folder)?;
+        let text = b"this holder takes another's place; run: lanyard ceremony take-over\n";
+        Ok(env.files.write_atomic(&folder.join(TAKE_OVER), text, Mode::Private)?)
+    }
+
+    /// Whether the counts of a predecessor are still to be taken over.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`].
+    pub fn awaits_take_over(env: &Env, folder: &Path) -> Result<bool, LedgerError> {
+        Ok(env.files.exists(&folder.join(TAKE_OVER))?)
+    }
+
+    /// Makes the ledger of a holder that takes another's place: it starts with what the other had counted. Does nothing if it
+    /// is there already.
+    ///
+    /// # Errors
+    /// As [`Ledger::open_in`].
+    pub fn take_over(
+        env: &Env,
+        folder: &Path,
+        event: &EventId,
+        holder: &str,
+        counts: &Counts,
+    ) -> Result<(), LedgerError> {
+        if find(&*env.files, folder)?.is_none() {
+            Self::make(env, folder, event, holder, &State::counted(counts))?;
+        }
+        Ok(env.files.remove(&folder.join(TAKE_OVER))?)
     }
 }
 

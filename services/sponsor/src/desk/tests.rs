@@ -351,5 +351,7 @@ fn manifest(
         }],
         audit_key: audit.public_key(),
         screening: Screening { verdict_delay_seconds: 60, secondary_check_per_10k: 0 },
+        replaced: Vec::new(),
+        revoked_certificates: Vec::new(),
     }
 }

@@ -14,7 +14,8 @@ use tonic::Code;
 use super::fixture::*;
 use crate::tls::H2;
 use crate::{
-    Expected, Identity, IdentityError, Limits, PartyName, TrustAnchors, connect, http1, status,
+    Admission, Expected, Identity, IdentityError, Limits, PartyName, TrustAnchors, connect, http1,
+    status,
 };
 
 #[tokio::test]
@@ -115,7 +116,10 @@ async fn one_partys_authority_cannot_speak_for_another() {
     let police = world.authority(PartyName::Police).certificate_pem();
     world
         .anchors
-        .replace([(PartyName::Committee, rogue_pem), (PartyName::Police, police)])
+        .replace(
+            Admission::everyone(),
+            [(PartyName::Committee, rogue_pem), (PartyName::Police, police)],
+        )
         .unwrap();
     let server = world.serve(Limits::default()).await;
     assert!(call(world.channel(&world.tls(identity()), &server), SAY).await.is_ok());
@@ -227,10 +231,45 @@ async fn a_new_manifest_closes_open_connections_of_a_party_that_changed() {
     let changed = authority(PartyName::Committee);
     world
         .anchors
-        .replace([(PartyName::Committee, changed.certificate_pem()), (PartyName::Police, police)])
+        .replace(
+            Admission::everyone(),
+            [(PartyName::Committee, changed.certificate_pem()), (PartyName::Police, police)],
+        )
         .unwrap();
     let cut = slow.await.unwrap().unwrap_err();
     assert!(status::is_unreachable(&cut), "{cut}");
     let message = call(channel, SAY).await.unwrap_err().message().to_owned();
     assert!(message.contains("not signed by the authority"), "{message}");
+}
+
+#[test]
+fn the_manifest_says_which_gates_are_let_in() {
+    let hash = |byte| lanyard_core::ids::Hash::new([byte; 32]);
+    let world = World::new();
+    let pems =
+        || PartyName::ALL.iter().map(|party| (*party, world.authority(*party).certificate_pem()));
+    let gates = ["gate-1".to_owned(), "gate-2".to_owned()];
+    let admission = Admission::of(gates, [hash(7)]);
+    let anchors = TrustAnchors::admitting(admission, pems()).unwrap();
+    let admits = |id: &str, key| anchors.of(&peer(id), hash(key)).is_ok();
+    for good in [
+        "spiffe://gate/service/gate-1",
+        "spiffe://gate/scanner/gate-2.north",
+        "spiffe://gate/supervisor/gate-1.a.b",
+        "spiffe://police/operator/anna",
+        "spiffe://sponsor/service/sponsor",
+    ] {
+        assert!(admits(good, 1), "{good}");
+        assert!(!admits(good, 7), "{good} has a revoked key");
+    }
+    for bad in [
+        "spiffe://gate/service/gate-3",
+        "spiffe://gate/service/gate-1.north",
+        "spiffe://gate/scanner/gate-3.north",
+        "spiffe://gate/scanner/north",
+        "spiffe://gate/scanner/gate-1",
+        "spiffe://gate/operator/gate-11.x",
+    ] {
+        assert!(!admits(bad, 1), "{bad}");
+    }
 }

@@ -1,7 +1,5 @@
 //! One witness, one checkpoint: C2SP tlog-witness from the client's side.
 
-use std::slice;
-
 use lanyard_core::checkpoint::VerifiedCheckpoint;
 use lanyard_core::cosignature::{VerifiedCosignature, verify_cosignature_lines};
 use lanyard_core::note::NoteSignature;
@@ -63,8 +61,7 @@ impl Member {
         let lines = std::str::from_utf8(&answer.body).ok();
         let lines = lines.and_then(|lines| NoteSignature::parse_lines(lines).ok());
         let lines = lines.ok_or(WitnessFault::NotCosigned)?;
-        let verified =
-            verify_cosignature_lines(checkpoint, &lines, slice::from_ref(&self.peer.key));
+        let verified = verify_cosignature_lines(checkpoint, &lines, &self.peer.keys);
         let verified = verified.map_err(|_| WitnessFault::NotCosigned)?;
         verified.into_iter().next().ok_or(WitnessFault::NotCosigned)
     }

@@ -45,10 +45,12 @@ impl World {
 
     /// A witness of `logs` with a fresh key; the memory is the folder's.
     pub(crate) fn witness(&self, name: &str, logs: &[&TestLog]) -> Result<Witness, MemoryError> {
-        let keys: Vec<_> = logs.iter().map(|log| log.verifying_key()).collect();
+        let keys: Vec<_> = logs.iter().map(|log| log.verifying_key().into()).collect();
         let logs: LogSource = Arc::new(move || keys.clone());
         let folder = self.folder.path().join(name);
-        Witness::open(self.env.clone(), &folder, self.witness_key(name), logs)
+        let key = self.witness_key(name).format();
+        let keys = Arc::new(move || Ok(vec![WitnessKey::parse(&key).unwrap()]));
+        Witness::open(self.env.clone(), &folder, keys, logs)
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -241,5 +241,7 @@ fn manifest(env: &Env, keys: &Keys) -> Result<Manifest, Failure> {
         }],
         audit_key: keys.audit.public_key(),
         screening: Screening { verdict_delay_seconds: 60, secondary_check_per_10k: 0 },
+        replaced: Vec::new(),
+        revoked_certificates: Vec::new(),
     })
 }

@@ -1,0 +1,132 @@
+//! Every checkpoint seen anywhere, and who cosigned it.
+
+use std::collections::BTreeMap;
+
+use lanyard_core::checkpoint::verify_checkpoint;
+use lanyard_core::ids::{Authority, Hash};
+use lanyard_core::note::{MAX_NOTE_BYTES, Note, VerifyingKey};
+
+use crate::links::index;
+
+/// The checkpoints that both authorities signed.
+pub(crate) struct Checkpoints {
+    keys: [VerifyingKey; 2],
+    /// First lines of checkpoints.
+    origins: [Vec<u8>; 2],
+    roots: [BTreeMap<u64, Hash>; 2],
+    /// Name of the witness, place of the authority: the greatest size cosigned.
+    cosigned: BTreeMap<(String, usize), u64>,
+}
+
+impl Checkpoints {
+    /// None so far, of logs with these keys.
+    #[must_use]
+    pub(crate) fn new(keys: [VerifyingKey; 2], origins: [String; 2]) -> Self {
+        let origins = origins.map(|origin| format!("{origin}\n").into_bytes());
+        Self { keys, origins, roots: Default::default(), cosigned: BTreeMap::new() }
+    }
+
+    /// Takes every signed checkpoint out of some bytes.
+    ///
+    /// # Errors
+    /// What contradicts what.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), String> {
+        for authority in Authority::ALL {
+            let place = index(authority);
+            for note in notes(bytes, &self.origins[place]) {
+                let Some((size, root)) = self.signed(place, &note) else { continue };
+                let known = *self.roots[place].entry(size).or_insert(root);
+                if known != root {
+                    let name = authority.name();
+                    return Err(format!(
+                        "the {name} signed two checkpoints of size {size}: {} and {}",
+                        hex::encode(known.as_bytes()),
+                        hex::encode(root.as_bytes())
+                    ));
+                }
+                for signature in note.signatures() {
+                    let name = signature.name().to_string();
+                    let most = self.cosigned.entry((name, place)).or_default();
+                    *most = size.max(*most);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The greatest size of a signed checkpoint in some bytes.
+    #[must_use]
+    pub(crate) fn newest(&self, authority: Authority, bytes: &[u8]) -> u64 {
+        let place = index(authority);
+        let found = notes(bytes, &self.origins[place]);
+        let sizes = found.iter().filter_map(|note| self.signed(place, note));
+        sizes.map(|(size, _)| size).max().unwrap_or_default()
+    }
+
+    /// The greatest size that a party's witness cosigned.
+    #[must_use]
+    pub(crate) fn cosigned(&self, party: &str, authority: Authority) -> u64 {
+        let place = index(authority);
+        let witness = format!("/witness/{party}");
+        let of_party = self
+            .cosigned
+            .iter()
+            .filter(|((name, log), _)| *log == place && name.ends_with(&witness));
+        of_party.map(|(_, size)| *size).max().unwrap_or_default()
+    }
+
+    /// A witness was made to forget.
+    pub(crate) fn forgive(&mut self, party: &str) {
+        let witness = format!("/witness/{party}");
+        self.cosigned.retain(|(name, _), _| !name.ends_with(&witness));
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub(crate) fn count(&self) -> usize {
+        self.roots.iter().map(BTreeMap::len).sum()
+    }
+
+    fn signed(&self, place: usize, note: &Note) -> Option<(u64, Hash)> {
+        // Most have been seen before, and a signature takes longer to verify than all else here.
+        let (size, root) = claimed(note)?;
+        if self.roots[place].get(&size) == Some(&root) {
+            return Some((size, root));
+        }
+        let verified = verify_checkpoint(note, &self.keys[place]).ok()?;
+        Some((verified.size(), verified.root()))
+    }
+}
+
+/// What an unverified checkpoint says.
+fn claimed(note: &Note) -> Option<(u64, Hash)> {
+    let checkpoint = lanyard_core::checkpoint::Checkpoint::parse(note.text()).ok()?;
+    Some((checkpoint.size(), checkpoint.root()))
+}
+
+/// The notes in some bytes that begin with this line.
+fn notes(bytes: &[u8], first_line: &[u8]) -> Vec<Note> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(place) = position(&bytes[from..], first_line) {
+        let start = from + place;
+        from = start + first_line.len();
+        let end = bytes.len().min(start + MAX_NOTE_BYTES);
+        found.extend(note(&bytes[start..end]));
+    }
+    found
+}
+
+fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// The note at the start of some bytes: its text, and as many signature lines as follow.
+fn note(bytes: &[u8]) -> Option<Note> {
+    let text_end = position(bytes, b"\n\n")? + 2;
+    let mut end = text_end;
+    while bytes[end..].starts_with("\u{2014} ".as_bytes()) {
+        end += position(&bytes[end..], b"\n")? + 1;
+    }
+    Note::parse(std::str::from_utf8(&bytes[..end]).ok()?).ok()
+}

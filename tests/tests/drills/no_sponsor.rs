@@ -1,0 +1,105 @@
+//! The sponsor is cut off for good, its folder gone with it.
+
+use std::path::Path;
+
+use lanyard_ceremony::{EventPlan, Member, withdraw_sponsor};
+use lanyard_core::decision::AccessPoint;
+use lanyard_core::ids::Authority;
+use lanyard_env::Env;
+use lanyard_party::{Folder, Generation, ManifestStore, expected, trust_anchors};
+use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
+use lanyard_transport::{Tls, connect, status};
+use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::feed::v1::FollowRequest;
+use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
+
+use crate::world::{copy, news_flow, published, says, says_at, started};
+
+const NORTH: &str = "sta-north";
+
+/// The first gate has another upstream, the second follows the sponsor alone.
+fn plan() -> EventPlan {
+    let mut plan = sample_plan();
+    plan.gates[0].upstreams = vec![Member::Sponsor, Member::Committee];
+    let (id, venue, zone) = (NORTH.to_owned(), "STA".to_owned(), "PUB".to_owned());
+    plan.access_points.push(AccessPoint { id, venue, zone });
+    let mut second = plan.gates[0].clone();
+    second.name = "gate-2".parse().unwrap();
+    second.access_points = vec![NORTH.to_owned()];
+    second.upstreams = vec![Member::Sponsor];
+    plan.gates.push(second);
+    plan
+}
+
+/// Whether the sponsor, from a copy of its folder, may still follow the police.
+async fn follows(event: &TestEvent, folder: &Path) -> bool {
+    let folder = Folder::open(folder, event.env());
+    let manifest = ManifestStore::open(&folder).unwrap().current();
+    let identity = folder.service_identity().unwrap();
+    let tls = Tls::new(event.env(), identity, trust_anchors(&manifest).unwrap());
+    let address = event.address("police").to_string();
+    let channel = connect(event.env(), &tls, &address, &expected("police").unwrap()).unwrap();
+    let origin = manifest.origin(Authority::Police).as_str().to_owned();
+    let audiences = vec![lanyard_wire::common::v1::Audience::Gate.into()];
+    let request = FollowRequest { origin, audiences, ..Default::default() };
+    match FeedServiceClient::new(channel).follow(request).await {
+        Ok(_) => true,
+        Err(refused) => {
+            assert!(status::is_unreachable(&refused), "{refused}");
+            false
+        }
+    }
+}
+
+#[test]
+fn an_event_goes_on_without_the_sponsor() {
+    let mut event = started(&plan(), Env::system());
+    // Made while the sponsor's folder is there.
+    let (first, second) = (Desk::of(&event), Desk::at(&event, "gate-2"));
+    let badges = run_together(async {
+        let badges = published(&first).await;
+        says_at(&second, &badges[2], NORTH, "ADMIT").await;
+        badges
+    });
+    let kept = tempfile::tempdir().unwrap();
+    copy(&event.folder("sponsor"), kept.path());
+    event.stop("sponsor");
+    std::fs::remove_dir_all(event.folder("sponsor")).unwrap();
+
+    run_together(async {
+        // A gate with another upstream goes on by itself; the other one decides on what it has.
+        news_flow(&first, &badges[1], "P-0001").await;
+        first.committee_says(StatusAction::Suspend, "P-0002").await.unwrap();
+        says(&first, &badges[2], "REFER").await;
+        assert_eq!(second.check(&badges[2], NORTH).await.unwrap().verdict, "ADMIT");
+        assert!(follows(&event, kept.path()).await, "nobody has cut it off yet");
+    });
+
+    let changed = withdraw_sponsor(event.env(), event.dir()).unwrap();
+    let names: Vec<_> = changed.iter().map(Member::name).collect();
+    assert_eq!(names, ["committee", "police", "gate-1", "gate-2"]);
+    assert_eq!(withdraw_sponsor(event.env(), event.dir()).unwrap(), []);
+    event.stop("gate-2");
+    event.start("gate-2");
+    run_together(async {
+        says_at(&second, &badges[2], NORTH, "REFER").await;
+        news_flow(&first, &badges[1], "P-0001").await;
+        eventually("the sponsor is shut out", async || {
+            (!follows(&event, kept.path()).await).then_some(())
+        })
+        .await;
+    });
+    // Started again, with what the configuration says now.
+    event.stop("committee");
+    event.start("committee");
+    run_together(news_flow(&first, &badges[0], "P-0000"));
+    let folder = Folder::open(event.folder("committee"), event.env());
+    let manifest = ManifestStore::open(&folder).unwrap().current();
+    assert_eq!((manifest.version, manifest.quorum), (2, 2));
+    assert!(manifest.party("sponsor").is_none() && manifest.witness("sponsor").is_none());
+    for authority in Authority::ALL {
+        assert_eq!(manifest.witnesses_of(authority).count(), 2);
+    }
+    // No key was made anew.
+    assert_eq!(folder.generation_in_force().unwrap(), Generation::FIRST);
+}

@@ -1,0 +1,103 @@
+//! Clocks that are wrong by minutes, hours and days, at a gate, an authority and a witness.
+
+use lanyard_env::{Env, SkewedClock};
+use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
+
+use crate::{MAIN, published, seconds};
+
+const HOUR: i64 = 3_600_000;
+
+/// An event in which one member has a clock of its own.
+fn with_own_clock(name: &str) -> (TestEvent, Vec<String>, SkewedClock) {
+    let (mut event, badges) = published(&sample_plan(), &Env::system(), 2);
+    event.stop(name);
+    let clock = SkewedClock::default();
+    event.start_in(name, Env::for_test(clock.clone()));
+    (event, badges, clock)
+}
+
+async fn admits(desk: &Desk, badge: &str) {
+    eventually("the gate admits on fresh knowledge", async || {
+        let checked = desk.check(badge, MAIN).await.ok()?;
+        (checked.verdict == "ADMIT" && !checked.response.stale).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn a_gate_with_a_wrong_clock_says_so() {
+    let (mut event, badges, clock) = with_own_clock("gate-1");
+    run_together(async {
+        let desk = Desk::of(&event);
+        admits(&desk, &badges[0]).await;
+        // It must have seen for a while that what comes is new.
+        seconds(7).await;
+        for ahead in [8 * HOUR, 72 * HOUR] {
+            clock.set_wrong_by(ahead);
+            let checked = desk.check(&badges[0], MAIN).await.unwrap();
+            assert_eq!((checked.verdict, checked.reason), ("UNDETERMINED", "CLOCK"));
+            let state = desk.sync_state().await.unwrap();
+            assert!(state.clock.contains("ahead of the witnesses'"), "{}", state.clock);
+            clock.set_wrong_by(0);
+            admits(&desk, &badges[0]).await;
+        }
+        // Behind, it goes on by the time that passes, and says so.
+        for behind in [10 * 60_000, 2 * HOUR, 72 * HOUR] {
+            clock.set_wrong_by(-behind);
+            seconds(2).await;
+            admits(&desk, &badges[0]).await;
+            let state = desk.sync_state().await.unwrap();
+            assert!(state.clock.contains("behind the witnesses': set it right"), "{}", state.clock);
+            assert!(state.authorities.iter().all(|one| one.age_millis.unwrap() < 30_000));
+        }
+    });
+    // Over a restart too: the time was kept.
+    event.stop("gate-1");
+    event.start_in("gate-1", Env::for_test(clock));
+    run_together(async {
+        let desk = Desk::of(&event);
+        admits(&desk, &badges[0]).await;
+        assert!(desk.sync_state().await.unwrap().clock.contains("behind"));
+    });
+}
+
+#[test]
+fn an_authority_or_a_witness_with_a_wrong_clock_stops_no_gate() {
+    let (mut event, badges, clock) = with_own_clock("police");
+    run_together(async {
+        let desk = Desk::of(&event);
+        admits(&desk, &badges[0]).await;
+        seconds(7).await;
+        for wrong_by in [2 * HOUR, 50 * HOUR, -2 * HOUR] {
+            clock.set_wrong_by(wrong_by);
+            let before = desk.sync_state().await.unwrap().authorities[1].quorum_size;
+            let after = eventually("the police's log grows at the gate", async || {
+                let state = desk.sync_state().await.ok()?;
+                (state.authorities[1].quorum_size >= before + 4).then_some(state)
+            });
+            println!("police wrong by {wrong_by} ms");
+            let after = after.await;
+            assert_eq!(after.authorities[1].epoch, after.authorities[0].epoch, "{wrong_by}");
+            assert!(after.authorities[1].age_millis.unwrap() < 10_000, "{wrong_by}: {after:?}");
+            assert_eq!(after.clock, "");
+            admits(&desk, &badges[0]).await;
+        }
+        clock.set_wrong_by(0);
+    });
+    event.stop("trustee");
+    let witness = SkewedClock::default();
+    event.start_in("trustee", Env::for_test(witness.clone()));
+    run_together(async {
+        let desk = Desk::of(&event);
+        for wrong_by in [30 * HOUR, -30 * HOUR] {
+            witness.set_wrong_by(wrong_by);
+            let before = desk.sync_state().await.unwrap().authorities[0].quorum_size;
+            eventually("the other witnesses are enough", async || {
+                let state = desk.sync_state().await.ok()?;
+                (state.authorities[0].quorum_size >= before + 3).then_some(())
+            })
+            .await;
+            admits(&desk, &badges[0]).await;
+        }
+    });
+}

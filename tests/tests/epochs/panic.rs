@@ -1,0 +1,124 @@
+//! Epochs out of turn: what is stolen is worth nothing, and nobody at a door notices.
+
+use lanyard_client::Connection;
+use lanyard_core::badge::{BadgeText, ScopedCode};
+use lanyard_core::ids::{Audience, Epoch};
+use lanyard_env::Env;
+use lanyard_tests::{Desk, Load, run_together, sample_plan};
+use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::epoch::v1::{GetEpochCostRequest, GetEpochCostResponse, StartEpochRequest};
+
+use crate::{MAIN, epochs, epochs_in, minute_epochs, published, reach, refused, seconds};
+
+async fn cost(operator: &Connection) -> GetEpochCostResponse {
+    let mut client = operator.epochs().unwrap();
+    client.get_epoch_cost(GetEpochCostRequest {}).await.unwrap().into_inner()
+}
+
+async fn start(operator: &Connection) -> u32 {
+    let request = StartEpochRequest { reason: "a gate was stolen".to_owned() };
+    operator.epochs().unwrap().start_epoch(request).await.unwrap().into_inner().epoch
+}
+
+#[test]
+fn a_new_epoch_out_of_turn_changes_everything_but_the_answers() {
+    let (mut event, badges) = published(&sample_plan(), &Env::system(), 4);
+    let live = run_together(async {
+        let desk = Desk::of(&event);
+        let load = Load::on(&badges, MAIN);
+        let ended = load.during(&desk.scanner, async {
+            let live = epochs(&desk).await.unwrap();
+            assert_eq!(live[0], live[1]);
+            let costs = [cost(&desk.registrar).await, cost(&desk.officer).await];
+            for cost in &costs {
+                assert_eq!((cost.live_epoch, cost.next_epoch), (live[0], live[0] + 1));
+                let gate = &cost.directories[0];
+                // Four people and 64 decoys, at 68 bytes.
+                assert_eq!(gate.rows, 68);
+                assert!((68 * 68..68 * 68 + 2_000).contains(&gate.bytes), "{}", gate.bytes);
+                assert!(gate.verifiers.contains(&"gate/gate-1".to_owned()));
+            }
+            load.stops(1);
+            desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+            refused(&desk, &badges[1]).await;
+            // One after the other: between them, authorities live in different epochs.
+            assert_eq!(start(&desk.registrar).await, live[0] + 1);
+            assert_eq!(start(&desk.registrar).await, live[0] + 1, "one that is under way");
+            reach(&desk, [live[0] + 1, live[1]]).await;
+            seconds(1).await;
+            assert_eq!(start(&desk.officer).await, live[0] + 1, "that of the committee");
+            reach(&desk, [live[0] + 1; 2]).await;
+            // Again, and again.
+            assert_eq!(start(&desk.registrar).await, live[0] + 2);
+            reach(&desk, [live[0] + 2, live[0] + 1]).await;
+            assert_eq!(start(&desk.registrar).await, live[0] + 3);
+            reach(&desk, [live[0] + 3, live[0] + 1]).await;
+            assert_eq!(start(&desk.officer).await, live[0] + 3, "it joins");
+            reach(&desk, [live[0] + 3; 2]).await;
+            seconds(2).await;
+            live[0] + 3
+        });
+        let live = ended.await;
+        assert!(load.checks() > 200, "{} checks are no load", load.checks());
+        // A code of the new epoch is good, one of the old is not.
+        let event_id = &desk.registrar.manifest().event;
+        let badge = BadgeText::parse(&badges[0], event_id).unwrap();
+        let code = |epoch| {
+            ScopedCode::derive(&badge, event_id, Audience::Gate, Epoch::new(epoch))
+                .to_text(event_id)
+                .to_string()
+        };
+        assert_eq!(desk.check(&code(live), MAIN).await.unwrap().verdict, "ADMIT");
+        assert_eq!(desk.check(&code(live - 3), MAIN).await.unwrap().reason, "EXPIRED");
+        live
+    });
+    for (folder, at) in [("committee", "data/audience-keys"), ("gate-1", "data/mirror/police/keys")]
+    {
+        let of = epochs_in(&event.folder(folder).join(at));
+        assert!(of.iter().all(|epoch| *epoch == live), "{folder}: {of:?}");
+    }
+    // Decided, and then the power goes: it goes on.
+    run_together(async {
+        let desk = Desk::of(&event);
+        assert_eq!(start(&desk.officer).await, live + 1);
+    });
+    event.stop("police");
+    let decided = event.folder("police").join("data/epoch-out-of-turn");
+    let is_decided = decided.exists();
+    event.start("police");
+    run_together(async {
+        let desk = Desk::of(&event);
+        assert!(is_decided, "it was stopped before the second tick");
+        reach(&desk, [live, live + 1]).await;
+        // The committee was down meanwhile, and joins when it is told to.
+        assert_eq!(start(&desk.registrar).await, live + 1);
+        reach(&desk, [live + 1; 2]).await;
+        assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "REFER");
+        assert_eq!(desk.check(&badges[0], MAIN).await.unwrap().verdict, "ADMIT");
+    });
+    assert!(!decided.exists(), "nothing is left to do");
+}
+
+/// When the next epoch is published ahead already, a stolen gate has its keys: the new epoch is the one after.
+#[test]
+fn an_epoch_whose_keys_are_out_is_passed_over() {
+    let (event, badges) = published(&minute_epochs(), &Env::system(), 2);
+    run_together(async {
+        let desk = Desk::of(&event);
+        let load = Load::on(&badges, MAIN);
+        load.during(&desk.scanner, async {
+            // Not where the plan's own rollover would come between.
+            while desk.registrar.env().now().millis() % 60_000 > 40_000 {
+                seconds(1).await;
+            }
+            let live = epochs(&desk).await.unwrap();
+            let first = cost(&desk.registrar).await;
+            assert_eq!(first.next_epoch, live[0] + 2, "{first:?}");
+            assert_eq!(start(&desk.registrar).await, live[0] + 2);
+            assert_eq!(start(&desk.officer).await, live[0] + 2);
+            reach(&desk, [live[0] + 2; 2]).await;
+            seconds(2).await;
+        })
+        .await;
+    });
+}

@@ -1,0 +1,220 @@
+//! The committee's machine is lost, and an old backup is put onto an empty one (docs/DRILLS.md, f).
+
+#![allow(clippy::disallowed_methods)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lanyard_tests::{Desk, Load, TestEvent, eventually, people, run_together};
+use lanyard_wire::committee::v1 as committee;
+use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::epoch::v1::StartEpochRequest;
+
+const MAIN: &str = "sta-main";
+
+/// An event with three people cleared and published; their badges' texts.
+fn published() -> (TestEvent, Vec<String>) {
+    let event = TestEvent::started();
+    let badges = run_together(async {
+        let desk = Desk::of(&event);
+        let everyone = people(3);
+        desk.enrol(&everyone).await.unwrap();
+        let texts = desk.issue().await.unwrap();
+        cleared(&desk, 3).await;
+        everyone.iter().map(|person| texts[&person.reference].clone()).collect()
+    });
+    (event, badges)
+}
+
+async fn cleared(desk: &Desk, count: u64) {
+    eventually("screening ends", async || {
+        (desk.screen(2).await.ok()?.cleared >= count).then_some(())
+    })
+    .await;
+    desk.settle().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The backup that docs/DRILLS.md tells to make, of a service that runs.
+async fn back_up(data: &Path, to: &Path) {
+    sqlx::any::install_default_drivers();
+    let store = format!("sqlite://{}", data.join("committee.db").display());
+    let store = sqlx::AnyPool::connect(&store).await.unwrap();
+    let into = to.join("committee.db").display().to_string();
+    sqlx::query("VACUUM INTO $1").bind(into).execute(&store).await.unwrap();
+    store.close().await;
+    for folder in ["audience-keys", "witness", "evaluations"] {
+        if data.join(folder).exists() {
+            copy(&data.join(folder), &to.join(folder));
+        }
+    }
+    std::fs::copy(data.join("signed"), to.join("signed")).unwrap();
+}
+
+/// What of the committee's log is on its disk.
+fn held(data: &Path) -> Option<std::ffi::OsString> {
+    let names = std::fs::read_dir(data.join("feeds/committee/ticks")).ok()?;
+    names.map(|entry| entry.unwrap().file_name()).max()
+}
+
+fn report(data: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(data.join("restored.json")).unwrap()).unwrap()
+}
+
+async fn says(desk: &Desk, badge: &str, verdict: &str) {
+    eventually(&format!("the gate says {verdict}"), async || {
+        (desk.check(badge, MAIN).await.ok()?.verdict == verdict).then_some(())
+    })
+    .await;
+}
+
+async fn holds_in_the_audit_trail(desk: &Desk) -> usize {
+    let request = committee::ListAuditRequest { limit: 1_000, ..Default::default() };
+    let trail = desk.registrar.badges().unwrap().list_audit(request).await.unwrap().into_inner();
+    trail.entries.iter().filter(|entry| entry.action == "hold").count()
+}
+
+/// What came after the backup: one suspended, one revoked, one enrolled and issued, and an epoch out of turn, whose keys the
+/// backup has not. The enrolled one's badge text.
+async fn live_on(desk: &Desk, badges: &[String]) -> String {
+    let new: Vec<_> = people(4).split_off(3);
+    desk.enrol(&new).await.unwrap();
+    let texts = desk.issue().await.unwrap();
+    cleared(desk, 4).await;
+    let new = texts[&new[0].reference].clone();
+    says(desk, &new, "ADMIT").await;
+    desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+    desk.committee_says(StatusAction::Revoke, "P-0002").await.unwrap();
+    let request = StartEpochRequest { reason: "a test".to_owned() };
+    desk.registrar.epochs().unwrap().start_epoch(request).await.unwrap();
+    says(desk, &badges[1], "REFER").await;
+    says(desk, &badges[2], "DENY").await;
+    let before = desk.published().await.unwrap()[0].0;
+    eventually("the new epoch is signed", async || {
+        (desk.published().await.ok()?[0].0 >= before + 4).then_some(())
+    })
+    .await;
+    desk.settle().await;
+    new
+}
+
+#[test]
+fn a_backup_on_an_empty_machine_signs_after_the_mirrors_and_stops_whom_the_directory_stops() {
+    let (mut event, badges) = published();
+    let data: PathBuf = event.folder("committee").join("data");
+    let backup = tempfile::tempdir().unwrap();
+    let lost = run_together(async {
+        back_up(&data, backup.path()).await;
+        live_on(&Desk::of(&event), &badges).await
+    });
+
+    event.stop("committee");
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(backup.path(), &data);
+    // Neither mirror answers: nothing is signed, though there is a whole store to publish.
+    event.stop("sponsor");
+    event.stop("police");
+    event.start("committee");
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(held(&data), None, "nothing is signed while nobody brings the log");
+
+    event.start("sponsor");
+    event.start("police");
+    run_together(async {
+        let desk = Desk::of(&event);
+        let good = Load::on(&badges[..1], MAIN);
+        eventually("the gate is up to date", async || {
+            let checked = desk.check(&badges[0], MAIN).await.ok()?;
+            (checked.verdict == "ADMIT" && !checked.response.stale).then_some(())
+        })
+        .await;
+        let through = good.during(&desk.scanner, async {
+            eventually("the committee signs again", async || {
+                (desk.published().await.ok()?[0].0 > 0).then_some(())
+            })
+            .await;
+            for _ in 0..3 {
+                desk.settle().await;
+                assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "REFER");
+                assert_eq!(desk.check(&badges[2], MAIN).await.unwrap().verdict, "DENY");
+            }
+        });
+        through.await;
+
+        // What is lost is stated, and the badge that nobody knows any more is good no more.
+        let report = report(&data);
+        assert_eq!((&report["held"], &report["opened"]), (&2.into(), &3.into()), "{report}");
+        let number = |value: &serde_json::Value| value.as_u64().unwrap();
+        let most = number(&report["unknown"]) - number(&report["decoys"][0]);
+        assert!(most >= 1, "{report}");
+        assert_ne!(desk.check(&lost, MAIN).await.unwrap().verdict, "ADMIT");
+        assert_eq!(holds_in_the_audit_trail(&desk).await, 2);
+
+        // Whoever is enrolled again gets a badge of their own, not the lost one.
+        let again: Vec<_> = people(4).split_off(3);
+        desk.enrol(&again).await.unwrap();
+        let texts = desk.issue().await.unwrap();
+        assert_ne!(texts[&again[0].reference], lost);
+
+        // An operator decides.
+        desk.committee_says(StatusAction::Reinstate, "P-0001").await.unwrap();
+        says(&desk, &badges[1], "ADMIT").await;
+        let state = desk.sync_state().await.unwrap();
+        assert!(state.authorities.iter().all(|one| one.evidence.is_empty()), "{state:?}");
+    });
+    // A restart finds nothing more to hold.
+    std::fs::remove_file(data.join("restored.json")).unwrap();
+    event.stop("committee");
+    event.start("committee");
+    run_together(async {
+        let desk = Desk::of(&event);
+        desk.settle().await;
+        assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "ADMIT");
+        assert!(!data.join("restored.json").exists());
+    });
+}
+
+/// The log is there and the database alone is old: the same.
+#[test]
+fn an_old_database_beside_a_new_log_stops_whom_the_directory_stops() {
+    let (mut event, badges) = published();
+    let data: PathBuf = event.folder("committee").join("data");
+    let backup = tempfile::tempdir().unwrap();
+    run_together(async {
+        back_up(&data, backup.path()).await;
+        let desk = Desk::of(&event);
+        desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+        says(&desk, &badges[1], "REFER").await;
+        desk.settle().await;
+    });
+    event.stop("committee");
+    for name in ["committee.db", "committee.db-wal", "committee.db-shm"] {
+        let _ = std::fs::remove_file(data.join(name));
+    }
+    std::fs::copy(backup.path().join("committee.db"), data.join("committee.db")).unwrap();
+    event.start("committee");
+    run_together(async {
+        let desk = Desk::of(&event);
+        // As many changes as were lost, so that the store looks as new as it was.
+        desk.committee_says(StatusAction::Suspend, "P-0002").await.unwrap();
+        for _ in 0..3 {
+            desk.settle().await;
+            assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "REFER");
+            assert_eq!(desk.check(&badges[0], MAIN).await.unwrap().verdict, "ADMIT");
+        }
+        assert_eq!(report(&data)["held"], 1);
+        assert_eq!(holds_in_the_audit_trail(&desk).await, 1);
+    });
+}
