@@ -184,6 +184,3 @@ pub fn placeholders(first: usize, rows: usize, columns: usize) -> String {
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
-
-#[cfg(test)]
-mod tests;
