@@ -192,6 +192,3 @@ pub fn placeholders(first: usize, rows: usize, columns: usize) -> String {
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
-
-#[cfg(test)]
-mod tests;

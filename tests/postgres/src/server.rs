@@ -4,7 +4,6 @@ use std::fmt;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -150,9 +149,14 @@ impl Server {
         }
         command.current_dir("/").stdin(Stdio::piped());
         self.watch = Some(command.spawn().expect("a shell"));
-        let socket = self.folder.join(format!(".s.PGSQL.{}", self.port));
+        // The eighth line of its file says so; the socket is there before.
+        let state = self.data().join("postmaster.pid");
+        let is_ready = || {
+            let lines = fs::read_to_string(&state).unwrap_or_default();
+            lines.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+        };
         let until = Instant::now() + Duration::from_secs(30);
-        while UnixStream::connect(&socket).is_err() {
+        while !is_ready() {
             let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             assert!(Instant::now() < until, "PostgreSQL does not start: {}", log());
             std::thread::sleep(Duration::from_millis(20));

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lanyard_store::{Documents, Recorded, RecordedTick, Succession};
 use lanyard_test_postgres::{Server, database, own_server};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 

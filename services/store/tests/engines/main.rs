@@ -1,11 +1,14 @@
 //! The store over both engines: see `lanyard_test_postgres`.
 
+#![allow(clippy::disallowed_methods)]
+
 mod postgres;
 
 use lanyard_core::ids::{Authority, EventId};
+use lanyard_store::{
+    Location, Owner, Schema, Store, StoreError, next_number, next_numbers, placeholders,
+};
 use lanyard_test_postgres::TestStore;
-
-use super::*;
 
 const STEPS: Schema =
     Schema::new(&["CREATE TABLE things (id BIGINT PRIMARY KEY, body BYTES, name TEXT)"]);
