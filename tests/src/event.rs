@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lanyard_ceremony::{Addresses, EventPlan, EventTree, Member, init_all};
+use lanyard_ceremony::{Addresses, EventPlan, EventTree, Member, add_gates, init_all};
 use lanyard_client::Connection;
 use lanyard_core::ids::Timestamp;
 use lanyard_core::profile::EventTimeZone;
@@ -117,6 +117,15 @@ impl TestEvent {
         let tree = init_all(ceremony, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
             .expect("the ceremony succeeds");
         Self { env, dir, tree, running: BTreeMap::new() }
+    }
+
+    /// Takes a later plan: both authorities sign the next manifest, and everyone in the plan adopts it. What runs follows.
+    ///
+    /// # Panics
+    /// If the ceremony fails.
+    pub fn amend(&self, plan: &EventPlan) {
+        add_gates(&self.env, self.dir.path(), plan, &self.tree.services)
+            .expect("the ceremony succeeds");
     }
 
     /// Makes an event of the sample plan and starts every service.

@@ -14,6 +14,7 @@ mod recorder;
 mod rpcs;
 mod staff;
 mod warp;
+mod watched;
 mod wire;
 
 pub use event::{PASSPHRASE, ShiftedClock, TestEvent, sample_plan};

@@ -70,12 +70,13 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
         .with_ansi(false)
         .with_writer(heard.clone())
         .init();
-    let mut event = TestEvent::make(&sample_plan());
+    let mut event = TestEvent::make_watched(&sample_plan());
     event.start_all();
     let badges = run_together(async {
         let desk = Desk::of(&event);
         let badges = live(&desk, &heard).await;
         fail(&desk, &badges[0], &heard).await;
+        shown(&event, &heard).await;
         badges
     });
     event.stop("trustee");
@@ -111,6 +112,18 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
         assert_eq!(staff.find_in(&event.folder(party)), Vec::<String>::new());
     }
     assert!(!staff.find_in(&event.folder("police")).is_empty());
+    // What operators and their SIEM see holds nobody's identity at any party.
+    for party in ["sponsor", "trustee", "gate-1", "police", "committee"] {
+        let stream = event.audit_stream(party);
+        assert!(
+            party == "sponsor" || party == "trustee" || stream.contains("lanyard.call"),
+            "{party}"
+        );
+        for search in [&identities, &secrets, &staff] {
+            assert!(search.find(stream.as_bytes()).is_empty(), "{party}: {stream}");
+        }
+    }
+    assert!(event.audit_stream("police").contains("\"action\":\"suspend\""));
 }
 
 const NAME: &str = "Kanarien Vogelsang-Zwitscher";
@@ -316,6 +329,17 @@ async fn fail(desk: &Desk, badge: &str, heard: &Heard) {
     desk.police_say(StatusAction::Suspend, badge).await.unwrap();
     desk.settle().await;
     heard.note(&desk.check(badge, "sta-main").await.unwrap());
+}
+
+/// Metrics, health and readiness of every service.
+async fn shown(event: &TestEvent, heard: &Heard) {
+    for party in ["sponsor", "trustee", "gate-1", "police", "committee"] {
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            let (status, body) = event.ask(party, path).await;
+            assert_eq!(status, 200, "{party}{path}: {body}");
+            heard.note(&body);
+        }
+    }
 }
 
 /// Screening goes on with another share holder, and says so.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use lanyard_party::{Arguments, run};
+use lanyard_party::{Arguments, ReportFormat, run};
 use rustix::process::{Signal, getpid, kill_process};
 
 /// `lanyard serve`.
@@ -17,9 +17,12 @@ pub(crate) struct ServeArgs {
     /// The party's config.toml; its folder is the party's folder.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Only read the configuration and say whether it is good.
+    /// Do all that starting does short of listening, say what to change, and stop.
     #[arg(long)]
     check_config: bool,
+    /// Print the findings of --check-config as JSON.
+    #[arg(long, requires = "check_config")]
+    json: bool,
     /// Stop when stdin ends, as it does when the process that started this one ends.
     #[arg(long)]
     stop_with_parent: bool,
@@ -39,13 +42,16 @@ impl ServeArgs {
         if self.stop_with_parent {
             std::thread::spawn(stop_at_end_of_input);
         }
-        let arguments = Arguments { config: self.config, check_config: self.check_config };
+        let check_config = ReportFormat::asked_for(self.check_config, self.json);
+        let arguments = Arguments { config: self.config, check_config };
         match self.party {
-            Party::Committee => run(&arguments, lanyard_committee::serve),
-            Party::Police => run(&arguments, lanyard_police::serve),
-            Party::Sponsor => run(&arguments, lanyard_sponsor::serve),
-            Party::Trustee => run(&arguments, lanyard_trustee::serve),
-            Party::Gate => run(&arguments, lanyard_gate::serve),
+            Party::Committee => {
+                run(&arguments, lanyard_committee::inspect, lanyard_committee::serve)
+            }
+            Party::Police => run(&arguments, lanyard_police::inspect, lanyard_police::serve),
+            Party::Sponsor => run(&arguments, lanyard_sponsor::inspect, lanyard_sponsor::serve),
+            Party::Trustee => run(&arguments, lanyard_trustee::inspect, lanyard_trustee::serve),
+            Party::Gate => run(&arguments, lanyard_gate::inspect, lanyard_gate::serve),
         }
     }
 }

@@ -24,5 +24,8 @@ pub use error::PublishError;
 pub use publisher::{LogKeySource, PublicationStatus};
 pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
-pub use station::{Duty, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl};
+pub use station::{
+    Duty, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl,
+    inspect as inspect_station,
+};
 pub use witnesses::{WitnessSource, Witnesses};

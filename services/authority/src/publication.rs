@@ -18,6 +18,7 @@ use lanyard_core::profile::{ProfileTable, SealedProfiles};
 use lanyard_core::record::Status;
 use lanyard_env::Env;
 use lanyard_feed::{Content, DirectoryDraft, DirectoryKey, Draft, Mirror, View};
+use lanyard_telemetry::metrics;
 use rand::CryptoRng;
 
 use crate::epochs::{Cost, DirectoryCost};
@@ -438,6 +439,7 @@ impl Publication {
             Amount::Step
         };
         let (delta, rows) = sealer.draft(&self.desired, &manifest.padding, amount, now, rng)?;
+        metrics::RESEALED.of([key.audience.name()]).increment(delta.len() as u64);
         Ok((Content::Delta(delta), Some(rows)))
     }
 

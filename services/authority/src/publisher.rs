@@ -13,6 +13,7 @@ use lanyard_core::note::SigningKey;
 use lanyard_env::{Env, Mode};
 use lanyard_feed::Mirror;
 use lanyard_party::{KeyFileError, ManifestStore, StoreKey};
+use lanyard_telemetry::metrics;
 use lanyard_witness::{ProofSource, WitnessFault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -184,6 +185,7 @@ impl<R: Registry> Publisher<R> {
                     TickInput { now, changed, profiles, manifest: Arc::clone(&manifest) }
                 }
                 Err(error) => {
+                    metrics::TICKS.of(["store_failed"]).increment(1);
                     tracing::error!(%error, "no tick: the store does not answer");
                     self.pause(&mut publication, asked, &decided, started, shutdown).await;
                     continue;
@@ -202,6 +204,8 @@ impl<R: Registry> Publisher<R> {
             })
             .await?;
             publication = returned;
+            let outcome = if ticked.is_ok() { "published" } else { "failed" };
+            metrics::TICKS.of([outcome]).increment(1);
             match ticked {
                 Ok(()) => {}
                 Err(PublishError::TermOver) => break,
@@ -211,7 +215,10 @@ impl<R: Registry> Publisher<R> {
                 }
                 Err(error) => tracing::error!(%error, "no tick: changes wait for the next"),
             }
-            status.send_replace(status_of(&publication));
+            let published = status_of(&publication);
+            metrics::CHANGES_WAITING.of([]).set(published.waiting as f64);
+            status.send_replace(published);
+            count_time(started.elapsed(), manifest.tick_millis);
             clock.look(mirror.clock_error());
             if publication.decided().is_none() {
                 // Live now, or there was none.
@@ -327,6 +334,13 @@ impl<R: Registry> Publisher<R> {
     fn others_epoch(&self) -> Option<Epoch> {
         self.other.read().signed().map(|signed| signed.head().live_epoch)
     }
+}
+
+/// A tick that takes longer than there is until the next makes that one late.
+fn count_time(took: Duration, tick_millis: u32) {
+    metrics::TICK_DURATION.of([]).record(took);
+    let missed = took.as_millis() / u128::from(tick_millis.max(1));
+    metrics::TICKS_MISSED.of([]).increment(u64::try_from(missed).unwrap_or(u64::MAX));
 }
 
 fn status_of(publication: &Publication) -> PublicationStatus {

@@ -7,6 +7,7 @@
 
 mod config;
 mod error;
+mod inspect;
 mod kept;
 mod keys;
 mod turns;
@@ -22,11 +23,12 @@ use lanyard_feed::{
     FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, catch_up, follow,
 };
 use lanyard_party::{
-    DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey, follow_trust,
-    trust_anchors,
+    AuditStream, DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey,
+    TrailSource, follow_trust, observe_party, trust_anchors,
 };
 use lanyard_shareholder::{Holder, HolderSetup, KeyShareServer, Limit, Pseudonymiser, Settings};
 use lanyard_store::{Owner, Schema, Store, Succession};
+use lanyard_telemetry::Telemetry;
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
 use tokio::sync::{Mutex, watch};
@@ -44,6 +46,7 @@ use crate::witnesses::Witnesses;
 
 pub use config::{StationConfig, StoreUrl};
 pub use error::StationError;
+pub use inspect::inspect;
 pub use keys::OwnAudienceKeys;
 pub use turns::Duty;
 
@@ -79,6 +82,8 @@ pub struct Station {
     has_turn: watch::Sender<bool>,
     epochs: EpochServer,
     asked: Mutex<Asked>,
+    telemetry: Telemetry,
+    trail: Option<TrailSource>,
     _lock: DataLock,
 }
 
@@ -147,6 +152,8 @@ impl Station {
             succession,
             epochs,
             asked: Mutex::new(asked),
+            telemetry: Telemetry::new(config.common.telemetry),
+            trail: None,
             _lock: lock,
             env,
             authority,
@@ -164,6 +171,19 @@ impl Station {
     #[must_use]
     pub const fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// What operators see of this service.
+    #[must_use]
+    pub const fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Has the audit stream take acts from a trail.
+    #[must_use]
+    pub fn with_trail(mut self, trail: TrailSource) -> Self {
+        self.trail = Some(trail);
+        self
     }
 
     /// The party's store.
@@ -241,11 +261,16 @@ impl Station {
     ) -> Result<(), StationError> {
         // An authority that cannot sign shall not look alive: whatever ends, all of it ends.
         let shutdown = shutdown.child_token();
+        self.telemetry.listen(&self.env, shutdown.clone()).await?;
         let upstreams = self.upstreams()?;
         let publisher = self.publisher(registry)?;
         publisher.note_older_store().await?;
         let listen = self.config.common.listen;
-        let acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
+        let mut acceptor = Acceptor::bind(&self.env, listen, &self.tls, Limits::default()).await?;
+        let audit = self.audit_stream()?;
+        if let Some(audit) = &audit {
+            acceptor = acceptor.observed_by(audit.observer());
+        }
         tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
         let advertise = self.config.section.advertise.clone();
         let address = advertise.unwrap_or_else(|| acceptor.local_addr().into());
@@ -259,22 +284,58 @@ impl Station {
         let (identity, env, token) =
             (self.tls.identity().clone(), self.env.clone(), shutdown.clone());
         tasks.spawn(async move { identity.reload_every(env, CERTIFICATE_INTERVAL, token).await });
-        let (sync, _) = watch::channel(SyncState::default());
-        tasks.spawn(follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone()));
+        let (sync, synced) = watch::channel(SyncState::default());
+        self.observe(synced);
+        let following = follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone());
+        tasks.spawn(self.telemetry.watched("following the other authority", following));
         let routes = self.routes(services, &shutdown);
-        tasks.spawn(lanyard_transport::serve(routes, acceptor, shutdown.clone()));
+        let serving = lanyard_transport::serve(routes, acceptor, shutdown.clone());
+        tasks.spawn(self.telemetry.watched("serving", serving));
+        self.telemetry.serving();
 
-        let published = match &self.succession {
-            None => self.publish(&publisher, None, &upstreams, &shutdown).await,
-            Some(succession) => {
-                let address = address.as_str();
-                self.take_turns(&publisher, succession, address, &upstreams, &shutdown).await
+        let publishing = async {
+            match &self.succession {
+                None => self.publish(&publisher, None, &upstreams, &shutdown).await,
+                Some(succession) => {
+                    let address = address.as_str();
+                    self.take_turns(&publisher, succession, address, &upstreams, &shutdown).await
+                }
             }
         };
+        let published = self.telemetry.watched("publishing", publishing).await;
         shutdown.cancel();
         tasks.close();
         tasks.wait().await;
+        if let Some(audit) = audit {
+            audit.close().await;
+        }
         Ok(published?)
+    }
+
+    fn audit_stream(&self) -> Result<Option<AuditStream>, StationError> {
+        let config = self.config.common.audit_stream.as_ref();
+        let (name, trail) = (self.authority.name(), self.trail.clone());
+        Ok(AuditStream::open(&self.env, &self.folder, config, name, trail, &self.telemetry)?)
+    }
+
+    /// Shows how the service does.
+    fn observe(&self, synced: watch::Receiver<SyncState>) {
+        let telemetry = &self.telemetry;
+        observe_party(telemetry, self.tls.identity(), &self.manifests);
+        self.own.observe(telemetry);
+        self.other.observe_following(telemetry, synced, || FOLLOWING_LIMIT);
+        self.key_share.observe(telemetry);
+        let (own, manifests) = (Arc::clone(&self.own), Arc::clone(&self.manifests));
+        telemetry.condition_now("publishes", move || {
+            let limit = u64::from(manifests.current().tick_millis) * LATE_TICKS;
+            let time = own.read().signed().map(|signed| signed.head().time);
+            let Some(time) = time else { return Err("nothing is published yet".to_owned()) };
+            let age = own.now().millis_since(time);
+            if age <= limit.max(LATE_MILLIS) {
+                return Ok(());
+            }
+            Err(format!("the newest signed head is {} s old; the log says why", age / 1_000))
+        });
     }
 
     fn routes(&self, services: Routes, shutdown: &CancellationToken) -> axum::Router {
@@ -372,6 +433,13 @@ impl Station {
         }
     }
 }
+
+/// What is known of the other authority may be this old in seconds before this service calls itself not ready.
+const FOLLOWING_LIMIT: u64 = 60;
+
+/// A head of its own may be so many ticks old, and so many milliseconds if that is more.
+const LATE_TICKS: u64 = 5;
+const LATE_MILLIS: u64 = 10_000;
 
 /// The epoch that was decided on out of turn, among the kept files.
 const DECIDED: &str = "epoch-out-of-turn";

@@ -17,7 +17,7 @@ mod screening;
 mod serve;
 mod states;
 
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, inspect, serve};
 
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use lanyard_authority::{Station, StationConfig, StationError};
+use lanyard_authority::{Station, StationConfig, StationError, inspect_station};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
-use lanyard_party::{PartyConfig, PeerError};
+use lanyard_party::{Folder, PartyConfig, PeerError, Report};
+use lanyard_store::{Store, trail_source};
+use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::committee::v1::badge_service_server::BadgeServiceServer;
 use lanyard_wire::committee::v1::desk_service_server::DeskServiceServer;
 use lanyard_wire::committee::v1::disclosure_service_server::DisclosureServiceServer;
@@ -36,6 +38,32 @@ pub enum ServeError {
     Peer(#[from] PeerError),
 }
 
+/// Looks over all that [`serve`] needs.
+pub async fn inspect(config: &PartyConfig<StationConfig>, env: &Env, report: &mut Report) {
+    let inspected = inspect_station(Authority::Committee, config, env, report).await;
+    if inspected.is_some() {
+        match config.section.location(&Folder::open(&config.folder, env)) {
+            Ok(location) => Store::inspect(&location, &SCHEMA, report).await,
+            Err(error) => report.bad("store", error.to_string()),
+        }
+    }
+}
+
+/// Shows how the store does, and who waits in screening.
+fn observe(store: &Store, telemetry: &Telemetry) {
+    store.observe(telemetry);
+    for (state, sql) in [
+        // `states::Screening`: New, Pending.
+        ("unscreened", "SELECT COUNT(*) FROM people WHERE screening = 1"),
+        ("pending", "SELECT COUNT(*) FROM people WHERE screening = 2"),
+    ] {
+        let gauge = move |count| metrics::SCREENING_WAITING.of([state]).set(count);
+        store.observe_count(telemetry, gauge, sql);
+    }
+    let gauge = |count| metrics::SCREENING_BATCHES.of(["screening"]).set(count);
+    store.observe_count(telemetry, gauge, "SELECT COUNT(*) FROM screening_batches");
+}
+
 /// Serves until `shutdown`.
 ///
 /// # Errors
@@ -47,6 +75,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let station = Station::open(Authority::Committee, config, env.clone(), &SCHEMA).await?;
     let store = station.store().clone();
+    observe(&store, station.telemetry());
+    let trail = trail_source(&store, station.store_key());
+    let station = station.with_trail(trail);
     let (manifests, store_key) = (Arc::clone(station.manifests()), Arc::clone(station.store_key()));
     let police = ScreeningServiceClient::new(station.peers().channel("police")?);
     let disclosures = Arc::new(Disclosures {

@@ -45,7 +45,7 @@ impl Mirror {
         let brought: Vec<DirectoryKey> = staged.brought().map(|(key, _)| *key).collect();
         if anew {
             let snapshots = brought.iter().map(|key| (*key, size)).collect();
-            self.put_base(writer, &signed, &tick.checkpoint, snapshots, size)?;
+            self.put_base(writer, &signed, &tick.checkpoint, snapshots)?;
         } else {
             self.store.put_tick(size, &tick)?;
             writer.ticks += 1;
@@ -73,14 +73,13 @@ impl Mirror {
         Ok(())
     }
 
-    /// Writes the base: the moment from which replaying starts there. Ticks after `kept` stay, and what they brought.
+    /// Writes the base: the moment from which replaying starts there.
     fn put_base(
         &self,
         writer: &mut Writer,
         signed: &SignedHead,
         checkpoint: &str,
         snapshots: BTreeMap<DirectoryKey, u64>,
-        kept: u64,
     ) -> Result<(), FeedError> {
         let size = signed.size();
         let state = read(&self.state);
@@ -95,7 +94,7 @@ impl Mirror {
         writer.ticks = 0;
         writer.delta_bytes = 0;
         writer.new_epoch = false;
-        if let Err(error) = self.store.sweep_snapshots(&base.snapshots, kept) {
+        if let Err(error) = self.store.sweep_snapshots(&base.snapshots) {
             tracing::warn!(%error, "old snapshots could not be removed");
         }
         Ok(())
@@ -147,7 +146,7 @@ impl Mirror {
         let checkpoint = checkpoint.note().to_string();
         drop(state);
         let before = writer.base;
-        self.put_base(writer, &signed, &checkpoint, snapshots.clone(), before)?;
+        self.put_base(writer, &signed, &checkpoint, snapshots.clone())?;
         let mut state = write(&self.state);
         for (key, snapshot) in snapshots {
             if let Some(held) = state.directories.get_mut(&key) {

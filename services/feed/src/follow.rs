@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::Timestamp;
+use lanyard_telemetry::metrics;
 use lanyard_transport::status;
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 use lanyard_wire::feed::v1::{DirectoryId, FollowRequest, FollowResponse};
@@ -74,6 +75,20 @@ pub enum FollowError {
 }
 
 impl FollowError {
+    /// In a word, for metrics.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "call",
+            Self::Feed(error) if error.is_senders_fault() => "lie",
+            Self::Feed(_) => "not_kept",
+            Self::Ended => "ended",
+            Self::Silent { .. } => "silent",
+            Self::Stale { .. } => "stale",
+            Self::Incomplete => "incomplete",
+            Self::Stopping => "stopping",
+        }
+    }
+
     fn is_lie(&self) -> bool {
         matches!(self, Self::Feed(error) if error.is_senders_fault())
     }
@@ -135,6 +150,8 @@ pub async fn follow(
         };
         turn.not_before = Instant::now() + pause;
         let problem = error.to_string();
+        let authority = mirror.authority().name();
+        metrics::FEED_UPSTREAM_FAILURES.of([authority, &name, error.word()]).increment(1);
         if error.is_lie() {
             tracing::error!(origin = %mirror.origin(), upstream = name, problem, "upstream left");
         } else {

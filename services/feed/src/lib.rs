@@ -29,6 +29,7 @@ mod incoming;
 mod intake;
 mod manifests;
 mod mirror;
+mod observe;
 mod overlay;
 mod plan;
 mod prove;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lanyard_core::ids::Hash;
 use lanyard_core::map::Prefix;
+use lanyard_telemetry::metrics;
 use lanyard_transport::status;
 use lanyard_wire::convert::{WireError, array, audience};
 use lanyard_wire::feed::v1::feed_service_server::{FeedService, FeedServiceServer};
@@ -77,9 +78,13 @@ impl FeedService for FeedServer {
         let mirror = self.mirror(&request.origin)?;
         let position = position(&mirror, &request)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let version = request.manifest_version;
+        let (version, authority) = (request.manifest_version, mirror.authority());
         let serving = Serving::new(mirror, position, version, sender, self.shutdown.clone());
-        tokio::spawn(serving.run());
+        let following = metrics::FEED_FOLLOWERS.hold([authority.name()]);
+        tokio::spawn(async move {
+            let _following = following;
+            serving.run().await;
+        });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

@@ -301,17 +301,14 @@ impl Store {
         Ok(Some(opened))
     }
 
-    /// Removes the snapshots that are neither in `kept` nor of a log larger than `after`: ticks from there on are kept, and
-    /// some may have brought a directory.
+    /// Removes the snapshots that are not in `kept`.
     pub(crate) fn sweep_snapshots(
         &self,
         kept: &BTreeMap<DirectoryKey, u64>,
-        after: u64,
     ) -> Result<(), FeedError> {
         let kept: Vec<String> = kept.iter().map(|(key, size)| name_of(*size, *key)).collect();
         for name in self.files.list(&self.dir.join("snapshots"))? {
-            let size = name.split('-').next().and_then(|size| size.parse().ok());
-            if !kept.contains(&name) && size.is_none_or(|size: u64| size <= after) {
+            if !kept.contains(&name) {
                 self.files.remove(&self.dir.join("snapshots").join(name))?;
             }
         }

@@ -14,6 +14,8 @@
 mod attest;
 mod check;
 mod config;
+mod counted;
+mod inspect;
 mod receipts;
 mod rules;
 mod serve;
@@ -24,9 +26,10 @@ mod test_event;
 
 pub use check::{Checked, Checker};
 pub use config::{GateSection, ReceiptOptions};
+pub use inspect::inspect;
 pub use receipts::{
     Answer, Export, ExportError, NewCheck, NewOverride, NotRecorded, OpenError, ReceiptSetup,
-    Receipts,
+    Receipts, ReceiptsWatch,
 };
 pub use rules::{Door, Rules, SharedRules};
 pub use serve::{ServeError, serve};

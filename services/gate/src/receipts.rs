@@ -31,4 +31,4 @@ mod writer;
 pub use export::{Export, ExportError};
 pub use recent::Answer;
 pub use store::{OpenError, ReceiptSetup};
-pub use writer::{NewCheck, NewOverride, NotRecorded, Receipts};
+pub use writer::{NewCheck, NewOverride, NotRecorded, Receipts, ReceiptsWatch};

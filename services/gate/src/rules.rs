@@ -66,6 +66,12 @@ impl Rules {
         self.doors.get(access_point)
     }
 
+    /// The greatest age in seconds at which knowledge still counts at one of the doors: older, nobody passes anywhere.
+    #[must_use]
+    pub fn longest_limit(&self) -> u64 {
+        self.doors.values().map(|door| u64::from(door.tier.limit_seconds)).max().unwrap_or(0)
+    }
+
     /// The access points served, sorted.
     #[must_use]
     pub fn access_points(&self) -> Vec<String> {

@@ -9,9 +9,10 @@ use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
 use lanyard_env::{Env, FileError};
 use lanyard_feed::{FeedError, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow};
 use lanyard_party::{
-    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
-    PeerError, Peers, follow_trust, trust_anchors,
+    AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
+    PartyConfig, PeerError, Peers, follow_trust, observe_party, trust_anchors,
 };
+use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
     Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
 };
@@ -75,6 +76,9 @@ pub enum ServeError {
     /// The receipts.
     #[error(transparent)]
     Receipts(#[from] OpenError),
+    /// The address for metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),
@@ -93,6 +97,8 @@ pub async fn serve(
     let folder = Folder::open(folder, &env);
     let _lock = folder.lock_data()?;
     let name = common.name.as_str();
+    let telemetry = Telemetry::new(common.telemetry);
+    telemetry.listen(&env, shutdown.clone()).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
 
@@ -137,7 +143,13 @@ pub async fn serve(
         rules: Arc::clone(&rules),
     })?;
 
-    let acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let stream = common.audit_stream.as_ref();
+    let audit = AuditStream::open(&env, &folder, stream, name, None, &telemetry)?;
+    if let Some(audit) = &audit {
+        acceptor = acceptor.observed_by(audit.observer());
+    }
+    observe_party(&telemetry, &identity, &manifests);
     tracing::info!(name, address = %acceptor.local_addr(), "gate serves");
     // Whatever ends `serve` ends these too.
     let running = shutdown.child_token();
@@ -145,7 +157,12 @@ pub async fn serve(
     let syncs = mirrors.each_ref().map(|mirror| {
         let (sync, synced) = watch::channel(SyncState::default());
         let upstreams = upstreams.clone();
-        tokio::spawn(follow(Arc::clone(mirror), upstreams, sync, running.clone()));
+        let rules = Arc::clone(&rules);
+        let limit = move || rules.load().longest_limit();
+        mirror.observe_following(&telemetry, synced.clone(), limit);
+        let following = follow(Arc::clone(mirror), upstreams, sync, running.clone());
+        let task = format!("following the {}", mirror.authority().name());
+        tokio::spawn(telemetry.watched(&task, following));
         synced
     });
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
@@ -167,9 +184,14 @@ pub async fn serve(
     let checker = Arc::new(Checker::new(env, committee, police));
     tokio::spawn(watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone()));
     let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
+    server.observe(&telemetry);
     let routes = tonic::service::Routes::new(server.into_service()).into_axum_router();
+    telemetry.serving();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     running.cancel();
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     // The last handle went with the routes: what was taken is recorded before the process ends.
     let _ = recorder.ended().await;
     Ok(())
@@ -197,9 +219,8 @@ async fn watch_clock(checker: Arc<Checker>, rules: SharedRules, shutdown: Cancel
             continue;
         }
         let mirrors = checker.mirrors().map(Arc::clone);
-        let kept = tokio::task::spawn_blocking(move || {
-            mirrors.iter().try_for_each(|mirror| mirror.keep_time())
-        });
+        let kept =
+            lanyard_env::blocking(move || mirrors.iter().try_for_each(|mirror| mirror.keep_time()));
         if let Ok(Err(error)) = kept.await {
             tracing::warn!(%error, "the time cannot be kept");
         }

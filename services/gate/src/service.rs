@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt as _};
 use lanyard_core::decision::Direction;
 use lanyard_core::receipt::CheckNonce;
 use lanyard_feed::SyncState;
+use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_transport::{PartyName, Role, caller, status};
 use lanyard_wire::convert::array;
 use lanyard_wire::gate::v1 as wire;
@@ -18,6 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use zeroize::Zeroizing;
 
 use crate::check::Checker;
+use crate::counted::Answers;
 use crate::receipts::{Answer, Export, NewCheck, NewOverride, NotRecorded, Receipts};
 use crate::rules::{Door, Rules, SharedRules};
 use crate::{attest, sync_state};
@@ -56,6 +58,7 @@ struct Inner {
     receipts: Receipts,
     syncs: [watch::Receiver<SyncState>; 2],
     data: PathBuf,
+    counted: Answers,
 }
 
 /// A check, parsed.
@@ -77,7 +80,34 @@ impl GateServer {
         syncs: [watch::Receiver<SyncState>; 2],
         data: PathBuf,
     ) -> Self {
-        Self { inner: Arc::new(Inner { checker: checker.into(), rules, receipts, syncs, data }) }
+        let counted = Answers::default();
+        Self {
+            inner: Arc::new(Inner {
+                checker: checker.into(),
+                rules,
+                receipts,
+                syncs,
+                data,
+                counted,
+            }),
+        }
+    }
+
+    /// Shows how many receipts there are, and how many calls wait for theirs; not ready while the disk takes none.
+    pub fn observe(&self, telemetry: &Telemetry) {
+        let receipts = self.inner.receipts.watch();
+        telemetry.collect_now(move || {
+            metrics::RECEIPTS.of([]).set(receipts.count() as f64);
+            metrics::RECEIPT_QUEUE.of([]).set(receipts.queued() as f64);
+        });
+        let receipts = self.inner.receipts.watch();
+        telemetry.condition_now("receipts", move || match receipts.is_refused() {
+            false => Ok(()),
+            true => {
+                Err("the disk did not take the last receipts; free space, or see the log"
+                    .to_owned())
+            }
+        });
     }
 
     /// The tonic service, its message sizes limited.
@@ -100,7 +130,11 @@ impl Inner {
         };
         let checks = parsed.into_iter().map(decide).collect();
         let answers = self.receipts.record(checks).await.map_err(not_recorded)?;
-        answers.into_iter().map(|answer| answer.map_err(not_recorded)).collect()
+        let counted = |answer| {
+            self.counted.count(&answer);
+            answer
+        };
+        answers.into_iter().map(|answer| answer.map(counted).map_err(not_recorded)).collect()
     }
 
     /// Answers the messages of a stream, in order and several at once; the first error ends the stream.
@@ -212,6 +246,7 @@ impl GateService for GateServer {
             manifest_version: rules.manifest().version,
         };
         let receipt_id = self.inner.receipts.record_override(new).await.map_err(not_recorded)?;
+        metrics::OVERRIDES.of([if admits { "admit" } else { "deny" }]).increment(1);
         tracing::info!(%supervisor, receipt_id, admits, "override recorded");
         Ok(Response::new(wire::OverrideResponse { receipt_id }))
     }

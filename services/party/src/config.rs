@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use lanyard_env::Files;
+use lanyard_telemetry::TelemetryAddress;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -21,13 +22,44 @@ pub struct CommonConfig {
     pub name: String,
     /// Where the service listens, for example `127.0.0.1:7001`.
     pub listen: SocketAddr,
+    /// Where metrics and health are served in plain HTTP, for example `127.0.0.1:9101`; nowhere if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryAddress>,
+    /// Where acts and refusals are written for a SIEM; nowhere if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_stream: Option<AuditStreamConfig>,
     /// Where the other parties' services listen, by name.
     #[serde(default)]
     pub peers: BTreeMap<String, PeerAddress>,
 }
 
 /// The fields of [`CommonConfig`]; all others are the party's own.
-const COMMON_FIELDS: [&str; 3] = ["name", "listen", "peers"];
+const COMMON_FIELDS: [&str; 5] = ["name", "listen", "telemetry", "audit_stream", "peers"];
+
+/// The audit stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditStreamConfig {
+    /// Where it goes.
+    pub to: AuditStreamTarget,
+    /// Days after which its files are deleted.
+    #[serde(default = "thirty")]
+    pub keep_days: u32,
+}
+
+const fn thirty() -> u32 {
+    30
+}
+
+/// Where the audit stream goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditStreamTarget {
+    /// To `data/audit/`.
+    Files,
+    /// To `data/audit/`, and then to stdout.
+    Stdout,
+}
 
 /// `HOST:PORT` of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +127,12 @@ impl<S: DeserializeOwned> PartyConfig<S> {
         Self::parse(path, &read_text(files, path)?)
     }
 
+    /// The names of the fields that every party has.
+    #[must_use]
+    pub const fn common_fields() -> &'static [&'static str] {
+        &COMMON_FIELDS
+    }
+
     /// Parses the text of `config.toml`; the folder is that of `path`.
     ///
     /// # Errors
@@ -118,7 +156,9 @@ impl<S: DeserializeOwned> PartyConfig<S> {
             if let TomlError::Malformed { problem, .. } = &mut error
                 && problem.starts_with("unknown field")
             {
-                problem.push_str("; every party also has `name`, `listen` and `[peers]`");
+                problem.push_str(
+                    "; every party also has `name`, `listen`, `telemetry`, `[audit_stream]` and `[peers]`",
+                );
             }
             error
         })?;
@@ -150,6 +190,22 @@ mod tests {
         assert_eq!(config.common.name, "gate-1");
         assert_eq!(config.common.peers["sponsor"].as_str(), "sponsor.example:7003");
         assert_eq!(config.section.upstreams, ["sponsor"]);
+    }
+
+    #[test]
+    fn what_is_shown_to_operators_is_optional_and_stays_on_loopback() {
+        let config = parse(GOOD).unwrap();
+        assert_eq!((config.common.telemetry, config.common.audit_stream), (None, None));
+        let fuller = format!(
+            "telemetry = \"127.0.0.1:9101\"\n{GOOD}[audit_stream]\nto = \"stdout\"\nkeep_days = 7\n"
+        );
+        let config = parse(&fuller).unwrap();
+        assert_eq!(config.common.telemetry.unwrap().listen().port(), 9101);
+        let stream = AuditStreamConfig { to: AuditStreamTarget::Stdout, keep_days: 7 };
+        assert_eq!(config.common.audit_stream, Some(stream));
+        let exposed = parse(&fuller.replace("127.0.0.1:9101", "0.0.0.0:9101")).unwrap_err();
+        let exposed = exposed.to_string();
+        assert!(exposed.contains(":1:13: ") && exposed.contains("beyond_loopback"), "{exposed}");
     }
 
     #[test]

@@ -29,4 +29,4 @@ mod tests;
 mod watchlist;
 
 pub use config::PoliceConfig;
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, inspect, serve};

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lanyard_party::main("lanyard-police", "The police's service", lanyard_police::serve)
+    let about = "The police's service";
+    lanyard_party::main("lanyard-police", about, lanyard_police::inspect, lanyard_police::serve)
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use lanyard_authority::{Station, StationError};
+use lanyard_authority::{Station, StationError, inspect_station};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
-use lanyard_party::PartyConfig;
-use lanyard_store::Store;
+use lanyard_party::{Folder, PartyConfig, Report};
+use lanyard_store::{Store, trail_source};
+use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::police::v1::case_service_server::CaseServiceServer;
 use lanyard_wire::police::v1::desk_service_server::DeskServiceServer;
 use lanyard_wire::police::v1::subject_service_server::SubjectServiceServer;
@@ -36,6 +37,33 @@ pub enum ServeError {
     Station(#[from] StationError),
 }
 
+/// Looks over all that [`serve`] needs.
+pub async fn inspect(config: &PartyConfig<PoliceConfig>, env: &Env, report: &mut Report) {
+    let config = PoliceConfig::station(config.clone());
+    let inspected = inspect_station(Authority::Police, &config, env, report).await;
+    if inspected.is_some() {
+        match config.section.location(&Folder::open(&config.folder, env)) {
+            Ok(location) => Store::inspect(&location, &SCHEMA, report).await,
+            Err(error) => report.bad("store", error.to_string()),
+        }
+    }
+}
+
+/// Shows how the store does, and what waits in screening.
+fn observe(store: &Store, telemetry: &Telemetry) {
+    store.observe(telemetry);
+    for (state, sql) in [
+        ("unreleased", "SELECT COUNT(*) FROM subjects WHERE due_millis > 0"),
+        // `states::Verdict::Pending`.
+        ("undecided", "SELECT COUNT(*) FROM subjects WHERE verdict = 3 AND withdrawn = 0"),
+    ] {
+        let gauge = move |count| metrics::SCREENING_WAITING.of([state]).set(count);
+        store.observe_count(telemetry, gauge, sql);
+    }
+    let gauge = |count| metrics::SCREENING_BATCHES.of(["watchlist"]).set(count);
+    store.observe_count(telemetry, gauge, "SELECT COUNT(*) FROM list_batches");
+}
+
 /// Serves until `shutdown`.
 ///
 /// # Errors
@@ -49,6 +77,9 @@ pub async fn serve(
     let config = PoliceConfig::station(config);
     let station = Station::open(Authority::Police, config, env.clone(), &SCHEMA).await?;
     let store = station.store().clone();
+    observe(&store, station.telemetry());
+    let trail = trail_source(&store, station.store_key());
+    let station = station.with_trail(trail);
     let routes = routes(&station, &store, &env, four_eyes)?;
     let registry =
         PrintRegistry { store: store.clone(), store_key: Arc::clone(station.store_key()) };

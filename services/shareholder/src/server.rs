@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lanyard_core::ids::{Authority, Hash};
 use lanyard_core::oprf::{BlindedElement, EvaluationElement, MAX_BATCH};
 use lanyard_core::threshold::{PublicShares, Quorum, ShareIndex};
 use lanyard_env::Env;
 use lanyard_party::{Generation, HeldShare};
+use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_transport::{PartyName, PeerId, Role, caller, status};
 use lanyard_wire::pseudonym::v1 as wire;
 use lanyard_wire::pseudonym::v1::key_share_service_server::{
@@ -82,6 +84,19 @@ impl KeyShareServer {
         Self { inner: Arc::new(Inner { setup, cores, waiting }) }
     }
 
+    /// Shows what was evaluated for whom, and what is granted.
+    pub fn observe(&self, telemetry: &Telemetry) {
+        let inner = Arc::clone(&self.inner);
+        telemetry.collect_now(move || {
+            let HolderSetup { quotas, ledger, .. } = &inner.setup;
+            for usage in Usage::list(&quotas(), &ledger.counts()) {
+                let labels = [usage.caller.name(), usage.purpose.name()];
+                metrics::EVALUATIONS_USED.of(labels).set(usage.used as f64);
+                metrics::EVALUATIONS_GRANTED.of(labels).set(usage.quota as f64);
+            }
+        });
+    }
+
     /// The tonic service, its message sizes limited.
     #[must_use]
     pub fn into_service(self) -> KeyShareServiceServer<Self> {
@@ -109,7 +124,10 @@ impl KeyShareService for KeyShareServer {
         let work = move || {
             // Kept until the work is done, which goes on also if the caller has gone.
             let _held = (place, core);
-            inner.evaluate(caller, purpose, &request)
+            let begun = Instant::now();
+            let answer = inner.evaluate(caller, purpose, &request);
+            metrics::EVALUATION_BATCH_DURATION.of([]).record(begun.elapsed());
+            answer
         };
         let answer = lanyard_env::blocking(work).await;
         answer.map_err(|error| status::internal(&error))?.map(Response::new)

@@ -5,8 +5,10 @@
 
 mod config;
 mod desk;
+mod inspect;
 mod serve;
 
 pub use config::SponsorSection;
 pub use desk::Desk;
+pub use inspect::inspect;
 pub use serve::{ServeError, serve};

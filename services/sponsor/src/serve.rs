@@ -9,9 +9,10 @@ use lanyard_feed::{
     FeedError, FeedServer, Mirror, MirrorConfig, Recipient, SyncState, Upstream, follow,
 };
 use lanyard_party::{
-    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, PartyConfig,
-    PeerError, Peers, follow_trust, trust_anchors,
+    AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
+    PartyConfig, PeerError, Peers, follow_trust, observe_party, trust_anchors,
 };
+use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
     Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
 };
@@ -25,6 +26,9 @@ use crate::desk::Desk;
 
 /// How often the folder is looked at for a new manifest or a renewed certificate.
 const RELOAD: Duration = Duration::from_secs(5);
+
+/// What is known of an authority may be this old in seconds before the sponsor calls itself not ready.
+const FOLLOWING_LIMIT: u64 = 60;
 
 /// The sponsor's id among the manifest's verifiers.
 const VERIFIER: &str = "sponsor/sponsor";
@@ -65,6 +69,9 @@ pub enum ServeError {
     /// The witness's memory.
     #[error(transparent)]
     Witness(#[from] MemoryError),
+    /// The address for metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),
@@ -82,6 +89,8 @@ pub async fn serve(
     let PartyConfig { folder, common, section } = config;
     let folder = Folder::open(folder, &env);
     let _lock = folder.lock_data()?;
+    let telemetry = Telemetry::new(common.telemetry);
+    telemetry.listen(&env, shutdown.clone()).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
     let identity = folder.service_identity()?;
@@ -134,17 +143,29 @@ pub async fn serve(
         routes = routes.merge(witness.router());
     }
 
-    let acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
+    let stream = common.audit_stream.as_ref();
+    let audit = AuditStream::open(&env, &folder, stream, &common.name, None, &telemetry)?;
+    if let Some(audit) = &audit {
+        acceptor = acceptor.observed_by(audit.observer());
+    }
+    observe_party(&telemetry, &identity, &manifests);
     tracing::info!(address = %acceptor.local_addr(), "sponsor serves");
     for (mirror, upstreams) in following {
-        // Nobody asks the sponsor how it follows; its log says so.
-        let (sync, _) = watch::channel(SyncState::default());
-        tokio::spawn(follow(mirror, upstreams, sync, running.clone()));
+        let (sync, synced) = watch::channel(SyncState::default());
+        mirror.observe_following(&telemetry, synced, || FOLLOWING_LIMIT);
+        let task = format!("following the {}", mirror.authority().name());
+        let following = follow(mirror, upstreams, sync, running.clone());
+        tokio::spawn(telemetry.watched(&task, following));
     }
     tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
     tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
     tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
+    telemetry.serving();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     Ok(())
 }
 

@@ -12,13 +12,15 @@ mod documents;
 mod engine;
 mod error;
 mod location;
+mod observe;
 mod owner;
 mod schema;
 mod succession;
 
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lanyard_telemetry::metrics;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Transaction};
 
@@ -28,6 +30,7 @@ pub use audit::{AuditEntry, AuditTrail, NewAuditEntry};
 pub use documents::{Document, Documents};
 pub use error::StoreError;
 pub use location::Location;
+pub use observe::trail_source;
 pub use owner::Owner;
 pub use schema::Schema;
 pub use succession::{Publishing, Recorded, RecordedTick, Succession, Term};
@@ -67,6 +70,18 @@ impl Location {
         Ok(self.options()?.disable_statement_logging())
     }
 
+    /// Connects once, and says why if that fails; a pool would try again until its time is out, and say only that.
+    pub(crate) async fn reach(&self) -> Result<(), StoreError> {
+        let failed = |problem: String| StoreError::Open { place: self.to_string(), problem };
+        let options = self.quiet_options()?;
+        match tokio::time::timeout(OPEN_TIMEOUT, AnyConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => drop(connection.close().await),
+            Ok(Err(error)) => return Err(failed(error::describe(&error))),
+            Err(_) => return Err(failed("it does not answer within 10 seconds".to_owned())),
+        }
+        Ok(())
+    }
+
     /// Connections to the store, none of them open yet.
     pub(crate) fn pool(&self, connections: u32, wait: Duration) -> Result<AnyPool, StoreError> {
         let (engine, options) = (self.engine, self.quiet_options()?);
@@ -89,15 +104,7 @@ impl Store {
         schema: &Schema,
     ) -> Result<Self, StoreError> {
         let engine = location.engine;
-        // One connection says why it fails; a pool would try again until its time is out, and say only that.
-        let failed = |problem: String| StoreError::Open { place: location.to_string(), problem };
-        let options = location.quiet_options()?;
-        let first = AnyConnection::connect_with(&options);
-        match tokio::time::timeout(OPEN_TIMEOUT, first).await {
-            Ok(Ok(connection)) => drop(connection.close().await),
-            Ok(Err(error)) => return Err(failed(error::describe(&error))),
-            Err(_) => return Err(failed("it does not answer within 10 seconds".to_owned())),
-        }
+        location.reach().await?;
         let pool = location.pool(CONNECTIONS, ACQUIRE_TIMEOUT)?;
         let store = Self { pool, engine };
         let mut transaction = store.begin().await?;
@@ -119,8 +126,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store is busy for too long or gone.
     pub async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let asked = Instant::now();
         let mut transaction = self.pool.begin_with(self.engine.begin()).await?;
         self.engine.lock_writers(&mut transaction).await?;
+        metrics::STORE_WAIT.of([]).record(asked.elapsed());
         Ok(transaction)
     }
 

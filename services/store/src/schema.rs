@@ -1,6 +1,6 @@
 //! Schema steps: applied in order, once each, all in one transaction.
 
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Transaction};
 
 use crate::StoreError;
 use crate::engine::Engine;
@@ -53,6 +53,24 @@ impl Schema {
         Self { steps }
     }
 
+    /// The version that all steps make.
+    pub(crate) const fn version(&self) -> i64 {
+        self.steps.len() as i64 + 1
+    }
+
+    /// The version of a store; 0 if it has none of this program's tables yet.
+    pub(crate) async fn version_of(&self, pool: &AnyPool) -> Result<i64, StoreError> {
+        // No catalogue of tables is common to both engines: a store without the table is one without a version.
+        let found = sqlx::query_as::<_, (Option<i64>,)>("SELECT MAX(version) FROM schema_version")
+            .fetch_optional(pool)
+            .await;
+        match found {
+            Ok(found) => Ok(found.and_then(|(version,)| version).unwrap_or(0)),
+            Err(sqlx::Error::Database(_)) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     pub(crate) async fn apply(
         &self,
         engine: Engine,
@@ -70,7 +88,7 @@ impl Schema {
             Engine::Postgres => format!("{COMMON};{SHARED}"),
         };
         let steps = || [common.as_str()].into_iter().chain(self.steps.iter().copied());
-        let known = steps().count() as i64;
+        let known = self.version();
         let found = versions.last().map_or(0, |(version,)| *version);
         if found > known {
             return Err(StoreError::Newer { found, known });

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_env::{Env, Listener, NetworkError, Stream};
+use lanyard_telemetry::metrics;
+use rand::Rng as _;
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,6 +20,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::limits::{CallerShare, Capacity, Limits, Permit};
+use crate::observe::{
+    ACCEPTED, CallObserver, MADE_ROOM, Observing, TIMED_OUT, TOO_MANY, handshake_failure,
+};
 use crate::peer::{PartyName, PeerId};
 use crate::pending::Pending;
 use crate::tls::{H2, Tls};
@@ -52,6 +57,7 @@ pub enum AcceptorError {
 pub struct Acceptor {
     address: SocketAddr,
     limits: Limits,
+    observing: Arc<Observing>,
     connections: mpsc::Receiver<Connection>,
     _stop: DropGuard,
 }
@@ -81,18 +87,27 @@ impl Acceptor {
         let listener = env.bind(address).await?;
         let address = listener.local_addr().map_err(AcceptorError::Address)?;
         let (sender, connections) = mpsc::channel(64);
+        let observing = Observing::new(env.rng().next_u32());
         let shaker = Arc::new(Shaker {
             acceptor: TlsAcceptor::from(tls.server_config()?),
             tls: tls.clone(),
             capacity: Capacity::new(&limits),
             timeout: limits.handshake_timeout,
+            observing: Arc::clone(&observing),
             sender,
         });
         let pending = Pending::new(limits.handshakes, limits.handshakes_per_address);
         let stop = CancellationToken::new();
         let accepting = accept(listener, pending, shaker, stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(accepting));
-        Ok(Self { address, limits, connections, _stop: stop.drop_guard() })
+        Ok(Self { address, limits, observing, connections, _stop: stop.drop_guard() })
+    }
+
+    /// Has `observer` hear of calls and refused handshakes.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn CallObserver>) -> Self {
+        self.observing.set(observer);
+        self
     }
 
     /// The address listened on.
@@ -103,6 +118,10 @@ impl Acceptor {
 
     pub(crate) const fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    pub(crate) const fn observing(&self) -> &Arc<Observing> {
+        &self.observing
     }
 
     /// The next connection.
@@ -127,7 +146,10 @@ async fn accept(
                 let stop = stop.clone();
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = slot.dropped() => tracing::debug!(%address, "dropped to make room"),
+                        () = slot.dropped() => {
+                            shaker.observing.handshake(MADE_ROOM);
+                            tracing::debug!(%address, "dropped to make room");
+                        }
                         () = stop.cancelled() => {}
                         () = shaker.shake(stream, address) => {}
                     }
@@ -139,6 +161,7 @@ async fn accept(
         if concerns_one_connection(&error) {
             continue;
         }
+        metrics::ACCEPT_ERRORS.of([]).increment(1);
         tracing::warn!(%error, "cannot accept connections; raise the limit of open files if this stays");
         pending.drop_oldest_quarter();
         tokio::time::sleep(back_off).await;
@@ -163,6 +186,7 @@ struct Shaker {
     tls: Tls,
     capacity: Arc<Capacity>,
     timeout: Duration,
+    observing: Arc<Observing>,
     sender: mpsc::Sender<Connection>,
 }
 
@@ -170,8 +194,12 @@ impl Shaker {
     async fn shake(&self, stream: Stream, address: SocketAddr) {
         let handshake = self.acceptor.accept(stream).into_fallible();
         let stream = match tokio::time::timeout(self.timeout, handshake).await {
-            Err(_) => return tracing::debug!(%address, "handshake timed out"),
+            Err(_) => {
+                self.observing.handshake(TIMED_OUT);
+                return tracing::debug!(%address, "handshake timed out");
+            }
             Ok(Err((error, stream))) => {
+                self.observing.handshake(handshake_failure(&error));
                 tracing::info!(%address, %error, "handshake refused");
                 // Best effort, as the client may have gone.
                 let _ = tokio::time::timeout(LINGER, linger(stream)).await;
@@ -190,8 +218,10 @@ impl Shaker {
         };
         let share = self.capacity.share_of(&peer);
         let Some(permit) = share.connection() else {
+            self.observing.handshake(TOO_MANY);
             return tracing::warn!(%peer, %address, "connection refused: too many are open");
         };
+        self.observing.handshake(ACCEPTED);
         let tls = self.tls.clone();
         let connection = Connection { stream, share, peer, address, chain, tls, _permit: permit };
         // Fails only when the service has stopped.

@@ -10,17 +10,22 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tower::Service as _;
+use tracing::Instrument as _;
 
 use crate::limits::{CallerShare, Permit};
+use crate::observe::{CallWatch, ConnectionWatch};
 use crate::peer::{PartyName, PeerId};
-use crate::policy::{Denied, Kind, Policy};
+use crate::policy::{Denied, Kind, Policy, Rule};
 use crate::status;
+
+/// The header of an answer that names its request, as the service's log does.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("lanyard-request-id");
 
 /// The verified caller of a request.
 ///
@@ -82,6 +87,7 @@ pub(crate) struct Guard {
     pub(crate) own_party: PartyName,
     pub(crate) peer: PeerId,
     pub(crate) share: Arc<CallerShare>,
+    pub(crate) watch: Arc<ConnectionWatch>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) request_timeout: Duration,
 }
@@ -96,11 +102,25 @@ impl hyper::service::Service<Request<Incoming>> for Guard {
         let guard = self.clone();
         Box::pin(async move {
             let is_grpc = is_grpc(request.headers());
-            let (response, permit) = match guard.admit(request).await {
+            let rule = guard.policy.check(request.uri().path(), &guard.peer, guard.own_party);
+            let mut watch = guard.watch.begin(match &rule {
+                Ok(rule) => Some(*rule),
+                Err(denied) => denied.rule(),
+            });
+            let span = tracing::info_span!("call", id = watch.request_id(), rpc = watch.rpc());
+            let admitted = async { guard.admit(rule?, request).await };
+            let (mut response, permit) = match admitted.instrument(span.clone()).await {
                 Ok((response, permit)) => (response, permit),
-                Err(refused) => (refused.into_response(is_grpc), None),
+                Err(refused) => {
+                    watch.refused(refused.reason());
+                    (span.in_scope(|| refused.into_response(is_grpc)), None)
+                }
             };
-            Ok(response.map(|body| GuardedBody { body, _running: running, _permit: permit }))
+            watch.answered(response.status(), response.headers(), is_grpc);
+            if let Ok(id) = HeaderValue::from_str(watch.request_id()) {
+                response.headers_mut().insert(REQUEST_ID, id);
+            }
+            Ok(response.map(|body| GuardedBody { body, watch, _running: running, _permit: permit }))
         })
     }
 }
@@ -108,9 +128,9 @@ impl hyper::service::Service<Request<Incoming>> for Guard {
 impl Guard {
     async fn admit(
         mut self,
+        rule: &'static Rule,
         mut request: Request<Incoming>,
     ) -> Result<(Response<Body>, Option<Permit>), Refused> {
-        let rule = self.policy.check(request.uri().path(), &self.peer, self.own_party)?;
         let streams = rule.kind == Kind::Stream;
         let permit = if streams { self.share.stream() } else { self.share.request() };
         let permit = permit.ok_or(Refused::Overloaded)?;
@@ -142,22 +162,32 @@ impl From<Denied> for Refused {
 }
 
 impl Refused {
+    /// As the caller sees it.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => status::NOT_ALLOWED,
+            Self::Overloaded => status::OVERLOADED,
+            Self::TimedOut => status::TIMED_OUT,
+        }
+    }
+
     fn into_response(self, is_grpc: bool) -> Response<Body> {
-        let (code, http, reason, message) = match self {
+        let reason = self.reason();
+        let (code, http, message) = match self {
             Self::Denied(denied) => {
                 tracing::warn!(%denied, "call denied");
                 let message = denied.to_string();
-                (Code::PermissionDenied, StatusCode::FORBIDDEN, status::NOT_ALLOWED, message)
+                (Code::PermissionDenied, StatusCode::FORBIDDEN, message)
             }
             Self::Overloaded => {
                 let message = "the service is busy; wait and try again".to_owned();
                 let http = StatusCode::SERVICE_UNAVAILABLE;
-                (Code::ResourceExhausted, http, status::OVERLOADED, message)
+                (Code::ResourceExhausted, http, message)
             }
             Self::TimedOut => {
                 let message = "the request took too long".to_owned();
                 let http = StatusCode::GATEWAY_TIMEOUT;
-                (Code::DeadlineExceeded, http, status::TIMED_OUT, message)
+                (Code::DeadlineExceeded, http, message)
             }
         };
         if is_grpc {
@@ -180,6 +210,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// A response body that keeps its request counted until it has been sent.
 pub(crate) struct GuardedBody {
     body: Body,
+    watch: CallWatch,
     _running: Running,
     _permit: Option<Permit>,
 }
@@ -192,7 +223,13 @@ impl HttpBody for GuardedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            self.watch.trailed(trailers);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

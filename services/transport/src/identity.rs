@@ -142,6 +142,11 @@ impl Identity {
         self.0.current.load().valid_until
     }
 
+    /// The certificates, the own one first.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.certified().cert.clone()
+    }
+
     fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0.current.load().certified)
     }

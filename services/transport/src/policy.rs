@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 /// One row of the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// `/package.Service/Method`, or the path of a plain HTTP request.
     pub rpc: &'static str,
@@ -66,13 +66,23 @@ pub enum Denied {
         path: String,
     },
     /// Others may call it.
-    #[error("{peer} may not call {rpc}")]
+    #[error("{peer} may not call {}", rule.rpc)]
     Caller {
         /// Who called.
         peer: PeerId,
-        /// What was called.
-        rpc: &'static str,
+        /// The row of what was called.
+        rule: &'static Rule,
     },
+}
+
+impl Denied {
+    /// The row of what was called, if there is one.
+    pub(crate) const fn rule(&self) -> Option<&'static Rule> {
+        match self {
+            Self::NoRule { .. } => None,
+            Self::Caller { rule, .. } => Some(rule),
+        }
+    }
 }
 
 /// A table, indexed by path.
@@ -92,7 +102,7 @@ impl Policy {
         match self.0.get(path) {
             None => Err(Denied::NoRule { path: path.chars().take(128).collect() }),
             Some(rule) if rule.allows(peer, own_party) => Ok(rule),
-            Some(rule) => Err(Denied::Caller { peer: peer.clone(), rpc: rule.rpc }),
+            Some(rule) => Err(Denied::Caller { peer: peer.clone(), rule }),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::acceptor::{Acceptor, Connection};
 use crate::guard::{Activity, Guard};
 use crate::limits::Limits;
+use crate::observe::{ConnectionWatch, Observing};
 use crate::policy::{POLICY, Policy};
 
 /// HTTP/2 pings, so that a peer that vanished is noticed.
@@ -46,6 +47,7 @@ pub(crate) async fn serve_with(
         policy,
         routes: routes.with_state(()),
         limits: limits.clone(),
+        observing: Arc::clone(acceptor.observing()),
         shutdown: shutdown.clone(),
         abort: CancellationToken::new(),
     });
@@ -67,6 +69,7 @@ struct Server {
     policy: &'static Policy,
     routes: Router,
     limits: Limits,
+    observing: Arc<Observing>,
     shutdown: CancellationToken,
     abort: CancellationToken,
 }
@@ -81,6 +84,7 @@ impl Server {
             routes: self.routes.clone(),
             policy: self.policy,
             own_party: connection.own_party(),
+            watch: ConnectionWatch::new(&peer, &self.observing),
             peer: peer.clone(),
             share: Arc::clone(&connection.share),
             activity: Arc::clone(&activity),

@@ -16,7 +16,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::anchors::TrustAnchors;
 use crate::identity::Identity;
-use crate::verify::{ClientVerifier, Expected, ServerVerifier};
+use crate::verify::{ClientVerifier, Expected, ServerVerifier, verify_client};
 
 /// ALPN names (RFC 7301 §6).
 pub(crate) const H2: &[u8] = b"h2";
@@ -64,6 +64,15 @@ impl Tls {
     #[must_use]
     pub const fn anchors(&self) -> &TrustAnchors {
         &self.anchors
+    }
+
+    /// Whether other parties accept the own certificate now: it chains to the authority that they trust for this party, and
+    /// is in its time.
+    ///
+    /// # Errors
+    /// Why they refuse it.
+    pub fn verify_own(&self) -> Result<(), rustls::Error> {
+        verify_client(&self.anchors, &self.identity.chain(), self.now()).map(drop)
     }
 
     pub(crate) fn now(&self) -> UnixTime {

@@ -9,10 +9,12 @@ use std::time::Duration;
 use lanyard_core::ids::Authority;
 use lanyard_env::{Env, FileError};
 use lanyard_party::{
-    Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError, NoSection,
-    PartyConfig, ShareStore, follow_trust, trust_anchors,
+    AuditStream, Folder, IdentityFileError, Inspected, KeyFileError, ManifestStore,
+    ManifestStoreError, NoSection, PartyConfig, Report, ShareStore, follow_trust, observe_party,
+    trust_anchors,
 };
 use lanyard_shareholder::{HolderSetup, KeyShareServer, Ledger, LedgerError, Limit};
+use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
     Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
 };
@@ -59,6 +61,9 @@ pub enum ServeError {
     /// The witness's memory.
     #[error(transparent)]
     Witness(#[from] MemoryError),
+    /// The address for metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The address.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),
@@ -75,6 +80,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let folder = Folder::open(config.folder, &env);
     let _lock = folder.lock_data()?;
+    let telemetry = Telemetry::new(config.common.telemetry);
+    telemetry.listen(&env, shutdown.clone()).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
     let identity = folder.service_identity()?;
@@ -94,6 +101,7 @@ pub async fn serve(
         ledger: Ledger::open_in(&env, &ledger, &manifest.event, PARTY.name())?,
         quotas: Arc::new(move || Limit::of_holder(&granted.current(), PARTY.name())),
     });
+    shares.observe(&telemetry);
     let mut routes = tonic::service::Routes::new(shares.into_service()).into_axum_router();
     // A trustee need not be a witness.
     if env.files.exists(&folder.witness_key_path())? {
@@ -106,7 +114,13 @@ pub async fn serve(
         routes = routes.merge(witness.router());
     }
 
-    let acceptor = Acceptor::bind(&env, config.common.listen, &tls, Limits::default()).await?;
+    let mut acceptor = Acceptor::bind(&env, config.common.listen, &tls, Limits::default()).await?;
+    let stream = config.common.audit_stream.as_ref();
+    let audit = AuditStream::open(&env, &folder, stream, &config.common.name, None, &telemetry)?;
+    if let Some(audit) = &audit {
+        acceptor = acceptor.observed_by(audit.observer());
+    }
+    observe_party(&telemetry, &identity, &manifests);
     tracing::info!(address = %acceptor.local_addr(), "trustee serves");
     // Whatever ends `serve` ends these too.
     let running = shutdown.child_token();
@@ -115,8 +129,27 @@ pub async fn serve(
     tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
     tokio::spawn(held.reload_every(RELOAD, running.clone()));
     tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
+    telemetry.serving();
     lanyard_transport::serve(routes, acceptor, shutdown).await;
+    if let Some(audit) = audit {
+        audit.close().await;
+    }
     Ok(())
+}
+
+/// Looks over all that [`serve`] needs.
+pub async fn inspect(config: &PartyConfig<NoSection>, env: &Env, report: &mut Report) {
+    let Some(inspected) = Inspected::common(config, env, PARTY, report).await else { return };
+    let Inspected { folder, manifest, .. } = &inspected;
+    let detail = "the share of the pseudonym key in force";
+    report.read("keys/share.key", ShareStore::open(folder), detail);
+    if manifest.share_holder(PARTY.name()).is_none() {
+        let detail = "the trustee is none of its share holders; adopt the event's manifest";
+        report.bad("manifest.note", detail);
+    }
+    if manifest.witness(PARTY.name()).is_some() {
+        report.read("keys/witness.key", folder.witness_key(), "cosigns both authorities' logs");
+    }
 }
 
 /// Both authorities' logs, as the newest manifest names their keys.

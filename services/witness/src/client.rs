@@ -13,6 +13,7 @@ use lanyard_core::ids::Timestamp;
 use lanyard_core::log::ConsistencyProof;
 use lanyard_core::note::{KeyName, VerifyingKey};
 use lanyard_env::Env;
+use lanyard_telemetry::metrics;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -99,6 +100,22 @@ pub enum WitnessFault {
     /// Its answer carries no cosignature of its own, or one that does not verify.
     #[error("answered without a valid cosignature of its own")]
     NotCosigned,
+}
+
+impl WitnessFault {
+    /// In a word, for metrics.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Ahead { .. } => "ahead",
+            Self::Forked { .. } => "forked",
+            Self::NoProof { .. } => "no_proof",
+            Self::Refused { .. } => "refused",
+            Self::NotCosigned => "not_cosigned",
+        }
+    }
 }
 
 /// What became of one witness.
@@ -194,8 +211,14 @@ impl WitnessSet {
         }
         let timeout = self.timing.timeout;
         let asking = member.exchange(&self.env, checkpoint, prove);
+        let asked = Instant::now();
         let answered = tokio::time::timeout(timeout, asking).await;
         let result = answered.unwrap_or(Err(WitnessFault::TimedOut { timeout }));
+        let outcome = result.as_ref().map_or_else(WitnessFault::word, |_| "cosigned");
+        metrics::WITNESS_ANSWERS.of([witness.as_str(), outcome]).increment(1);
+        if result.is_ok() {
+            metrics::WITNESS_DURATION.of([witness.as_str()]).record(asked.elapsed());
+        }
         member.note(&result, &self.timing);
         Answer { witness, result }
     }

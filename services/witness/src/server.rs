@@ -19,6 +19,7 @@ use lanyard_core::witness_request::{
 };
 use lanyard_env::Env;
 use lanyard_party::KeyFileError;
+use lanyard_telemetry::metrics;
 use lanyard_transport::policy::ADD_CHECKPOINT;
 use thiserror::Error;
 
@@ -106,16 +107,24 @@ impl Witness {
     /// # Errors
     /// [`NotCosigned`].
     pub fn add_checkpoint(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
-        loop {
-            match self.consider(body) {
+        let answer = loop {
+            match self.cosign(body) {
                 // Another instance has cosigned in between: with what it remembered, the answer may be another.
                 Err(NotCosigned::Memory(MemoryError::File(error))) if error.is_replaced() => {}
-                answer => return answer,
+                answer => break answer,
             }
-        }
+        };
+        let outcome = match &answer {
+            Ok(_) => "cosigned",
+            Err(NotCosigned::Request(_)) => "malformed",
+            Err(NotCosigned::Refused(_)) => "refused",
+            Err(NotCosigned::Memory(_) | NotCosigned::Key(_) | NotCosigned::Time(_)) => "failed",
+        };
+        metrics::COSIGNATURES.of([outcome]).increment(1);
+        answer
     }
 
-    fn consider(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
+    fn cosign(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
         let Inner { env, keys, logs, memory } = &*self.inner;
         let request = AddCheckpoint::parse(body)?;
         let claimed = Checkpoint::parse(request.note.text()).map_err(|_| Refused::BadRequest)?;

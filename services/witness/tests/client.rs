@@ -110,8 +110,8 @@ async fn a_witness_that_is_down_delays_none_and_is_used_when_it_is_back() {
     let free = address.local_addr().unwrap();
     drop(address);
     let route = setup.route(free.to_string());
-    let key = down.verifying_key().clone();
-    setup.peers.push(WitnessPeer { name: key.name().clone(), keys: vec![key], route });
+    let keys = down.verifying_keys().unwrap();
+    setup.peers.push(WitnessPeer { name: keys[0].name().clone(), keys, route });
     let set = setup.set();
 
     let answers = ask(&set, &setup.log.checkpoint(4), &setup.prover(4)).await;

@@ -36,6 +36,8 @@ const READY_MILLIS: u64 = 90_000;
 const RECKON_MILLIS: u64 = 40_000;
 /// Latency of a message, but for delays.
 const LATENCY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(30));
+/// Bytes of stack for all machines.
+const STACK: usize = 32 * 1024 * 1024;
 /// The machine of the people.
 const DESK: &str = "desk";
 
@@ -87,6 +89,16 @@ type Ends = Arc<Mutex<Vec<(&'static str, String)>>>;
 #[must_use]
 pub fn run(event: &Event, dir: &Path, course: &Course<'_>) -> Ended {
     crate::randomness::seed_system(course.seed);
+    // A thread that has drawn nothing yet: hash maps draw once a thread.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let running = thread.spawn_scoped(scope, || run_here(event, dir, course));
+        let running = running.expect("the system has a thread left");
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn run_here(event: &Event, dir: &Path, course: &Course<'_>) -> Ended {
     crate::sqlite::install();
     lanyard_env::work_in_line();
     let time = TrueTime::new(start());

@@ -23,7 +23,7 @@ pub enum Defect {
 
 impl Defect {
     /// Breaks a machine before it starts.
-    pub fn build_in(self, name: &str, disk: &SimDisk, clock: &MachineClock) {
+    pub(crate) fn build_in(self, name: &str, disk: &SimDisk, clock: &MachineClock) {
         let is_gate = GATES.contains(&name);
         match self {
             Self::UnsyncedReceipts if is_gate => disk.lie_about("receipts"),
@@ -35,7 +35,7 @@ impl Defect {
     }
 
     /// What it does when a machine stops.
-    pub fn at_crash(self, machine: &Machine) {
+    pub(crate) fn at_crash(self, machine: &Machine) {
         if self == Self::ForgetfulGate && GATES.contains(&machine.name) {
             machine.disk.wipe(&machine.folder.join("data/mirror"));
         }

@@ -14,35 +14,35 @@ use lanyard_env::{DiskFiles, Env, ManualClock, SeededEntropy};
 use lanyard_party::Folder;
 
 /// Opens the committee's issuing key.
-pub const PASSPHRASE: &str = "correct horse battery";
+pub(crate) const PASSPHRASE: &str = "correct horse battery";
 
 /// Milliseconds between two checkpoints of an authority.
-pub const TICK_MILLIS: u64 = 1_000;
+pub(crate) const TICK_MILLIS: u64 = 1_000;
 /// How far clocks may differ.
-pub const SKEW_MILLIS: u64 = 5_000;
+pub(crate) const SKEW_MILLIS: u64 = 5_000;
 /// How old knowledge may be at the doors that are checked.
-pub const LIMIT_MILLIS: u64 = 40_000;
+pub(crate) const LIMIT_MILLIS: u64 = 40_000;
 /// An epoch, and how long before its start it is published.
-pub const EPOCH_MILLIS: u64 = 120_000;
+pub(crate) const EPOCH_MILLIS: u64 = 120_000;
 
 /// The gates. The first has two ways to the authorities, the second a mirror that may lie and another way, the third
 /// the sponsor alone.
-pub const GATES: [&str; 3] = ["gate-1", "gate-2", "gate-3"];
+pub(crate) const GATES: [&str; 3] = ["gate-1", "gate-2", "gate-3"];
 
 /// The machine that stands between the sponsor and the second gate, and may lie.
-pub const LIAR: &str = "liar";
+pub(crate) const LIAR: &str = "liar";
 /// Where it listens.
-pub const LIAR_PORT: u16 = 7_100;
+pub(crate) const LIAR_PORT: u16 = 7_100;
 
 /// The door of a gate, all of them alike.
 #[must_use]
-pub fn door(gate: &str) -> String {
+pub(crate) fn door(gate: &str) -> String {
     format!("door-{gate}")
 }
 
 /// When the simulation begins: a second after a midnight, so that the first epoch is whole.
 #[must_use]
-pub fn start() -> Timestamp {
+pub(crate) fn start() -> Timestamp {
     Timestamp::from_seconds(1_813_536_000 + 1)
 }
 
@@ -50,7 +50,7 @@ pub fn start() -> Timestamp {
 pub struct Event {
     dir: PathBuf,
     /// The members that run a service, and their ports.
-    pub ports: BTreeMap<Member, u16>,
+    pub(crate) ports: BTreeMap<Member, u16>,
     key: [u8; 32],
 }
 
@@ -86,7 +86,7 @@ impl Event {
 
     /// The committee's issuing key, open: opening it takes longer than a simulation.
     #[must_use]
-    pub fn issuing_key(&self) -> IssuingKey {
+    pub(crate) fn issuing_key(&self) -> IssuingKey {
         IssuingKey::from_bytes(self.key)
     }
 
@@ -95,7 +95,7 @@ impl Event {
     /// # Panics
     /// If they cannot be read.
     #[must_use]
-    pub fn files(&self, member: &Member) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn files(&self, member: &Member) -> Vec<(PathBuf, Vec<u8>)> {
         let folder = self.dir.join(member.name());
         let mut found = Vec::new();
         let mut folders = vec![folder.clone()];

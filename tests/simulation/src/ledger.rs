@@ -54,8 +54,9 @@ pub(crate) struct Person {
     pub(crate) standing: [Standing; 2],
     /// Whether a change is under way, by authority.
     pub(crate) changing: [bool; 2],
-    /// The size of the authority's log when the last stop was about to end: what is better waits for a quorum after it.
-    pub(crate) better_after: [u64; 2],
+    /// Sizes of the authority's log at which the last stop certainly stood: the first that shows it, and the last before it
+    /// was to end. What is better waits for a quorum past these.
+    pub(crate) stood: [Option<(u64, u64)>; 2],
 }
 
 /// What a gate last showed of itself.
@@ -83,8 +84,8 @@ pub(crate) struct Ledger {
     pub(crate) checkpoints: Checkpoints,
     /// By gate and number of the receipt, the nonce that it was given for.
     pub(crate) receipts: BTreeMap<(&'static str, u64), [u8; 16]>,
-    /// What gates admitted after a stop had ended: gate, authority, and the size that its quorum must be past.
-    pub(crate) claims: Vec<(&'static str, Authority, u64, u64)>,
+    /// What gates admitted after a stop had ended: gate, authority, the sizes among which its quorum must not be, and when.
+    pub(crate) claims: Vec<(&'static str, Authority, (u64, u64), u64)>,
     /// How often a gate answered what.
     pub(crate) answers: BTreeMap<String, u64>,
 }
@@ -118,7 +119,7 @@ impl Ledger {
             enrolling: false,
             standing: [Standing::Good; 2],
             changing: [false; 2],
-            better_after: [0; 2],
+            stood: [None; 2],
         };
         Self {
             people: (0..PEOPLE).map(person).collect(),
@@ -207,16 +208,16 @@ impl Ledger {
         let observed = self.observed.get(gate).copied().unwrap_or_default();
         let (now, later) = self.claims.drain(..).partition(|claim| claim.0 == gate);
         self.claims = later;
-        let now: Vec<(&'static str, Authority, u64, u64)> = now;
-        now.into_iter().find(|(_, authority, size, _)| observed.quorum[index(*authority)] <= *size).map(
-            |(gate, authority, size, asked)| {
+        let now: Vec<(&'static str, Authority, (u64, u64), u64)> = now;
+        now.into_iter().find_map(|(gate, authority, (from, to), asked)| {
+            let quorum = observed.quorum[index(authority)];
+            (from..=to).contains(&quorum).then(|| {
+                let name = authority.name();
                 format!(
-                    "{gate} admitted at {asked} whom the {} had stopped until size {size}, and has a quorum up to {} only",
-                    authority.name(),
-                    observed.quorum[index(authority)]
+                    "{gate} admitted at {asked} whom the {name} had stopped in sizes {from} to {to}, with a quorum up to {quorum}"
                 )
-            },
-        )
+            })
+        })
     }
 
     /// What is wrong with an answer, and which invariant says so.
@@ -252,9 +253,10 @@ impl Ledger {
                     format!("nothing of the {name} can reach it since {cut_off:?}"),
                 );
             }
-            let after = self.people[person].better_after[place];
-            if after > 0 && self.people[person].standing[place] == Standing::Good {
-                self.claims.push((gate, authority, after, asked));
+            if let Some(stood) = self.people[person].stood[place]
+                && answer.observed.quorum[place] >= stood.0
+            {
+                self.claims.push((gate, authority, stood, asked));
             }
             let Standing::Stopped { since, shows_at, .. } = answer.standing[place] else {
                 continue;

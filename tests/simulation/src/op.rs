@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::event::{GATES, LIAR};
 
 /// Machines that a course may stop, cut off or give a wrong clock.
-pub const MACHINES: [&str; 7] =
+pub(crate) const MACHINES: [&str; 7] =
     ["committee", "police", "sponsor", "trustee", GATES[0], GATES[1], GATES[2]];
 
 /// Everybody whom a course knows: half of them are enrolled when it begins.
@@ -150,16 +150,22 @@ fn draw_op(rng: &mut ChaCha8Rng) -> Op {
             let (a, b) = link(rng);
             Op::Delay(a, b, [20, 200, 900, 3_000][rng.random_range(0..4)])
         }
-        86..91 => Op::Clock(machine(rng), draw_offset(rng)),
+        86..91 => draw_clock(rng),
         91..97 => Op::Lie(authority(rng), LIES[rng.random_range(0..LIES.len())].1),
         _ => Op::Forget(["trustee", "sponsor"][rng.random_range(0..2)]),
     }
 }
 
-fn draw_offset(rng: &mut ChaCha8Rng) -> i64 {
-    // Within the skew bound, minutes, hours, and right again.
-    let bound = [0, 4_000, 90_000, 3 * 3_600_000][rng.random_range(0..4)];
-    if bound == 0 { 0 } else { rng.random_range(-bound..=bound) }
+fn draw_clock(rng: &mut ChaCha8Rng) -> Op {
+    let machine = machine(rng);
+    // Within the skew bound, minutes, hours, and right again. An authority that was ahead by more has signed times and
+    // epochs to which nobody can go back: docs/SIMULATION.md.
+    let bounds: &[i64] = match machine {
+        "committee" | "police" => &[0, 2_000],
+        _ => &[0, 4_000, 90_000, 3 * 3_600_000],
+    };
+    let bound = bounds[rng.random_range(0..bounds.len())];
+    Op::Clock(machine, if bound == 0 { 0 } else { rng.random_range(-bound..=bound) })
 }
 
 const LIES: [(&str, Lie); 7] = [

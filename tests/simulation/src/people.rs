@@ -152,13 +152,18 @@ impl People {
             return;
         }
         if change == Change::Reinstate {
-            // What is better waits for a quorum after this size.
-            if let Ok(Some(size)) = self.desk.log_size(authority).await {
-                self.shared.ledger().people[number].better_after[index(authority)] = size;
-            } else {
+            // What is better waits for a quorum past the sizes at which it was not.
+            let Ok(Some(size)) = self.desk.log_size(authority).await else {
                 self.shared.ledger().refused(authority, number, before);
                 return;
-            }
+            };
+            let stood = match before {
+                Standing::Stopped { shows_at: Some(from), .. } if from <= size => {
+                    Some((from, size))
+                }
+                _ => None,
+            };
+            self.shared.ledger().people[number].stood[index(authority)] = stood;
         }
         let badge = self.shared.ledger().people[number].badge.clone().unwrap_or_default();
         let reference = self.people[number].reference.clone();

@@ -168,7 +168,13 @@ fn init_logging() {
 }
 
 /// Regressions by name: courses that once failed.
-const REGRESSIONS: &[(&str, &str)] = &[];
+const REGRESSIONS: &[(&str, &str)] = &[
+    ("epoch-missed-by-a-gate", include_str!("../regressions/epoch-missed-by-a-gate.txt")),
+    (
+        "crash-at-the-start-of-an-epoch",
+        include_str!("../regressions/crash-at-the-start-of-an-epoch.txt"),
+    ),
+];
 
 /// A course that is to be run.
 enum Job {

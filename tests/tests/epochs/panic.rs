@@ -1,12 +1,15 @@
 //! Epochs out of turn: what is stolen is worth nothing, and nobody at a door notices.
 
+use lanyard_ceremony::PlannedGate;
 use lanyard_client::Connection;
 use lanyard_core::badge::{BadgeText, ScopedCode};
 use lanyard_core::ids::{Audience, Epoch};
 use lanyard_env::Env;
-use lanyard_tests::{Desk, Load, run_together, sample_plan};
+use lanyard_tests::{Desk, Load, eventually, run_together, sample_plan};
+use lanyard_transport::Role;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::epoch::v1::{GetEpochCostRequest, GetEpochCostResponse, StartEpochRequest};
+use lanyard_wire::gate::v1::GetSyncStateRequest;
 
 use crate::{MAIN, epochs, epochs_in, minute_epochs, published, reach, refused, seconds};
 
@@ -120,5 +123,54 @@ fn an_epoch_whose_keys_are_out_is_passed_over() {
             seconds(2).await;
         })
         .await;
+    });
+}
+
+/// A stolen gate that was expelled from the manifest still follows the feed, and receives no key of the new epoch.
+#[test]
+fn an_expelled_gate_is_blind_at_once() {
+    let whole = sample_plan();
+    let mut plan = whole.clone();
+    plan.gates[0].access_points.retain(|id| id != "aqu-main");
+    plan.gates.push(PlannedGate {
+        name: "gate-2".parse().unwrap(),
+        access_points: vec!["aqu-main".to_owned()],
+        upstreams: whole.gates[0].upstreams.clone(),
+    });
+    let (event, badges) = published(&plan, &Env::system(), 1);
+    run_together(async {
+        let desk = Desk::of(&event);
+        let stolen = event.person("gate-2", Role::Operator);
+        let keys = async || {
+            let mut client = stolen.gate().unwrap();
+            let state = client.get_sync_state(GetSyncStateRequest {}).await.unwrap().into_inner();
+            state
+                .authorities
+                .into_iter()
+                .map(|one| (one.epoch, one.key_present))
+                .collect::<Vec<_>>()
+        };
+        let live = epochs(&desk).await.unwrap()[0];
+        eventually("the other gate is there", async || {
+            (keys().await == [(live, true); 2]).then_some(())
+        })
+        .await;
+        event.amend(&whole);
+        eventually("both authorities know", async || {
+            let ids = [cost(&desk.registrar).await, cost(&desk.officer).await];
+            let knows = |cost: &GetEpochCostResponse| {
+                !cost.directories[0].verifiers.contains(&"gate/gate-2".to_owned())
+            };
+            ids.iter().all(knows).then_some(())
+        })
+        .await;
+        assert_eq!(start(&desk.registrar).await, live + 1);
+        assert_eq!(start(&desk.officer).await, live + 1);
+        reach(&desk, [live + 1; 2]).await;
+        eventually("it is there, and reads nothing", async || {
+            (keys().await == [(live + 1, false); 2]).then_some(())
+        })
+        .await;
+        assert_eq!(desk.check(&badges[0], MAIN).await.unwrap().verdict, "ADMIT");
     });
 }

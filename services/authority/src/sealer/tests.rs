@@ -179,3 +179,25 @@ proptest! {
         prop_assert_eq!(sealer.rows(), map.len());
     }
 }
+
+/// A stop that waited for the next tick would be good again in between, whatever the number of changes.
+#[test]
+fn the_first_tick_of_an_epoch_holds_all_that_waits() {
+    for changes in [1, 31, 32, 33, 127, 128, 1_000, 1_024, 1_100, 2_500] {
+        let (mut sealer, mut map, mut desired, mut rng) = published(3_000);
+        for id in 1..=changes {
+            let status = if id % 2 == 0 { Status::Suspended } else { Status::Revoked };
+            change(&mut sealer, &mut desired, id, status);
+        }
+        for id in 3_001..=3_000 + changes / 8 {
+            change(&mut sealer, &mut desired, id, Status::Valid);
+        }
+        let amount = Amount::CatchUp(40);
+        let (delta, rows) = sealer.draft(&desired, &padding(), amount, NOW, &mut rng).unwrap();
+        let _undo = map.apply(&delta).unwrap();
+        sealer.commit(rows);
+        assert_eq!(sealer.waiting(), 0, "{changes} changes");
+        let is_step = |rows| [40, 128, 1_024, 2_048, 3_072].contains(&rows);
+        assert!(is_step(delta.upserts().len()), "{changes} changes: {}", delta.upserts().len());
+    }
+}

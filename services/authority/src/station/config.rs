@@ -57,7 +57,10 @@ impl From<&str> for StoreUrl {
 
 impl StationConfig {
     /// Where the store is.
-    pub(super) fn location(&self, folder: &Folder) -> Result<Location, StationError> {
+    ///
+    /// # Errors
+    /// [`StationError::Store`] if its URL is none, or [`StationError::Key`] if there is no such password file.
+    pub fn location(&self, folder: &Folder) -> Result<Location, StationError> {
         let location = self.store.locate(folder.path())?;
         let Some(file) = &self.store_password_file else { return Ok(location) };
         let password = folder.private_text(&folder.path().join(file))?;

@@ -6,6 +6,7 @@ use lanyard_feed::FeedError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
 use lanyard_store::StoreError;
+use lanyard_telemetry::TelemetryError;
 use lanyard_transport::{AcceptorError, AnchorError};
 use lanyard_witness::{MemoryError, RouteError};
 use thiserror::Error;
@@ -69,6 +70,9 @@ pub enum StationError {
     /// The party's store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The address for metrics cannot be opened.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// What was published cannot be taken up.
     #[error(transparent)]
     Publish(#[from] PublishError),

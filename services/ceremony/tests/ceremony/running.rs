@@ -42,7 +42,7 @@ fn every_service_finds_manifest_certificate_and_configuration() {
 
         let config: PartyConfig<AnySection> =
             PartyConfig::read(&DiskFiles::new(), &folder.config_path()).unwrap();
-        let CommonConfig { name, listen, peers } = config.common;
+        let CommonConfig { name, listen, peers, .. } = config.common;
         assert_eq!((name.as_str(), listen), (member.name(), *address));
         for upstream in &config.section.upstreams {
             assert!(peers.contains_key(upstream), "{member} has no address of {upstream}");

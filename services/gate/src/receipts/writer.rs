@@ -1,12 +1,15 @@
 //! The worker that records, and the handle by which checks reach it.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use lanyard_core::decision::{Cause, Direction};
 use lanyard_core::ids::Timestamp;
 use lanyard_core::receipt::{CheckNonce, Consulted, Override, ReceiptBody};
 use lanyard_env::Worker;
+use lanyard_telemetry::metrics;
 use lanyard_wire::gate::v1 as wire;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -128,6 +131,8 @@ pub struct Receipts {
     jobs: mpsc::Sender<Job>,
     durable: SharedDurable,
     paths: ReadPaths,
+    /// Whether the disk did not take the last group.
+    refused: Arc<AtomicBool>,
 }
 
 impl Receipts {
@@ -139,8 +144,10 @@ impl Receipts {
     pub fn open(setup: ReceiptSetup) -> Result<(Self, Worker), OpenError> {
         let store = Store::open(setup)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let receipts = Self { jobs, durable: store.durable().clone(), paths: store.paths() };
-        let recorder = Worker::spawn(Recorder { store }.run(queue));
+        let refused = Arc::new(AtomicBool::new(false));
+        let (durable, paths) = (store.durable().clone(), store.paths());
+        let receipts = Self { jobs, durable, paths, refused: Arc::clone(&refused) };
+        let recorder = Worker::spawn(Recorder { store, refused }.run(queue));
         Ok((receipts, recorder))
     }
 
@@ -179,6 +186,13 @@ impl Receipts {
         }
     }
 
+    /// How they do, for operators: does not keep the worker that records from ending.
+    #[must_use]
+    pub fn watch(&self) -> ReceiptsWatch {
+        let (durable, refused) = (self.durable.clone(), Arc::clone(&self.refused));
+        ReceiptsWatch { jobs: self.jobs.downgrade(), durable, refused }
+    }
+
     /// How many receipts there are.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -192,8 +206,37 @@ impl Receipts {
     }
 }
 
+/// How receipts do.
+#[derive(Clone)]
+pub struct ReceiptsWatch {
+    jobs: mpsc::WeakSender<Job>,
+    durable: SharedDurable,
+    refused: Arc<AtomicBool>,
+}
+
+impl ReceiptsWatch {
+    /// Receipts in the chain.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.durable.lock().chain.sequence()
+    }
+
+    /// Calls that wait for the disk.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.jobs.upgrade().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity())
+    }
+
+    /// Whether the disk did not take the last receipts.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
 struct Recorder {
     store: Store,
+    refused: Arc<AtomicBool>,
 }
 
 /// What becomes of one check of a group.
@@ -325,7 +368,12 @@ impl Recorder {
     }
 
     fn commit(&mut self, group: &mut [Pending]) -> Result<u64, NotRecorded> {
-        self.store.commit(group).map_err(|error| {
+        let begun = Instant::now();
+        let committed = self.store.commit(group);
+        metrics::RECEIPT_DURATION.of([]).record(begun.elapsed());
+        self.refused.store(committed.is_err(), Ordering::Relaxed);
+        committed.map_err(|error| {
+            metrics::RECEIPT_FAILURES.of([]).increment(1);
             tracing::error!(%error, checks = group.len(), "receipts not recorded");
             NotRecorded::Disk
         })

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use lanyard_core::threshold::{Evaluated, ThresholdError};
+use lanyard_telemetry::metrics;
 use lanyard_transport::status;
 use lanyard_wire::pseudonym::v1 as wire;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
@@ -96,6 +97,7 @@ impl Holders {
     pub(super) fn blame(&self, place: usize, kind: FaultKind) -> Fault {
         let Holder { index, name, .. } = self.get(place);
         let fault = Fault { holder: name.clone(), index: *index, kind };
+        metrics::HOLDER_FAULTS.of([name]).increment(1);
         let pause = if fault.is_misbehaviour() {
             tracing::error!(holder = %name, share = %index, %fault, "share holder misbehaves");
             self.settings.misbehaved_pause

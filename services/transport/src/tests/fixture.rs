@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,8 +23,8 @@ use crate::certificates::{CertificateAuthority, make_csr};
 use crate::policy::{Caller, Kind, Policy, Rule};
 use crate::serve::serve_with;
 use crate::{
-    Acceptor, Expected, Identity, Limits, PartyName, PeerId, Role, Tls, TrustAnchors, caller,
-    connect,
+    Acceptor, CallObserver, Expected, Identity, Limits, PartyName, PeerId, Role, Tls, TrustAnchors,
+    caller, connect,
 };
 
 pub(super) const FROM: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -98,6 +98,18 @@ impl World {
         let tls = self.tls(identity);
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let acceptor = Acceptor::bind(&self.env, loopback, &tls, limits).await.unwrap();
+        self.serve_on(acceptor)
+    }
+
+    /// Starts the police's service with somebody who hears of calls.
+    pub(super) async fn serve_observed(&self, observer: Arc<dyn CallObserver>) -> Server {
+        let tls = self.tls(self.identity(&peer("spiffe://police/service/main")));
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bound = Acceptor::bind(&self.env, loopback, &tls, Limits::default()).await;
+        self.serve_on(bound.unwrap().observed_by(observer))
+    }
+
+    fn serve_on(&self, acceptor: Acceptor) -> Server {
         let address = acceptor.local_addr().to_string();
         let shutdown = CancellationToken::new();
         let serving = serve_with(&POLICY, routes(), acceptor, shutdown.clone());

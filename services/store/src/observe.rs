@@ -1,0 +1,116 @@
+//! What operators and auditors see of a store.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lanyard_party::{Act, Report, StoreKey, TRAIL_PAGE, TrailSource};
+use lanyard_telemetry::{Telemetry, metrics};
+
+use crate::{AuditEntry, AuditTrail, Location, QUICK_TIMEOUT, Schema, Store, StoreError};
+
+/// Bytes of the hash that stands for a subject in the audit stream.
+const OBJECT: usize = 12;
+
+impl Store {
+    /// Shows how the store does; not ready while it does not answer.
+    pub fn observe(&self, telemetry: &Telemetry) {
+        let store = self.clone();
+        telemetry.condition("store", move || {
+            let store = store.clone();
+            async move { store.probe().await.map_err(|error| error.to_string()) }
+        });
+        let pool = self.pool.clone();
+        telemetry.collect_now(move || {
+            let (all, idle) = (pool.size() as usize, pool.num_idle());
+            metrics::STORE_CONNECTIONS.of(["idle"]).set(idle as f64);
+            metrics::STORE_CONNECTIONS.of(["busy"]).set(all.saturating_sub(idle) as f64);
+        });
+    }
+
+    /// Shows how many rows there are of something, as `sql` counts them, whenever somebody looks.
+    pub fn observe_count(
+        &self,
+        telemetry: &Telemetry,
+        gauge: impl Fn(f64) + Send + Sync + 'static,
+        sql: &'static str,
+    ) {
+        let (pool, gauge) = (self.pool.clone(), Arc::new(gauge));
+        telemetry.collect(move || {
+            let (pool, gauge) = (pool.clone(), Arc::clone(&gauge));
+            async move {
+                match sqlx::query_as::<_, (i64,)>(sql).fetch_one(&pool).await {
+                    Ok((count,)) => gauge(count as f64),
+                    Err(error) => tracing::debug!(%error, "not counted"),
+                }
+            }
+        });
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let _: (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM schema_version").fetch_one(self.pool()).await?;
+        metrics::STORE_PROBE.of([]).set(asked.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Looks at the store at `location` as starting would, without making or changing anything: that it answers, and that its
+    /// schema is not newer than this program's.
+    pub async fn inspect(location: &Location, schema: &Schema, report: &mut Report) {
+        let item = "store";
+        let inspected = async {
+            // The place of a SQLite store is its file.
+            if !location.is_shared() && !Path::new(&location.to_string()).exists() {
+                return Ok(None);
+            }
+            location.reach().await?;
+            let pool = location.pool(1, QUICK_TIMEOUT)?;
+            let version = schema.version_of(&pool).await;
+            pool.close().await;
+            Ok::<_, StoreError>(Some(version?))
+        };
+        match inspected.await {
+            Ok(None) => report.good(item, "not there yet; the first start makes it"),
+            Ok(Some(found)) if found > schema.version() => {
+                let newer = StoreError::Newer { found, known: schema.version() };
+                report.bad(item, newer.to_string());
+            }
+            Ok(Some(found)) if found < schema.version() => report.warning(
+                item,
+                format!(
+                    "schema version {found}, brought to {} at start: back it up first",
+                    schema.version()
+                ),
+            ),
+            Ok(Some(found)) => report.good(item, format!("answers, schema version {found}")),
+            Err(error) => report.bad(item, error.to_string()),
+        }
+    }
+}
+
+/// Reads a store's trail for the audit stream, subjects as hashes under the party's own key.
+#[must_use]
+pub fn trail_source(store: &Store, key: &Arc<StoreKey>) -> TrailSource {
+    let (pool, key) = (store.pool().clone(), Arc::clone(key));
+    Arc::new(move |after| {
+        let (pool, key) = (pool.clone(), Arc::clone(&key));
+        Box::pin(async move {
+            let entries = AuditTrail::list(&pool, None, after, TRAIL_PAGE).await;
+            let entries = entries.map_err(|error| error.to_string())?;
+            Ok(entries.into_iter().map(|entry| act(entry, &key)).collect())
+        })
+    })
+}
+
+fn act(entry: AuditEntry, key: &StoreKey) -> Act {
+    let hash = key.local_hash("audit stream object", entry.subject.as_bytes());
+    Act {
+        sequence: entry.sequence,
+        time: entry.time,
+        operator: entry.operator,
+        action: entry.action,
+        object: hex::encode(&hash[..OBJECT]),
+        change: entry.change_id,
+    }
+}
