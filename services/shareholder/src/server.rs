@@ -89,7 +89,9 @@ impl KeyShareServer {
         let inner = Arc::clone(&self.inner);
         telemetry.collect_now(move || {
             let HolderSetup { quotas, ledger, .. } = &inner.setup;
-            for usage in Usage::list(&quotas(), &ledger.counts()) {
+            // Where it cannot be read, the last that was shown stays.
+            let Ok(counts) = ledger.counts() else { return };
+            for usage in Usage::list(&quotas(), &counts) {
                 let labels = [usage.caller.name(), usage.purpose.name()];
                 metrics::EVALUATIONS_USED.of(labels).set(usage.used as f64);
                 metrics::EVALUATIONS_GRANTED.of(labels).set(usage.quota as f64);
