@@ -146,7 +146,7 @@ impl KeyShareService for KeyShareServer {
             return Err(status::error(Code::PermissionDenied, status::NOT_ALLOWED, message));
         }
         let inner = Arc::clone(&self.inner);
-        let counts = tokio::task::spawn_blocking(move || inner.setup.ledger.counts());
+        let counts = lanyard_env::blocking(move || inner.setup.ledger.counts());
         let counts = counts.await.map_err(|error| status::internal(&error))?;
         let counts = counts.map_err(|error| status::internal(&error))?;
         let usages = Usage::list(&(setup.quotas)(), &counts)
