@@ -12,6 +12,7 @@ use lanyard_core::badge::{BadgeSecret, BadgeText};
 use lanyard_core::ids::{Audience, Authority, EventId};
 use lanyard_feed::{Lookup, Mirror, MirrorConfig, Recipient};
 use lanyard_party::{Folder, ManifestStore, PartyConfig};
+use lanyard_store::Schema;
 use lanyard_tests::{Desk, TestEvent, eventually, people, run_together};
 use lanyard_wire::common::v1::StatusAction;
 
@@ -71,8 +72,12 @@ fn the_committee_reads_no_police_record_with_all_it_holds() {
     let _inside = runtime.enter();
     let env = event.env().clone();
     let config = event.folder("committee").join("config.toml");
-    let config = PartyConfig::<StationConfig>::read(&*env.files, &config).unwrap();
-    let station = Station::open(Authority::Committee, config, env.clone()).unwrap();
+    let mut config = PartyConfig::<StationConfig>::read(&*env.files, &config).unwrap();
+    // The keys lie beside the store.
+    config.section.store = "sqlite://data/empty.db".into();
+    let schema = Schema::new(&[]);
+    let station = Station::open(Authority::Committee, config, env.clone(), &schema);
+    let station = runtime.block_on(station).unwrap();
     let manifest = station.manifests().current();
     let parse = |text: &String| BadgeText::parse(text, &manifest.event).unwrap();
     let badges: Vec<_> = texts.iter().map(parse).collect();

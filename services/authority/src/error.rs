@@ -9,6 +9,7 @@ use lanyard_core::record::RecordError;
 use lanyard_env::FileError;
 use lanyard_feed::FeedError;
 use lanyard_party::KeyFileError;
+use lanyard_store::StoreError;
 use thiserror::Error;
 
 /// Why nothing was published. What was signed before stays as it is, and what changed waits.
@@ -57,10 +58,37 @@ pub enum PublishError {
     /// The own mirror refuses.
     #[error("own feed: {0}")]
     Feed(#[from] FeedError),
+    /// The store that several instances share does not answer: nothing may be signed without it.
+    #[error(transparent)]
+    Succession(StoreError),
+    /// Another instance publishes.
+    #[error("the term of this instance is over: another one publishes")]
+    TermOver,
+    /// The shared store has recorded another tick of this size, or a later one.
+    #[error("the store has recorded another tick, up to size {size}: it goes first")]
+    RecordedOtherwise {
+        /// The size of the newest.
+        size: u64,
+    },
     /// The party's store does not answer.
     #[error("store: {0}")]
     Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A worker thread died.
     #[error("publisher: a worker ended early")]
     Worker,
+}
+
+impl PublishError {
+    /// Whether it may be over in a moment, where several instances share a store: the store is away, which keeps the audience
+    /// keys too, or another instance was faster.
+    pub(crate) const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::File(_)
+                | Self::Succession(_)
+                | Self::TermOver
+                | Self::RecordedOtherwise { .. }
+                | Self::Registry(_)
+        )
+    }
 }

@@ -51,8 +51,11 @@ impl KeyFolder {
             return Ok(key);
         }
         let key = AudienceKey::generate(&mut self.env.rng());
-        self.store(epoch, audience, &key)?;
-        Ok(key)
+        match self.store(epoch, audience, &key) {
+            // Another instance has drawn one: that one it is.
+            Err(PublishError::File(error)) if error.is_replaced() => self.load(epoch, audience),
+            stored => stored.map(|()| key),
+        }
     }
 
     /// Keeps a key, sealed.

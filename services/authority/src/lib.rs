@@ -13,16 +13,19 @@ mod publication;
 mod publisher;
 mod recovery;
 mod registry;
+mod reign;
 mod sealer;
+mod shared_files;
 mod station;
 mod witnesses;
 
 pub use epochs::Asked;
 pub use error::PublishError;
-pub use publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
+pub use publisher::{LogKeySource, PublicationStatus};
 pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
 pub use station::{
-    OwnAudienceKeys, Station, StationConfig, StationError, inspect as inspect_station,
+    Duty, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl,
+    inspect as inspect_station,
 };
 pub use witnesses::{WitnessSource, Witnesses};

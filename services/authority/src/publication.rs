@@ -27,6 +27,7 @@ use crate::keys::KeyFolder;
 use crate::publisher::LogKeySource;
 use crate::recovery::{Held, Report};
 use crate::registry::Entry;
+use crate::reign::Reign;
 use crate::sealer::{Amount, Binder, Desired, Rows, Sealer, decoys_wanted, seal_sample};
 
 /// What a tick needs from outside.
@@ -44,14 +45,35 @@ pub(crate) struct Press {
     pub(crate) log_keys: LogKeySource,
     pub(crate) keys: KeyFolder,
     pub(crate) mirror: Arc<Mirror>,
+    /// The instance's turn, where a party has several.
+    pub(crate) reign: Option<Reign>,
     /// Opens the copies of audience keys that the authority sends itself.
     pub(crate) own_key: Option<Arc<HpkeSecretKey>>,
 }
 
 impl Press {
     fn sign(&self, checkpoint: &Checkpoint) -> Result<VerifiedCheckpoint, PublishError> {
+        if let Some(reign) = &self.reign {
+            reign.record(&self.mirror, checkpoint)?;
+        }
         let keys = (self.log_keys)()?;
         Ok(checkpoint.sign_all(&keys.iter().collect::<Vec<_>>())?)
+    }
+
+    /// Takes up what other instances may have signed, as the store has recorded it. Returns the size that is to be reached
+    /// before anything is signed, if a mirror has to bring the rest.
+    pub(crate) fn catch_up(&self) -> Result<Option<u64>, PublishError> {
+        let Some(reign) = &self.reign else { return Ok(None) };
+        let newest = reign.newest()?;
+        loop {
+            let size = self.mirror.read().size();
+            if size >= newest {
+                return Ok(None);
+            }
+            let Some(tick) = reign.recorded(size + 1)? else { return Ok(Some(newest)) };
+            self.mirror.take_prepared(&tick)?;
+            self.resume()?;
+        }
     }
 
     /// Publishes what was prepared before a crash, with the signature that it may have had already.

@@ -24,6 +24,7 @@ use crate::keys::KeyFolder;
 use crate::publication::{Press, Publication, TickInput};
 use crate::recovery::{Signed, SignedUpTo};
 use crate::registry::{Entry, Registry};
+use crate::reign::Reign;
 use crate::sealer::Desired;
 use crate::witnesses::Witnesses;
 
@@ -53,11 +54,11 @@ impl Default for PublicationStatus {
 
 /// Why publishing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// It was asked to.
     Stopped,
-    /// A witness knows a greater size of this log than this machine holds, and no quorum says otherwise: whoever signs on
-    /// would fork it. A mirror has the rest.
+    /// A witness, or the store of several instances, knows a greater size of this log than this machine holds, and no
+    /// quorum says otherwise: whoever signs on would fork it. A mirror has the rest.
     Behind {
         /// The size that they know.
         known: u64,
@@ -68,35 +69,37 @@ pub enum Ended {
 pub type LogKeySource = Arc<dyn Fn() -> Result<Vec<SigningKey>, KeyFileError> + Send + Sync>;
 
 /// What an authority publishes with.
-pub struct Publisher<R> {
-    /// Clock, randomness and files.
-    pub env: Env,
+pub(crate) struct Publisher<R> {
+    /// Clock, randomness and this machine's files.
+    pub(crate) env: Env,
+    /// With the files that a party keeps once: audience keys among them.
+    pub(crate) kept: Env,
     /// Which authority.
-    pub authority: Authority,
+    pub(crate) authority: Authority,
     /// Where audience keys are kept, sealed.
-    pub keys_folder: PathBuf,
+    pub(crate) keys_folder: PathBuf,
     /// Seals them.
-    pub store_key: Arc<StoreKey>,
+    pub(crate) store_key: Arc<StoreKey>,
     /// Sign checkpoints.
-    pub log_keys: LogKeySource,
+    pub(crate) log_keys: LogKeySource,
     /// Says when to tick and how to pad.
-    pub manifests: Arc<ManifestStore>,
+    pub(crate) manifests: Arc<ManifestStore>,
     /// The own feed.
-    pub mirror: Arc<Mirror>,
+    pub(crate) mirror: Arc<Mirror>,
     /// Cosign.
-    pub witnesses: Witnesses,
+    pub(crate) witnesses: Witnesses,
     /// The mirror of the other authority's feed.
-    pub other: Arc<Mirror>,
+    pub(crate) other: Arc<Mirror>,
     /// Opens the copies of audience keys that the authority sends itself.
-    pub own_key: Option<Arc<HpkeSecretKey>>,
-    /// Where this machine remembers what it signed, and where a report goes when a backup was restored.
-    pub signed: PathBuf,
+    pub(crate) own_key: Option<Arc<HpkeSecretKey>>,
+    /// Where it is remembered, among the kept files, what was signed, and where a report goes when a backup was restored.
+    pub(crate) signed: PathBuf,
     /// See `signed`.
-    pub report: PathBuf,
-    /// Where an epoch that was decided on is remembered until it is live.
-    pub decided: PathBuf,
+    pub(crate) report: PathBuf,
+    /// Where an epoch that was decided on is remembered until it is live, among the kept files.
+    pub(crate) decided: PathBuf,
     /// Says what to publish.
-    pub registry: R,
+    pub(crate) registry: R,
 }
 
 impl<R: Registry> Publisher<R> {
@@ -104,34 +107,41 @@ impl<R: Registry> Publisher<R> {
     ///
     /// # Errors
     /// [`PublishError`] if what was published cannot be taken up. Later failures are logged and tried again at the next tick.
-    pub async fn run(
+    pub(crate) async fn run(
         &self,
+        reign: Option<Reign>,
         status: &watch::Sender<PublicationStatus>,
         asked: &mut Asked,
         shutdown: &CancellationToken,
     ) -> Result<Ended, PublishError> {
         let Self { env, manifests, mirror, registry, .. } = self;
-        let decided = Decided::at(env.clone(), self.decided.clone());
-        let (desired, mut cursor) = load(registry).await?;
+        let decided = Decided::at(self.kept.clone(), self.decided.clone());
         let press = Press {
             event: manifests.current().event.clone(),
             authority: self.authority,
             log_keys: Arc::clone(&self.log_keys),
             keys: KeyFolder::open(
-                env.clone(),
+                self.kept.clone(),
                 self.keys_folder.clone(),
                 Arc::clone(&self.store_key),
             )?,
             mirror: Arc::clone(mirror),
+            reign,
             own_key: self.own_key.clone(),
         };
+        let caught_up = blocking(move || press.catch_up().map(|missing| (press, missing)));
+        let press = match caught_up.await? {
+            (press, None) => press,
+            (_, Some(known)) => return Ok(Ended::Behind { known }),
+        };
+        let (desired, mut cursor) = load(registry).await?;
         let now = mirror.trusted_now();
         let mut publication = blocking(move || {
             press.resume()?;
             Publication::recover(press, desired, now)
         })
         .await?;
-        let memory = SignedUpTo::at(env.clone(), self.signed.clone());
+        let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
         let restored = match self.look_back(&memory, cursor)? {
             LookedBack::Lacking { known } => return Ok(Ended::Behind { known }),
             LookedBack::AsLeft => false,
@@ -183,7 +193,7 @@ impl<R: Registry> Publisher<R> {
             };
             let mut rng = env.rng();
             let size = mirror.read().size() + 1;
-            let (remember, path) = (env.clone(), self.signed.clone());
+            let (remember, path) = (self.kept.clone(), self.signed.clone());
             let (returned, ticked) = blocking(move || {
                 let signed = Signed { size, cursor, is_restored: false };
                 let ticked = match SignedUpTo::at(remember, path).write(signed) {
@@ -196,8 +206,14 @@ impl<R: Registry> Publisher<R> {
             publication = returned;
             let outcome = if ticked.is_ok() { "published" } else { "failed" };
             metrics::TICKS.of([outcome]).increment(1);
-            if let Err(error) = ticked {
-                tracing::error!(%error, "no tick: changes wait for the next");
+            match ticked {
+                Ok(()) => {}
+                Err(PublishError::TermOver) => break,
+                Err(PublishError::RecordedOtherwise { size }) => {
+                    ended = Ended::Behind { known: size };
+                    break;
+                }
+                Err(error) => tracing::error!(%error, "no tick: changes wait for the next"),
             }
             let published = status_of(&publication);
             metrics::CHANGES_WAITING.of([]).set(published.waiting as f64);
@@ -221,7 +237,7 @@ impl<R: Registry> Publisher<R> {
     /// # Errors
     /// [`PublishError::Registry`] or [`PublishError::File`].
     pub(crate) async fn note_older_store(&self) -> Result<(), PublishError> {
-        let memory = SignedUpTo::at(self.env.clone(), self.signed.clone());
+        let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
         match memory.read()? {
             Some(signed) if signed.cursor > 0 => {
                 let newest = page(&self.registry, signed.cursor - 1).await?;

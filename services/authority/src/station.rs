@@ -8,7 +8,9 @@
 mod config;
 mod error;
 mod inspect;
+mod kept;
 mod keys;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +28,8 @@ use lanyard_party::{
     AuditStream, DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey,
     TrailSource, follow_trust, observe_party, trust_anchors,
 };
-use lanyard_shareholder::{
-    Holder, HolderSetup, KeyShareServer, Ledger, Limit, Pseudonymiser, Settings,
-};
+use lanyard_shareholder::{Holder, HolderSetup, KeyShareServer, Limit, Pseudonymiser, Settings};
+use lanyard_store::{Owner, Schema, Store, Succession};
 use lanyard_telemetry::Telemetry;
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
@@ -37,16 +38,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use self::kept::Kept;
 use crate::epochs::{Asked, EpochServer};
 use crate::error::PublishError;
 use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
 use crate::registry::Registry;
+use crate::reign::Reign;
 use crate::witnesses::Witnesses;
 
-pub use config::StationConfig;
+pub use config::{StationConfig, StoreUrl};
 pub use error::StationError;
 pub use inspect::inspect;
 pub use keys::OwnAudienceKeys;
+pub use turns::Duty;
 
 /// How often the folder is looked into for a newer manifest or a refreshed share, and for a renewed certificate.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(2);
@@ -73,6 +77,11 @@ pub struct Station {
     key_share: KeyShareServer,
     pseudonymiser: Pseudonymiser,
     status: watch::Sender<PublicationStatus>,
+    store: Store,
+    kept: Kept,
+    /// Where several instances share the store.
+    succession: Option<Succession>,
+    has_turn: watch::Sender<bool>,
     epochs: EpochServer,
     asked: Mutex<Asked>,
     telemetry: Telemetry,
@@ -81,22 +90,33 @@ pub struct Station {
 }
 
 impl Station {
-    /// Takes the data folder, and reads and verifies all that is in it. Blocks on the disk, within a tokio runtime.
+    /// Takes the data folder, opens the store, and reads and verifies all that is in them. Blocks on the disk, within a
+    /// tokio runtime.
     ///
     /// All that the other authority publishes is mirrored, sealed to whoever is no verifier of it: when the sponsor is cut
     /// off, gates may follow from here, and the other authority finds its own newest head here.
     ///
     /// # Errors
     /// [`StationError`]: what is missing or does not hold.
-    pub fn open(
+    pub async fn open(
         authority: Authority,
         config: PartyConfig<StationConfig>,
         env: Env,
+        schema: &Schema,
     ) -> Result<Self, StationError> {
         let folder = Folder::open(&config.folder, &env);
         let lock = folder.lock_data()?;
         let manifests = Arc::new(ManifestStore::open(&folder)?);
         let manifest = manifests.current();
+        let location = config.section.location(&folder)?;
+        let owner = Owner { party: authority, event: manifest.event.clone() };
+        let store = Store::open(&location, &owner, schema).await?;
+        let store_key = Arc::new(folder.store_key()?);
+        let kept = Kept::open(&env, &folder, &location, &store_key)?;
+        let succession = match location.is_shared() {
+            true => Some(Succession::new(&location)?),
+            false => None,
+        };
         let tls = Tls::new(&env, folder.service_identity()?, trust_anchors(&manifest)?);
         let name = authority.name();
         let own = MirrorConfig {
@@ -115,19 +135,23 @@ impl Station {
         let audiences = Audience::published_by(other).to_vec();
         let other = MirrorConfig { authority: other, audiences, recipient, publisher: false };
         let witness = match manifest.witness(name) {
-            Some(_) => Some(open_witness(&env, &folder, authority, &manifests)?),
+            Some(_) => Some(open_witness(&kept, &folder, authority, &manifests)?),
             None => None,
         };
         let peers = Peers::new(&env, &tls, &config.common);
         let shares = Arc::new(ShareStore::open(&folder)?);
         let (epochs, asked) = EpochServer::new(authority);
         Ok(Self {
-            store_key: Arc::new(folder.store_key()?),
             own: open_mirror(&env, &folder, own, &manifests)?,
             other: open_mirror(&env, &folder, other, &manifests)?,
-            key_share: open_key_share(&env, &folder, authority, &manifests, &shares)?,
+            key_share: open_key_share(&kept, &folder, authority, &manifests, &shares)?,
             pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
             status: watch::Sender::default(),
+            has_turn: watch::Sender::new(succession.is_none()),
+            store,
+            store_key,
+            kept,
+            succession,
             epochs,
             asked: Mutex::new(asked),
             telemetry: Telemetry::new(config.common.telemetry),
@@ -164,10 +188,16 @@ impl Station {
         self
     }
 
-    /// The URL of the party's store.
+    /// The party's store.
     #[must_use]
-    pub fn store_url(&self) -> String {
-        self.config.section.store.clone()
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether this instance has the turn, for what must run in one instance only.
+    #[must_use]
+    pub fn duty(&self) -> Duty {
+        Duty::new(self.has_turn.subscribe())
     }
 
     /// The manifests.
@@ -217,8 +247,8 @@ impl Station {
     /// # Errors
     /// [`StationError::Publish`] if their folder cannot be made.
     pub fn own_audience_keys(&self) -> Result<OwnAudienceKeys, StationError> {
-        let folder = self.folder.data_dir().join(KEYS);
-        Ok(OwnAudienceKeys::open(self.env.clone(), folder, Arc::clone(&self.store_key))?)
+        let (env, folder) = (self.kept.env.clone(), self.kept.audience_keys());
+        Ok(OwnAudienceKeys::open(env, folder, Arc::clone(&self.store_key))?)
     }
 
     /// Serves `services` beside feed, key share and witness, and publishes what `registry` says, until `shutdown`.
@@ -247,6 +277,8 @@ impl Station {
             acceptor = acceptor.observed_by(audit.observer());
         }
         tracing::info!(address = %acceptor.local_addr(), party = %self.authority, "listening");
+        let advertise = self.config.section.advertise.clone();
+        let address = advertise.unwrap_or_else(|| acceptor.local_addr().into());
 
         let tasks = TaskTracker::new();
         let manifests = Arc::clone(&self.manifests);
@@ -271,7 +303,15 @@ impl Station {
         tasks.spawn(self.telemetry.watched("serving", serving));
         self.telemetry.serving();
 
-        let publishing = self.publish(&publisher, &upstreams, &shutdown);
+        let publishing = async {
+            match &self.succession {
+                None => self.publish(&publisher, None, &upstreams, &shutdown).await,
+                Some(succession) => {
+                    let address = address.as_str();
+                    self.take_turns(&publisher, succession, address, &upstreams, &shutdown).await
+                }
+            }
+        };
         let published = self.telemetry.watched("publishing", publishing).await;
         shutdown.cancel();
         tasks.close();
@@ -331,17 +371,18 @@ impl Station {
         let first = witnesses(&self.manifests.current())?;
         Ok(Publisher {
             env: self.env.clone(),
+            kept: self.kept.env.clone(),
             authority: self.authority,
-            keys_folder: self.folder.data_dir().join(KEYS),
+            keys_folder: self.kept.audience_keys(),
             store_key: Arc::clone(&self.store_key),
             log_keys: log_keys(&self.folder)?,
             manifests: Arc::clone(&self.manifests),
             mirror: Arc::clone(&self.own),
             other: Arc::clone(&self.other),
             own_key: self.folder.hpke_key().ok().map(Arc::new),
-            signed: self.folder.data_dir().join(SIGNED),
+            signed: self.kept.path(SIGNED),
             report: self.folder.data_dir().join(REPORT),
-            decided: self.folder.data_dir().join(DECIDED),
+            decided: self.kept.path(DECIDED),
             witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })
@@ -362,6 +403,7 @@ impl Station {
     async fn publish<R: Registry>(
         &self,
         publisher: &Publisher<R>,
+        reign: Option<Reign>,
         upstreams: &[Upstream],
         shutdown: &CancellationToken,
     ) -> Result<(), PublishError> {
@@ -369,12 +411,12 @@ impl Station {
             let fetched = shutdown.run_until_cancelled(self.fetch_own_head(upstreams)).await;
             let Some(()) = fetched else { return Ok(()) };
             let mut asked = self.asked.lock().await;
-            match publisher.run(&self.status, &mut asked, shutdown).await? {
+            match publisher.run(reign.clone(), &self.status, &mut asked, shutdown).await? {
                 Ended::Stopped => return Ok(()),
                 Ended::Behind { known } => tracing::error!(
                     known,
                     held = self.own.read().size(),
-                    "a witness knows more of this log than this machine: nothing is signed until a mirror brings the rest or a quorum disagrees"
+                    "a witness or the store knows more of this log than this machine: nothing is signed until a mirror brings the rest or a quorum disagrees"
                 ),
             }
             let _ = shutdown.run_until_cancelled(tokio::time::sleep(OWN_HEAD_PATIENCE)).await;
@@ -413,10 +455,9 @@ const FOLLOWING_LIMIT: u64 = 60;
 const LATE_TICKS: u64 = 5;
 const LATE_MILLIS: u64 = 10_000;
 
-/// Where the audience keys lie under `data/`, and the epoch that was decided on out of turn.
-const KEYS: &str = "audience-keys";
+/// The epoch that was decided on out of turn, among the kept files.
 const DECIDED: &str = "epoch-out-of-turn";
-/// What this machine signed, and what was found when a backup was restored.
+/// What was signed, among the kept files, and what was found when a backup was restored.
 const SIGNED: &str = "signed";
 const REPORT: &str = "restored.json";
 
@@ -453,35 +494,34 @@ fn log_keys(folder: &Folder) -> Result<LogKeySource, StationError> {
 }
 
 fn open_witness(
-    env: &Env,
+    kept: &Kept,
     folder: &Folder,
     authority: Authority,
     manifests: &Arc<ManifestStore>,
 ) -> Result<Witness, StationError> {
     let manifests = Arc::clone(manifests);
     let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
-    let memory = folder.data_dir().join("witness");
     let keys = folder.clone();
     let keys = Arc::new(move || keys.witness_keys());
     keys()?;
-    Ok(Witness::open(env.clone(), &memory, keys, logs)?)
+    Ok(Witness::open(kept.env.clone(), &kept.witness_memory(), keys, logs)?)
 }
 
 fn open_key_share(
-    env: &Env,
+    kept: &Kept,
     folder: &Folder,
     authority: Authority,
     manifests: &Arc<ManifestStore>,
     shares: &Arc<ShareStore>,
 ) -> Result<KeyShareServer, StationError> {
     let event = manifests.current().event.clone();
-    let ledger = folder.evaluations_dir();
+    let ledger = kept.ledger(folder, &event, authority.name())?;
     let manifests = Arc::clone(manifests);
     Ok(KeyShareServer::new(HolderSetup {
-        env: env.clone(),
+        env: kept.env.clone(),
         party: party(authority),
         shares: Arc::clone(shares) as _,
-        ledger: Ledger::open_in(env, &ledger, &event, authority.name())?,
+        ledger,
         quotas: Arc::new(move || Limit::of_holder(&manifests.current(), authority.name())),
     }))
 }

@@ -119,6 +119,7 @@ impl Screening {
         mut report: impl FnMut(ScreenResponse) + Send,
     ) -> Result<(), ScreeningError> {
         let _running = self.running.lock().await;
+        let _alone = self.store.exclusive("screening").await?;
         let mut progress = self.totals().await?;
         progress.total = self.count(State::New).await?;
         report(progress.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lanyard_authority::{Station, StationConfig, StationError, inspect_station};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
-use lanyard_party::{PartyConfig, PeerError, Report};
+use lanyard_party::{Folder, PartyConfig, PeerError, Report};
 use lanyard_store::{SealKey, Store, StoreError, trail_source};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::committee::v1::badge_service_server::BadgeServiceServer;
@@ -45,7 +45,10 @@ pub enum ServeError {
 pub async fn inspect(config: &PartyConfig<StationConfig>, env: &Env, report: &mut Report) {
     let inspected = inspect_station(Authority::Committee, config, env, report).await;
     if inspected.is_some() {
-        Store::inspect(&config.section.store, &config.folder, &SCHEMA, report).await;
+        match config.section.location(&Folder::open(&config.folder, env)) {
+            Ok(location) => Store::inspect(&location, &SCHEMA, report).await,
+            Err(error) => report.bad("store", error.to_string()),
+        }
     }
 }
 
@@ -73,8 +76,8 @@ pub async fn serve(
     env: Env,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let station = Station::open(Authority::Committee, config, env.clone())?;
-    let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
+    let station = Station::open(Authority::Committee, config, env.clone(), &SCHEMA).await?;
+    let store = station.store().clone();
     observe(&store, station.telemetry());
     let trail = trail_source(&store, station.store_key());
     let station = station.with_trail(trail);
@@ -98,15 +101,24 @@ pub async fn serve(
         running: Mutex::new(()),
     });
     let stopping = shutdown.child_token();
-    let keeping_up = tokio::spawn(Arc::clone(&screening).keep_up(stopping.clone()));
-    let disclosing = tokio::spawn(Arc::clone(&disclosures).keep_up(stopping.clone()));
-    let handover = Handover {
+    // In one instance only: the one that publishes.
+    let duty = station.duty();
+    let keeping_up = tokio::spawn(duty.clone().run(stopping.clone(), {
+        let screening = Arc::clone(&screening);
+        move |turn| Arc::clone(&screening).keep_up(turn)
+    }));
+    let disclosing = tokio::spawn(duty.clone().run(stopping.clone(), {
+        let disclosures = Arc::clone(&disclosures);
+        move |turn| Arc::clone(&disclosures).keep_up(turn)
+    }));
+    let handover = Arc::new(Handover {
         store: store.clone(),
         env: env.clone(),
         store_key: Arc::clone(&store_key),
         police: HandoverServiceClient::new(station.peers().channel("police")?),
-    };
-    let handing_over = tokio::spawn(handover.keep_up(stopping.clone()));
+    });
+    let handing_over = duty.run(stopping.clone(), move |turn| Arc::clone(&handover).keep_up(turn));
+    let handing_over = tokio::spawn(handing_over);
     let enrolment = Enrolment {
         store: store.clone(),
         env: env.clone(),

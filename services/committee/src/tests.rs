@@ -10,11 +10,11 @@ use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::Status;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditTrail, SealKey, Store};
+use lanyard_store::{AuditTrail, Location, Owner, SealKey, Store};
+use lanyard_test_postgres::TestStore;
 use lanyard_wire::committee::v1 as wire;
 use lanyard_wire::common::v1::StatusAction;
 use std::sync::Arc;
-use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::badges::{self, Deed, PrintSeeds, SEEDS, Targets};
@@ -25,8 +25,15 @@ use crate::schema::SCHEMA;
 
 const OPERATOR: &str = "spiffe://committee/operator/registrar";
 
+/// A new store of the committee of the event `games`.
+pub(crate) async fn open(place: &TestStore) -> Store {
+    let location = Location::parse(place.url(), place.folder()).unwrap();
+    let owner = Owner { party: Authority::Committee, event: EventId::parse("games").unwrap() };
+    Store::open(&location, &owner, &SCHEMA).await.unwrap()
+}
+
 struct Desk {
-    _folder: TempDir,
+    _place: TestStore,
     store: Store,
     env: Env,
     store_key: Arc<StoreKey>,
@@ -35,8 +42,11 @@ struct Desk {
 
 impl Desk {
     async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &SCHEMA).await.unwrap();
+        Self::over(TestStore::new().await).await
+    }
+
+    async fn over(place: TestStore) -> Self {
+        let store = open(&place).await;
         let store = store.with_seals(SealKey::from_bytes([5; 32]), SEALED).await.unwrap();
         let profile = wire::Profile {
             code: "village".into(),
@@ -46,7 +56,7 @@ impl Desk {
         };
         profiles::put(&store, vec![profile]).await.unwrap();
         Self {
-            _folder: folder,
+            _place: place,
             store,
             env: Env::for_test(ManualClock::new(Timestamp::from_seconds(1_800_000_000))),
             store_key: Arc::new(StoreKey::from_bytes(&[5; 32])),

@@ -61,6 +61,12 @@ pub enum FileError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another instance of the service replaced it since it was read here.
+    #[error("{} was replaced by another instance of this service meanwhile; try again", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// An earlier write or sync failed in a way that leaves the end of the file unknown.
     #[error("{} had a failed write; restart the service to recover it", path.display())]
     Poisoned {
@@ -99,6 +105,12 @@ impl FileError {
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether another instance of the service was faster: read it again and decide anew.
+    #[must_use]
+    pub const fn is_replaced(&self) -> bool {
+        matches!(self, Self::Replaced { .. })
     }
 }
 
@@ -183,6 +195,12 @@ pub trait Files: Send + Sync + 'static {
     /// # Errors
     /// [`FileError::Locked`] if another process has it.
     fn lock(&self, dir: &Path) -> Result<FolderLock, FileError>;
+
+    /// Whether other instances of the service write here too. Then nothing that was read may be kept for long, and a file
+    /// is replaced only if it still is what was last read here, or else refused with [`FileError::Replaced`].
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// The whole content of a file, or `None` if it is not there.
     ///

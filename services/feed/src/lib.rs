@@ -25,6 +25,7 @@ mod events;
 mod evidence;
 mod follow;
 mod frame;
+mod handover;
 mod incoming;
 mod intake;
 mod manifests;
@@ -51,6 +52,7 @@ pub use follow::{
     catch_up, follow,
 };
 pub use frame::Frames;
+pub use handover::PreparedTick;
 pub use intake::{Applied, Intake};
 pub use manifests::{ManifestSource, allowed_millis};
 pub use mirror::{Mirror, MirrorConfig, Recipient};

@@ -70,9 +70,9 @@ pub enum Content {
 pub(crate) struct Pending {
     staged: Staged,
     inclusion: InclusionProof,
-    checkpoint: Checkpoint,
-    tick: Tick,
-    tables: Vec<(DirectoryKey, Table)>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) tick: Tick,
+    pub(crate) tables: Vec<(DirectoryKey, Table)>,
 }
 
 impl Mirror {

@@ -98,6 +98,14 @@ impl Peers {
         address.ok_or_else(|| PeerError::Unknown { name: name.to_owned() })
     }
 
+    /// A channel to a service of `party` at another address than that of `[peers]`.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn channel_at(&self, party: &str, address: &PeerAddress) -> Result<Channel, PeerError> {
+        Ok(connect(&self.env, &self.tls, address.as_str(), &expected(party)?)?)
+    }
+
     /// A channel to a peer's service; it connects when first used and again when lost.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 //! What the police configure beside the common fields.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use lanyard_authority::StationConfig;
+use lanyard_authority::{StationConfig, StoreUrl};
 use lanyard_objects::ObjectsConfig;
-use lanyard_party::PartyConfig;
+use lanyard_party::{PartyConfig, PeerAddress};
 use serde::{Deserialize, Serialize};
 
 /// The police's section of `config.toml`: that of every authority, and how cases are decided. The latter is nobody else's
@@ -13,7 +14,13 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct PoliceConfig {
     /// As in [`StationConfig`].
-    pub store: String,
+    pub store: StoreUrl,
+    /// As in [`StationConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_password_file: Option<PathBuf>,
+    /// As in [`StationConfig`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<PeerAddress>,
     /// As in [`StationConfig`].
     pub upstreams: Vec<String>,
     /// As in [`StationConfig`].
@@ -30,8 +37,17 @@ impl PoliceConfig {
     /// The part that every authority has.
     pub(crate) fn station(config: PartyConfig<Self>) -> PartyConfig<StationConfig> {
         let PartyConfig { folder, common, section } = config;
-        let Self { store, upstreams, witnesses, objects, four_eyes: _ } = section;
-        let section = StationConfig { store, upstreams, witnesses, objects };
+        let Self {
+            store,
+            store_password_file,
+            advertise,
+            upstreams,
+            witnesses,
+            objects,
+            four_eyes: _,
+        } = section;
+        let section =
+            StationConfig { store, store_password_file, advertise, upstreams, witnesses, objects };
         PartyConfig { folder, common, section }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lanyard_authority::{Station, StationError, inspect_station};
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
-use lanyard_party::{PartyConfig, Report};
+use lanyard_party::{Folder, PartyConfig, Report};
 use lanyard_store::{SealKey, Store, StoreError, trail_source};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::police::v1::case_service_server::CaseServiceServer;
@@ -45,7 +45,10 @@ pub async fn inspect(config: &PartyConfig<PoliceConfig>, env: &Env, report: &mut
     let config = PoliceConfig::station(config.clone());
     let inspected = inspect_station(Authority::Police, &config, env, report).await;
     if inspected.is_some() {
-        Store::inspect(&config.section.store, &config.folder, &SCHEMA, report).await;
+        match config.section.location(&Folder::open(&config.folder, env)) {
+            Ok(location) => Store::inspect(&location, &SCHEMA, report).await,
+            Err(error) => report.bad("store", error.to_string()),
+        }
     }
 }
 
@@ -74,8 +77,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let four_eyes = config.section.four_eyes;
-    let station = Station::open(Authority::Police, PoliceConfig::station(config), env.clone())?;
-    let store = Store::open(&station.store_url(), station.folder().path(), &SCHEMA).await?;
+    let config = PoliceConfig::station(config);
+    let station = Station::open(Authority::Police, config, env.clone(), &SCHEMA).await?;
+    let store = station.store().clone();
     observe(&store, station.telemetry());
     let trail = trail_source(&store, station.store_key());
     let station = station.with_trail(trail);
@@ -85,7 +89,11 @@ pub async fn serve(
     let registry = PrintRegistry::new(store.clone(), Arc::clone(station.store_key()));
     // Ends with the station, also if that stops by itself.
     let shutdown = shutdown.child_token();
-    let releasing = tokio::spawn(keep_releasing(store.clone(), env, shutdown.clone()));
+    // In one instance only: the one that publishes.
+    let releasing = tokio::spawn(station.duty().run(shutdown.clone(), {
+        let store = store.clone();
+        move |turn| keep_releasing(store.clone(), env.clone(), turn)
+    }));
     let served = station.run(routes, registry, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = releasing.await {

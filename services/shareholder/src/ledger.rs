@@ -111,7 +111,8 @@ pub struct Charge {
     pub is_retry: bool,
 }
 
-/// A holder's count of evaluations. Calls block on the disk.
+/// A holder's count of evaluations. Calls block on the disk. Where several instances of the holder's service share the
+/// files, each charge begins with what is there: see [`Files::is_shared`].
 pub struct Ledger {
     files: Arc<dyn Files>,
     path: PathBuf,
@@ -205,6 +206,33 @@ impl Ledger {
     ) -> Result<Charge, LedgerError> {
         // Held while writing: two batches cannot both take the last evaluations.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            self.refresh(&mut state)?;
+            match self.charge_to(&mut state, (caller, purpose), id, digest, elements, quota) {
+                // Another instance has counted in between.
+                Err(LedgerError::File(error)) if error.is_replaced() => {}
+                charged => return charged,
+            }
+        }
+    }
+
+    /// Takes up what other instances have counted.
+    fn refresh(&self, state: &mut State) -> Result<(), LedgerError> {
+        if self.files.is_shared() {
+            *state = read(&self.path, &self.title, &self.key, &self.files.read(&self.path)?)?;
+        }
+        Ok(())
+    }
+
+    fn charge_to(
+        &self,
+        state: &mut State,
+        (caller, purpose): (Authority, Purpose),
+        id: BatchId,
+        digest: Hash,
+        elements: u64,
+        quota: u64,
+    ) -> Result<Charge, LedgerError> {
         let counter = state.counters.get(&(caller, purpose));
         let used = counter.map_or(0, |counter| counter.used);
         let remaining = quota.saturating_sub(used);
@@ -239,9 +267,13 @@ impl Ledger {
     }
 
     /// All counters.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).counts()
+    ///
+    /// # Errors
+    /// [`LedgerError`] if another instance may have counted and its count cannot be read.
+    pub fn counts(&self) -> Result<Counts, LedgerError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut state)?;
+        Ok(state.counts())
     }
 
     /// Evaluations counted for a caller and purpose.

@@ -89,7 +89,9 @@ impl KeyShareServer {
         let inner = Arc::clone(&self.inner);
         telemetry.collect_now(move || {
             let HolderSetup { quotas, ledger, .. } = &inner.setup;
-            for usage in Usage::list(&quotas(), &ledger.counts()) {
+            // Where it cannot be read, the last that was shown stays.
+            let Ok(counts) = ledger.counts() else { return };
+            for usage in Usage::list(&quotas(), &counts) {
                 let labels = [usage.caller.name(), usage.purpose.name()];
                 metrics::EVALUATIONS_USED.of(labels).set(usage.used as f64);
                 metrics::EVALUATIONS_GRANTED.of(labels).set(usage.quota as f64);
@@ -143,7 +145,11 @@ impl KeyShareService for KeyShareServer {
             let message = "only operators of the holder's own party may read its counters";
             return Err(status::error(Code::PermissionDenied, status::NOT_ALLOWED, message));
         }
-        let usages = Usage::list(&(setup.quotas)(), &setup.ledger.counts())
+        let inner = Arc::clone(&self.inner);
+        let counts = lanyard_env::blocking(move || inner.setup.ledger.counts());
+        let counts = counts.await.map_err(|error| status::internal(&error))?;
+        let counts = counts.map_err(|error| status::internal(&error))?;
+        let usages = Usage::list(&(setup.quotas)(), &counts)
             .into_iter()
             .map(|usage| wire::Usage {
                 caller: usage.caller.name().to_owned(),

@@ -1,22 +1,30 @@
 //! Why the store refuses or fails.
 
+use lanyard_core::ids::{Authority, EventId};
 use thiserror::Error;
 
-/// Why the store refuses or fails. Messages never carry values of rows.
+/// Why the store refuses or fails. Neither messages nor `Debug` carry values of rows or a password.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// An URL of no known kind.
-    #[error("store: use sqlite://FILE or postgres://HOST/DATABASE")]
-    Url,
-    /// A path that cannot be written in an URL.
-    #[error("store: the path of a SQLite store must be UTF-8")]
-    Path,
+    /// An URL that is none, or of no known kind.
+    #[error(
+        "config.toml: store: {problem}; use sqlite://FILE or postgres://USER@HOST/DATABASE, with / ? # @ : and % in a \
+         password written %2F %3F %23 %40 %3A %25"
+    )]
+    Url {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The store cannot be opened.
-    #[error("store: cannot open it: {source}; check its URL, that it runs, and permissions")]
+    #[error(
+        "store: cannot open {place}: {problem}; check that it runs, `store` in config.toml, user, password and permissions"
+    )]
     Open {
+        /// Where it is, without a password.
+        place: String,
         /// What the engine said.
-        source: sqlx::Error,
+        problem: String,
     },
     /// Made by a newer version of Lanyard.
     #[error(
@@ -28,9 +36,44 @@ pub enum StoreError {
         /// Version of this program.
         known: i64,
     },
+    /// Its list of schema versions has gaps or is no list of versions.
+    #[error(
+        "store: this program did not make its schema; use an empty database, or restore this one from a backup"
+    )]
+    UnknownSchema,
+    /// The store of another party or event.
+    #[error(
+        "store: it is that of {found_party} of event {found_event}, not of {party} of event {event}; name another store in \
+         config.toml"
+    )]
+    Foreign {
+        /// Whose it is.
+        found_party: String,
+        /// Of which event.
+        found_event: String,
+        /// Who opened it.
+        party: Authority,
+        /// Of which event.
+        event: EventId,
+    },
+    /// The store does not answer, or not now: try again.
+    #[error("store: {problem}; try again")]
+    Unavailable {
+        /// What is the matter.
+        problem: String,
+    },
+    /// There is no space left.
+    #[error("store: {problem}")]
+    Full {
+        /// What the engine said.
+        problem: String,
+    },
     /// A statement failed.
-    #[error("store: {}", describe(.0))]
-    Query(#[from] sqlx::Error),
+    #[error("store: {problem}")]
+    Query {
+        /// What the engine said.
+        problem: String,
+    },
     /// A row that this program cannot have written.
     #[error("store: table {table} holds an invalid {column}; restore the store from a backup")]
     Corrupt {
@@ -52,10 +95,8 @@ pub enum StoreError {
 impl StoreError {
     /// Whether there is no space left. Nothing was changed then.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        let Self::Query(sqlx::Error::Database(database)) = self else { return false };
-        // SQLITE_FULL, and PostgreSQL's disk_full.
-        database.code().is_some_and(|code| code == "13" || code == "53100")
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
     }
 
     /// Whether a row is not what was written there.
@@ -65,18 +106,54 @@ impl StoreError {
     }
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let problem = describe(&error);
+        match error {
+            error if is_full(&error) => Self::Full { problem },
+            error if is_passing(&error) => Self::Unavailable { problem },
+            _ => Self::Query { problem },
+        }
+    }
+}
+
+/// `SQLITE_FULL`, and PostgreSQL's `disk_full`.
+fn is_full(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(database) = error else { return false };
+    database.code().is_some_and(|code| code == "13" || code == "53100")
+}
+
+/// Whether the engine is gone, busy, starting or stopping.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(database) => {
+            // SQLSTATE: connections, a lock not given in time, the server stopping or starting, a session ended for
+            // having been idle; SQLite: busy.
+            let code = database.code().unwrap_or_default();
+            code.starts_with("08")
+                || ["55P03", "57P01", "57P02", "57P03", "57P05", "25P03", "53300", "5"]
+                    .contains(&&*code)
+        }
+        _ => false,
+    }
+}
+
 /// What the engine said without values: PostgreSQL puts the offending row into `detail`, never into the message.
-fn describe(error: &sqlx::Error) -> String {
+pub(crate) fn describe(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
-            if code == "13" || code == "53100" {
+            if is_full(error) {
                 format!("the disk is full (code {code}); free space and try again")
             } else {
                 format!("the engine refused a statement (code {code}): {}", database.message())
             }
         }
-        sqlx::Error::PoolTimedOut => "all connections stayed busy; try again".to_owned(),
+        sqlx::Error::PoolTimedOut => {
+            "it does not answer, or all connections stayed busy".to_owned()
+        }
+        sqlx::Error::Io(source) => format!("no connection: {source}"),
         other => other.to_string(),
     }
 }

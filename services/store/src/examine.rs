@@ -1,11 +1,10 @@
 //! Looking a store over without changing it.
 
-use std::path::Path;
-
 use sqlx::AssertSqlSafe;
 
+use crate::engine::Engine;
 use crate::seals::{SealKey, Seals};
-use crate::{Engine, Store, StoreError};
+use crate::{ACQUIRE_TIMEOUT, CONNECTIONS, Location, Store, StoreError};
 
 /// What does not hold, of the store as a whole. Rows are [`Store::all_damaged`]'s.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +30,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn open_unchanged(
-        url: &str,
-        folder: &Path,
+        location: &Location,
         key: SealKey,
         tables: &[&'static str],
     ) -> Result<Self, StoreError> {
-        let mut store = Self::connect(url, folder, crate::Access::Read).await?;
+        let location = location.read_only();
+        location.reach().await?;
+        let pool = location.pool(CONNECTIONS, ACQUIRE_TIMEOUT)?;
+        let mut store = Self { pool, engine: location.engine, seals: None };
         if store.engine() == Engine::Sqlite {
             store.seals = Some(Seals::unchanged(&store, key, tables).await?);
         }

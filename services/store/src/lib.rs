@@ -1,36 +1,51 @@
-//! A party's SQL store: SQLite by default, in the SQL that PostgreSQL speaks too.
+//! A party's SQL store: SQLite by default, PostgreSQL by URL, in the SQL that both speak.
 //!
-//! Trust: the store is the party's own and trusted to keep what it acknowledged. SQLite runs with `synchronous = FULL`, so a
-//! committed transaction survives a kill and a power loss.
+//! Trust: the store is the party's own and trusted to keep what it acknowledged. A committed transaction is on the disk:
+//! SQLite runs with `synchronous = FULL`, PostgreSQL with `synchronous_commit` on.
 //!
 //! Rules for one code path: parameters are `$1`, `$2`, …; integers are `BIGINT`, bytes are written `BYTES` in schema steps and
-//! become the engine's own type; no engine's own functions; upserts as `INSERT … ON CONFLICT (…) DO UPDATE`.
+//! become the engine's own type; text sorts by its bytes; no engine's own functions; sums of numbers are cast to `BIGINT`;
+//! upserts as `INSERT … ON CONFLICT (…) DO UPDATE`. One transaction writes at a time, on either engine: see [`Store::begin`].
 
 mod audit;
+mod documents;
+mod engine;
 mod error;
 mod examine;
+mod location;
 mod observe;
+mod owner;
 mod schema;
 mod seals;
+mod succession;
 
-use std::path::Path;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use lanyard_telemetry::metrics;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyPool, ConnectOptions as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Transaction};
+
+use crate::engine::Engine;
 
 pub use audit::{AuditEntry, AuditTrail, NewAuditEntry};
+pub use documents::{Document, Documents};
 pub use error::StoreError;
 pub use examine::Flaw;
+pub use location::Location;
 pub use observe::trail_source;
+pub use owner::Owner;
 pub use schema::Schema;
 pub use seals::{DamagedRow, SealKey, SealValue, without};
+pub use succession::{Publishing, Recorded, RecordedTick, Succession, Term};
 
-/// Connections that a service opens at most. SQLite has one writer at a time, whatever this says.
+/// Connections that a service opens at most. There is one writer at a time, whatever this says.
 const CONNECTIONS: u32 = 8;
 
+/// How long a caller waits for one of them, a start for the store, and whoever keeps a lease for anything.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const QUICK_TIMEOUT: Duration = Duration::from_secs(3);
 static DRIVERS: Once = Once::new();
 
 /// Has `install` install the drivers of this process instead of sqlx's own: for simulations, which keep SQLite on their one
@@ -47,59 +62,65 @@ pub struct Store {
     seals: Option<seals::Seals>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Sqlite,
-    Postgres,
+/// Work that one instance does at a time, until this is dropped: the session that holds the lock ends then.
+#[must_use = "others may do the work once this is dropped"]
+pub struct Exclusive {
+    _connection: Option<AnyConnection>,
 }
 
-impl Engine {
-    pub(crate) fn bytes_type(self) -> &'static str {
-        match self {
-            Self::Sqlite => "BLOB",
-            Self::Postgres => "BYTEA",
+impl Location {
+    /// Statements can carry personal data as parameters and errors: nothing of them is logged.
+    fn quiet_options(&self) -> Result<AnyConnectOptions, StoreError> {
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        Ok(self.options()?.disable_statement_logging())
+    }
+
+    /// Connects once, and says why if that fails; a pool would try again until its time is out, and say only that.
+    pub(crate) async fn reach(&self) -> Result<(), StoreError> {
+        let failed = |problem: String| StoreError::Open { place: self.to_string(), problem };
+        let options = self.quiet_options()?;
+        match tokio::time::timeout(OPEN_TIMEOUT, AnyConnection::connect_with(&options)).await {
+            Ok(Ok(connection)) => drop(connection.close().await),
+            Ok(Err(error)) => return Err(failed(error::describe(&error))),
+            Err(_) => return Err(failed("it does not answer within 10 seconds".to_owned())),
         }
+        Ok(())
+    }
+
+    /// Connections to the store, none of them open yet.
+    pub(crate) fn pool(&self, connections: u32, wait: Duration) -> Result<AnyPool, StoreError> {
+        let (engine, access, options) = (self.engine, self.access, self.quiet_options()?);
+        Ok(AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(wait)
+            .after_connect(move |connection, _| Box::pin(engine.prepare(access, connection)))
+            .connect_lazy_with(options))
     }
 }
 
 impl Store {
-    /// Opens the store at `url` and brings its schema up to date. A relative `sqlite://` path lies under `folder`.
+    /// Opens a store, makes sure that it is `owner`'s, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError`]: an URL of no known kind, a store that cannot be reached, or one made by a newer version.
-    pub async fn open(url: &str, folder: &Path, schema: &Schema) -> Result<Self, StoreError> {
-        let store = Self::connect(url, folder, Access::Write).await?;
-        schema.apply(&store).await?;
+    /// [`StoreError`]: a store that cannot be reached, is another's, or was made by a newer version.
+    pub async fn open(
+        location: &Location,
+        owner: &Owner,
+        schema: &Schema,
+    ) -> Result<Self, StoreError> {
+        let engine = location.engine;
+        location.reach().await?;
+        let pool = location.pool(CONNECTIONS, ACQUIRE_TIMEOUT)?;
+        let store = Self { pool, engine, seals: None };
+        let mut transaction = store.begin().await?;
+        owner.claim(&mut transaction).await?;
+        schema.apply(engine, &mut transaction).await?;
+        transaction.commit().await?;
         Ok(store)
     }
 
-    async fn connect(url: &str, folder: &Path, access: Access) -> Result<Self, StoreError> {
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let (engine, url) = resolve(url, folder, access)?;
-        let failed = |source| StoreError::Open { source };
-        let options: AnyConnectOptions = url.parse().map_err(failed)?;
-        // Statements can carry personal data as parameters and errors: nothing of them is logged.
-        let options = options.disable_statement_logging();
-        let pool = AnyPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(Duration::from_secs(30))
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    let pragmas = match (engine, access) {
-                        (Engine::Sqlite, Access::Write) => PRAGMAS,
-                        (Engine::Sqlite, Access::Read) => &PRAGMAS[3..],
-                        (Engine::Postgres, _) => &[],
-                    };
-                    for pragma in pragmas {
-                        sqlx::query(*pragma).execute(&mut *connection).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await
-            .map_err(failed)?;
-        Ok(Self { pool, engine, seals: None })
+    pub(crate) const fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// The pool, for reads.
@@ -108,58 +129,43 @@ impl Store {
         &self.pool
     }
 
-    /// Begins a writing transaction. Dropping it without `commit` undoes it.
+    /// Begins a writing transaction, when no other writes, here or in another instance of the service. Dropping it without
+    /// `commit` undoes it. It must not wait for a caller: on PostgreSQL it ends after ten seconds of doing nothing.
     ///
     /// # Errors
-    /// [`StoreError::Query`] if the store is busy for too long or gone.
+    /// [`StoreError`] if the store is busy for too long or gone.
     pub async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        // SQLite takes the write lock here, where waiting is safe, and not at the first write, where it is not.
-        let statement = match self.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE",
-            Engine::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
-        };
         let asked = Instant::now();
-        let begun = self.pool.begin_with(statement).await?;
+        let mut transaction = self.pool.begin_with(self.engine.begin()).await?;
+        self.engine.lock_writers(&mut transaction).await?;
         metrics::STORE_WAIT.of([]).record(asked.elapsed());
-        Ok(begun)
+        Ok(transaction)
     }
 
-    pub(crate) const fn engine(&self) -> Engine {
-        self.engine
+    /// Waits until no other instance of the service does `work`, and keeps them from it until the result is dropped. With
+    /// SQLite there is no other.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn exclusive(&self, work: &str) -> Result<Exclusive, StoreError> {
+        if self.engine == Engine::Sqlite {
+            return Ok(Exclusive { _connection: None });
+        }
+        let mut connection = self.pool.acquire().await?.detach();
+        sqlx::query("SELECT set_config('lock_timeout', '0', false)")
+            .execute(&mut connection)
+            .await?;
+        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+            .bind(work)
+            .execute(&mut connection)
+            .await?;
+        Ok(Exclusive { _connection: Some(connection) })
     }
 
     /// Closes all connections; a SQLite store folds its write-ahead log into the file.
     pub async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-/// A writer waits up to 20 seconds for another before it gives up.
-const PRAGMAS: &[&str] = &[
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA busy_timeout = 20000",
-];
-
-/// What a store is opened for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Write,
-    Read,
-}
-
-fn resolve(url: &str, folder: &Path, access: Access) -> Result<(Engine, String), StoreError> {
-    if let Some(path) = url.strip_prefix("sqlite://") {
-        let path = folder.join(path);
-        let path = path.to_str().ok_or(StoreError::Path)?;
-        let mode = if access == Access::Write { "rwc" } else { "ro" };
-        return Ok((Engine::Sqlite, format!("sqlite://{path}?mode={mode}")));
-    }
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok((Engine::Postgres, url.to_owned()));
-    }
-    Err(StoreError::Url)
 }
 
 /// Draws the next number of a named counter, from 1.
@@ -206,153 +212,4 @@ pub fn placeholders(first: usize, rows: usize, columns: usize) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)] // tests do to files what a power cut does
-mod tests {
-    use super::*;
-
-    const STEPS: Schema = Schema::new(&["CREATE TABLE things (id BIGINT PRIMARY KEY, body BYTES)"]);
-
-    #[tokio::test]
-    async fn a_store_keeps_what_was_committed() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
-        let mut transaction = store.begin().await.unwrap();
-        assert_eq!(next_number(&mut transaction, "things").await.unwrap(), 1);
-        assert_eq!(next_numbers(&mut transaction, "things", 5).await.unwrap(), 2);
-        sqlx::query("INSERT INTO things (id, body) VALUES ($1, $2)")
-            .bind(1_i64)
-            .bind(vec![1_u8, 2, 3])
-            .execute(&mut *transaction)
-            .await
-            .unwrap();
-        transaction.commit().await.unwrap();
-        let mut dropped = store.begin().await.unwrap();
-        assert_eq!(next_number(&mut dropped, "things").await.unwrap(), 7);
-        drop(dropped);
-        store.close().await;
-
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
-        let (body,): (Vec<u8>,) = sqlx::query_as("SELECT body FROM things WHERE id = 1")
-            .fetch_one(store.pool())
-            .await
-            .unwrap();
-        assert_eq!(body, [1, 2, 3]);
-        let mut transaction = store.begin().await.unwrap();
-        assert_eq!(next_number(&mut transaction, "things").await.unwrap(), 7);
-    }
-
-    #[tokio::test]
-    async fn a_store_of_a_newer_version_is_refused() {
-        const NEWER: Schema =
-            Schema::new(&["CREATE TABLE a (id BIGINT)", "CREATE TABLE b (id BIGINT)"]);
-        const OLDER: Schema = Schema::new(&["CREATE TABLE a (id BIGINT)"]);
-        let folder = tempfile::tempdir().unwrap();
-        Store::open("sqlite://test.db", folder.path(), &NEWER).await.unwrap().close().await;
-        let refused = Store::open("sqlite://test.db", folder.path(), &OLDER).await.err();
-        assert!(matches!(refused, Some(StoreError::Newer { found: 3, known: 2 })), "{refused:?}");
-    }
-
-    #[test]
-    fn placeholders_count_on_from_row_to_row() {
-        assert_eq!(placeholders(2, 2, 2), "($2, $3), ($4, $5)");
-        assert_eq!(placeholders(1, 1, 3), "($1, $2, $3)");
-    }
-
-    async fn insert(store: &Store, id: i64) -> Result<(), StoreError> {
-        let mut transaction = store.begin().await?;
-        sqlx::query("INSERT INTO things (id, body) VALUES ($1, $2)")
-            .bind(id)
-            .bind(vec![7_u8; 3_000])
-            .execute(&mut *transaction)
-            .await?;
-        Ok(transaction.commit().await?)
-    }
-
-    async fn count(store: &Store) -> i64 {
-        let counted: (i64,) =
-            sqlx::query_as("SELECT COUNT(*) FROM things").fetch_one(store.pool()).await.unwrap();
-        counted.0
-    }
-
-    /// Each connection syncs the log at each commit: with less, a power cut takes what was acknowledged.
-    #[tokio::test]
-    async fn every_connection_syncs_at_every_commit() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
-        let mut held = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let mut connection = store.pool().acquire().await.unwrap();
-            let (synchronous,): (i64,) =
-                sqlx::query_as("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
-            let (journal,): (String,) =
-                sqlx::query_as("PRAGMA journal_mode").fetch_one(&mut *connection).await.unwrap();
-            assert_eq!((synchronous, journal.as_str()), (2, "wal"));
-            held.push(connection);
-        }
-    }
-
-    /// A power cut in the middle of a commit leaves the log cut anywhere, or with rubbish behind what was synced: what was
-    /// committed before is there, and of the rest all or nothing.
-    #[tokio::test]
-    async fn a_log_that_is_cut_anywhere_holds_what_was_committed() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
-        let log = folder.path().join("test.db-wal");
-        let mut lengths = Vec::new();
-        for id in 1..=3 {
-            insert(&store, id).await.unwrap();
-            lengths.push(std::fs::metadata(&log).unwrap().len() as usize);
-        }
-        let (main, whole) =
-            (std::fs::read(folder.path().join("test.db")).unwrap(), std::fs::read(&log).unwrap());
-        assert_eq!(whole.len(), lengths[2], "the log was not folded in meanwhile");
-        let (synced, end) = (lengths[1], lengths[2]);
-        for cut in (synced..=end).step_by(509).chain([end]) {
-            for rubbish in [0, 777] {
-                let copy = tempfile::tempdir().unwrap();
-                std::fs::write(copy.path().join("test.db"), &main).unwrap();
-                let left = [&whole[..cut], &vec![0xA5; rubbish]].concat();
-                std::fs::write(copy.path().join("test.db-wal"), left).unwrap();
-                let store = Store::open("sqlite://test.db", copy.path(), &STEPS).await.unwrap();
-                assert_eq!(count(&store).await, if cut == end { 3 } else { 2 }, "cut at {cut}");
-                insert(&store, 9).await.unwrap();
-                store.close().await;
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_full_store_says_so_and_goes_on_once_there_is_space() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
-        let limit = async |pages: u32| {
-            let mut held = Vec::new();
-            for _ in 0..CONNECTIONS {
-                let mut connection = store.pool().acquire().await.unwrap();
-                let pragma = format!("PRAGMA max_page_count = {pages}");
-                sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(&mut *connection).await.unwrap();
-                held.push(connection);
-            }
-        };
-        limit(40).await;
-        let mut kept = 0;
-        let full = loop {
-            match insert(&store, kept + 1).await {
-                Ok(()) => kept += 1,
-                Err(error) => break error,
-            }
-        };
-        assert!(full.is_full(), "{full:?}");
-        assert!(full.to_string().contains("the disk is full"), "{full}");
-        assert_eq!(count(&store).await, kept, "nothing was half written");
-        limit(1_000).await;
-        insert(&store, kept + 1).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn other_urls_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let refused = Store::open("mysql://x", folder.path(), &STEPS).await.err();
-        assert!(matches!(refused, Some(StoreError::Url)));
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use lanyard_party::{Act, Report, StoreKey, TRAIL_PAGE, TrailSource};
 use lanyard_telemetry::{Telemetry, metrics};
 
-use crate::{Access, AuditEntry, AuditTrail, Schema, Store, StoreError};
+use crate::{AuditEntry, AuditTrail, Location, QUICK_TIMEOUT, Schema, Store, StoreError};
 
 /// Bytes of the hash that stands for a subject in the audit stream.
 const OBJECT: usize = 12;
@@ -55,19 +55,20 @@ impl Store {
         Ok(())
     }
 
-    /// Looks at the store at `url` as starting would, without making or changing anything: that it answers, and that its
+    /// Looks at the store at `location` as starting would, without making or changing anything: that it answers, and that its
     /// schema is not newer than this program's.
-    pub async fn inspect(url: &str, folder: &Path, schema: &Schema, report: &mut Report) {
+    pub async fn inspect(location: &Location, schema: &Schema, report: &mut Report) {
         let item = "store";
         let inspected = async {
-            if let Some(path) = url.strip_prefix("sqlite://")
-                && !folder.join(path).exists()
-            {
+            // The place of a SQLite store is its file.
+            if !location.is_shared() && !Path::new(&location.to_string()).exists() {
                 return Ok(None);
             }
-            let store = Self::connect(url, folder, Access::Read).await?;
-            let version = schema.version_of(store.pool()).await;
-            store.close().await;
+            let location = location.read_only();
+            location.reach().await?;
+            let pool = location.pool(1, QUICK_TIMEOUT)?;
+            let version = schema.version_of(&pool).await;
+            pool.close().await;
             Ok::<_, StoreError>(Some(version?))
         };
         match inspected.await {

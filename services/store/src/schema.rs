@@ -1,7 +1,9 @@
 //! Schema steps: applied in order, once each, all in one transaction.
 
-use crate::{Store, StoreError};
-use sqlx::{AnyPool, AssertSqlSafe};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Transaction};
+
+use crate::StoreError;
+use crate::engine::Engine;
 
 /// Every store has these.
 const COMMON: &str = "
@@ -16,6 +18,28 @@ CREATE TABLE audit (
     change_id BIGINT NOT NULL
 );
 CREATE INDEX audit_subject ON audit (subject)";
+
+/// What several instances of a service share beside the rows: see [`Documents`](crate::Documents) and
+/// [`Succession`](crate::Succession).
+const SHARED: &str = "
+CREATE TABLE documents (name TEXT PRIMARY KEY, version BIGINT NOT NULL, body BYTES NOT NULL);
+CREATE TABLE succession (
+    id BIGINT PRIMARY KEY,
+    term BIGINT NOT NULL,
+    address TEXT NOT NULL,
+    expires_millis BIGINT NOT NULL,
+    size BIGINT NOT NULL,
+    root BYTES NOT NULL,
+    waiting BIGINT NOT NULL
+);
+CREATE TABLE recorded_ticks (
+    size BIGINT NOT NULL,
+    part BIGINT NOT NULL,
+    root BYTES NOT NULL,
+    name TEXT NOT NULL,
+    body BYTES NOT NULL,
+    PRIMARY KEY (size, part)
+)";
 
 /// The steps of one party's schema. Steps are only ever appended.
 pub struct Schema {
@@ -47,32 +71,42 @@ impl Schema {
         }
     }
 
-    pub(crate) async fn apply(&self, store: &Store) -> Result<(), StoreError> {
-        let mut transaction = store.begin().await?;
+    pub(crate) async fn apply(
+        &self,
+        engine: Engine,
+        transaction: &mut Transaction<'static, Any>,
+    ) -> Result<(), StoreError> {
         sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
-            .execute(&mut *transaction)
+            .execute(&mut **transaction)
             .await?;
-        let found: Option<(i64,)> =
-            sqlx::query_as("SELECT MAX(version) FROM schema_version HAVING MAX(version) > 0")
-                .fetch_optional(&mut *transaction)
+        let versions: Vec<(i64,)> =
+            sqlx::query_as("SELECT version FROM schema_version ORDER BY version")
+                .fetch_all(&mut **transaction)
                 .await?;
-        let found = found.map_or(0, |(version,)| version);
-        let steps = || [COMMON].into_iter().chain(self.steps.iter().copied());
+        let common = match engine {
+            Engine::Sqlite => COMMON.to_owned(),
+            Engine::Postgres => format!("{COMMON};{SHARED}"),
+        };
+        let steps = || [common.as_str()].into_iter().chain(self.steps.iter().copied());
         let known = self.version();
+        let found = versions.last().map_or(0, |(version,)| *version);
         if found > known {
             return Err(StoreError::Newer { found, known });
         }
-        for (version, step) in (1..).zip(steps()).skip(found as usize) {
-            let step = step.replace("BYTES", store.engine().bytes_type());
+        if (1..).zip(&versions).any(|(expected, (version,))| *version != expected) {
+            return Err(StoreError::UnknownSchema);
+        }
+        for (version, step) in (1..).zip(steps()).skip(versions.len()) {
+            let step = engine.dialect(step);
             for statement in step.split(';').map(str::trim).filter(|s| !s.is_empty()) {
-                sqlx::query(AssertSqlSafe(statement)).execute(&mut *transaction).await?;
+                sqlx::query(AssertSqlSafe(statement)).execute(&mut **transaction).await?;
             }
             sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
                 .bind(version)
-                .execute(&mut *transaction)
+                .execute(&mut **transaction)
                 .await?;
         }
-        Ok(transaction.commit().await?)
+        Ok(())
     }
 }
 

@@ -17,7 +17,8 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe, Row as _, Transaction};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::{Engine, Store, StoreError};
+use crate::engine::Engine;
+use crate::{Store, StoreError};
 
 /// The key of a store's seals: 32 secret bytes, wiped on drop.
 #[derive(Clone)]
@@ -427,7 +428,7 @@ mod tests {
     ]);
 
     async fn open(folder: &TempDir) -> Store {
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
+        let store = crate::tests::open(folder.path(), &STEPS).await;
         store.with_seals(SealKey::from_bytes([7; 32]), &["people"]).await.unwrap()
     }
 
@@ -439,7 +440,7 @@ mod tests {
 
     /// As a failing disk would: no trigger hears of it.
     async fn damage(folder: &TempDir, statement: &str) {
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
+        let store = crate::tests::open(folder.path(), &STEPS).await;
         let columns = ["id", "name", "tag", "status"].map(|name| (name.to_owned(), name == "id"));
         let table = SealedTable { name: "people", columns: columns.into() };
         let dropped = ["inserted", "updated"].map(|name| format!("DROP TRIGGER people_{name}"));
@@ -517,7 +518,7 @@ mod tests {
     #[tokio::test]
     async fn rows_that_were_never_sealed_are_sealed_once() {
         let folder = TempDir::new().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
+        let store = crate::tests::open(folder.path(), &STEPS).await;
         run(&store, "INSERT INTO people VALUES (1, 'Ada', X'00', 1)").await;
         store.close().await;
         let store = open(&folder).await;
@@ -525,7 +526,7 @@ mod tests {
         store.close().await;
         // A kill between a transaction and its seals leaves notes, which are taken up.
         damage(&folder, "SELECT 1").await;
-        let store = Store::open("sqlite://test.db", folder.path(), &STEPS).await.unwrap();
+        let store = crate::tests::open(folder.path(), &STEPS).await;
         run(&store, "UPDATE people SET status = 5").await;
         store.close().await;
         assert_eq!(keys(&open(&folder).await).await, [""; 0]);

@@ -18,6 +18,8 @@ pub const OVERLOADED: &str = "OVERLOADED";
 pub const TIMED_OUT: &str = "TIMED_OUT";
 /// The request does not parse.
 pub const MALFORMED: &str = "MALFORMED";
+/// The service's store does not answer; its log says why.
+pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
 /// The service failed; its log says why.
 pub const INTERNAL: &str = "INTERNAL";
 
@@ -59,6 +61,14 @@ pub fn store_full(cause: &dyn std::fmt::Display) -> Status {
 pub fn store_damaged(cause: &dyn std::fmt::Display) -> Status {
     tracing::error!(%cause, "damaged on the disk");
     error(Code::DataLoss, STORE_DAMAGED, cause.to_string())
+}
+
+/// `UNAVAILABLE` with reason [`STORE_UNAVAILABLE`]: logs the cause, and tells the caller to try again.
+#[must_use]
+pub fn store_unavailable(cause: &dyn std::fmt::Display) -> Status {
+    tracing::error!(%cause, "the store does not answer");
+    let message = "the service's store does not answer; whether the request took effect is not known; try again";
+    error(Code::Unavailable, STORE_UNAVAILABLE, message)
 }
 
 /// The reason of an error from a Lanyard service.

@@ -1,5 +1,8 @@
 //! What a witness remembers: for each log, the last checkpoint that it cosigned, as a file.
 //!
+//! Where several instances of a service share it, it is read anew for each request, and what another has replaced
+//! meanwhile is not replaced but considered again: see [`Files::is_shared`].
+//!
 //! A crash leaves the old file or the new one. The new one may hold a checkpoint whose cosignature never left: the log
 //! asks again and gets it.
 
@@ -11,7 +14,7 @@ use lanyard_core::checkpoint::{CheckpointError, VerifiedCheckpoint};
 use lanyard_core::manifest::LogKeys;
 use lanyard_core::note::{MAX_NOTE_BYTES, Note};
 use lanyard_core::witness_request::WitnessMemory;
-use lanyard_env::{Env, FileError, Files, Mode};
+use lanyard_env::{FileError, Files, Mode};
 use thiserror::Error;
 
 /// Evidence of forks is kept up to this many files: a log that forks all the time shall not fill the disk.
@@ -50,9 +53,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryError::File`].
-    pub fn open(env: &Env, folder: &Path) -> Result<Self, MemoryError> {
-        env.files.create_dir_all(folder)?;
-        let files = Arc::clone(&env.files);
+    pub fn open(files: Arc<dyn Files>, folder: &Path) -> Result<Self, MemoryError> {
+        files.create_dir_all(folder)?;
         Ok(Self { files, folder: folder.to_owned(), known: HashMap::new() })
     }
 
@@ -65,6 +67,9 @@ impl Memory {
         log: &LogKeys,
     ) -> Result<Option<&VerifiedCheckpoint>, MemoryError> {
         let origin = log.current().name().as_str();
+        if self.files.is_shared() {
+            self.known.remove(origin);
+        }
         if !self.known.contains_key(origin) {
             let path = self.path(origin);
             let Some(bytes) = self.files.read_if_exists(&path)? else { return Ok(None) };

@@ -75,7 +75,8 @@ struct Inner {
 }
 
 impl Witness {
-    /// A witness that remembers in `folder`, which belongs to it alone.
+    /// A witness that remembers in `folder` of the environment's files, which belongs to it alone; or, where files are
+    /// shared, to the instances of its party.
     ///
     /// # Errors
     /// [`MemoryError`], also if what it remembers of a known log is damaged.
@@ -85,7 +86,7 @@ impl Witness {
         keys: KeySource,
         logs: LogSource,
     ) -> Result<Self, MemoryError> {
-        let mut memory = Memory::open(&env, folder)?;
+        let mut memory = Memory::open(Arc::clone(&env.files), folder)?;
         for log in logs() {
             memory.checkpoint(&log)?;
         }
@@ -106,7 +107,13 @@ impl Witness {
     /// # Errors
     /// [`NotCosigned`].
     pub fn add_checkpoint(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
-        let answer = self.cosign(body);
+        let answer = loop {
+            match self.cosign(body) {
+                // Another instance has cosigned in between: with what it remembered, the answer may be another.
+                Err(NotCosigned::Memory(MemoryError::File(error))) if error.is_replaced() => {}
+                answer => break answer,
+            }
+        };
         let outcome = match &answer {
             Ok(_) => "cosigned",
             Err(NotCosigned::Request(_)) => "malformed",

@@ -8,7 +8,7 @@ use lanyard_core::receipt::ReceiptOrigin;
 use lanyard_feed::{FeedError, Mirror, MirrorConfig};
 use lanyard_party::{ManifestStore, ShareStore};
 use lanyard_shareholder::Ledger;
-use lanyard_store::{Flaw, SealKey, Store};
+use lanyard_store::{Flaw, Location, SealKey, Store};
 use lanyard_transport::PartyName;
 use lanyard_witness::Memory;
 
@@ -17,6 +17,7 @@ use crate::progress::Progress;
 
 const BACKUP: &str = "stop the service and restore this file from the party's backup";
 const STORE: &str = "stop the service, restore the store from its backup, and start it: it catches up from mirrors before it signs";
+const STORE_URL: &str = "correct `store` or `store_password_file` in config.toml";
 const FEED: &str =
     "stop the service and move this feed's folder away: it is fetched anew from an upstream";
 const OWN_FEED: &str = "stop the service and move this feed's folder away: it takes up its own log from a mirror before it signs";
@@ -172,7 +173,7 @@ fn witness(look: &mut Look, manifests: &ManifestStore) {
     }
     let manifest = manifests.current();
     for authority in Authority::ALL {
-        let known = Memory::open(&look.env, &dir).and_then(|mut memory| {
+        let known = Memory::open(Arc::clone(&look.env.files), &dir).and_then(|mut memory| {
             Ok(memory.checkpoint(&manifest.log_keys(authority))?.map(|known| known.size()))
         });
         match known {
@@ -187,7 +188,9 @@ fn witness(look: &mut Look, manifests: &ManifestStore) {
 
 fn evaluations(look: &mut Look, manifests: &ManifestStore) {
     let manifest = manifests.current();
-    if manifest.share_holder(&look.name).is_none() {
+    // With PostgreSQL the count is in there, for all instances.
+    let is_shared = location(look).is_some_and(|found| found.is_ok_and(|found| found.is_shared()));
+    if manifest.share_holder(&look.name).is_none() || is_shared {
         return;
     }
     let dir = look.folder.evaluations_dir();
@@ -211,6 +214,20 @@ fn receipts(look: &mut Look, manifests: &ManifestStore) {
     }
 }
 
+/// Where the store is, with its password; `None` if the configuration names none.
+fn location(look: &Look) -> Option<Result<Location, String>> {
+    let text = |name| look.config.section.get(name).and_then(toml::Value::as_str);
+    let url = text("store")?;
+    let located = Location::parse(url, look.folder.path()).map_err(|error| error.to_string());
+    let Some(file) = text("store_password_file") else { return Some(located) };
+    let file = look.folder.path().join(file);
+    Some(located.and_then(|location| {
+        let password = look.folder.private_text(&file).map_err(|error| error.to_string())?;
+        let password = password.trim_end_matches(['\r', '\n']);
+        location.with_password(password).map_err(|error| error.to_string())
+    }))
+}
+
 /// The SQL store: the engine's own check, the seals of all rows, the audit trail.
 async fn store(look: &mut Look) {
     let tables = match look.name.parse() {
@@ -218,17 +235,20 @@ async fn store(look: &mut Look) {
         Ok(PartyName::Police) => lanyard_police::SEALED_TABLES,
         _ => return,
     };
-    let Some(url) = look.config.section.get("store").and_then(toml::Value::as_str) else { return };
-    let url = url.to_owned();
+    let location = match location(look) {
+        None => return,
+        Some(Ok(location)) => location,
+        Some(Err(error)) => return look.found("store", "config.toml", error, STORE_URL),
+    };
     let Ok(key) = look.folder.store_key() else { return };
     let key = SealKey::from_bytes(key.row_key());
-    let opened = Store::open_unchanged(&url, look.folder.path(), key, tables).await;
+    let opened = Store::open_unchanged(&location, key, tables).await;
     let store = match opened {
         Ok(store) => store,
-        Err(error) => return look.found("store", url, error, STORE),
+        Err(error) => return look.found("store", location, error, STORE),
     };
     match store.flaws().await {
-        Err(error) => look.found("store", &url, error, STORE),
+        Err(error) => look.found("store", &location, error, STORE),
         Ok(flaws) => {
             for flaw in &flaws {
                 let problem = match flaw {
@@ -241,17 +261,23 @@ async fn store(look: &mut Look) {
                     }
                     _ => continue,
                 };
-                look.found("store", &url, problem, STORE);
+                look.found("store", &location, problem, STORE);
             }
             if flaws.is_empty() {
-                look.sound.push(("store", "pages, indexes, references, audit trail".to_owned()));
+                let checked = match location.is_shared() {
+                    true => "audit trail",
+                    false => "pages, indexes, references, audit trail",
+                };
+                look.sound.push(("store", checked.to_owned()));
             }
         }
     }
     match store.all_damaged().await {
-        Err(error) => look.found("store", &url, error, STORE),
+        Err(error) => look.found("store", &location, error, STORE),
         Ok(damaged) => {
-            if damaged.is_empty() {
+            if location.is_shared() {
+                look.sound.push(("store", "rows are PostgreSQL's to check: pg_amcheck".to_owned()));
+            } else if damaged.is_empty() {
                 look.sound.push(("store", format!("every row of {}", tables.join(", "))));
             }
             for row in damaged {

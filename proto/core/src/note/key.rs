@@ -267,6 +267,12 @@ impl SigningKey {
         Self(KeyPair::generate(name, Algorithm::Ed25519, rng))
     }
 
+    /// The key of a secret seed, for keys that are derived from another.
+    #[must_use]
+    pub fn from_seed(name: KeyName, seed: &[u8; 32]) -> Self {
+        Self(KeyPair::from_seed(name, Algorithm::Ed25519, seed))
+    }
+
     /// Parses the text form `PRIVATE+KEY+NAME+ID+BASE64(algorithm ‖ 32-byte seed)` of Go's `note` package.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use lanyard_feed::{FeedError, UpstreamError};
 use lanyard_objects::ObjectsError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
 use lanyard_shareholder::{LedgerError, PseudonymError};
+use lanyard_store::StoreError;
 use lanyard_telemetry::TelemetryError;
 use lanyard_transport::{AcceptorError, AnchorError};
 use lanyard_witness::{MemoryError, RouteError};
@@ -73,6 +74,9 @@ pub enum StationError {
     /// The port cannot be opened.
     #[error(transparent)]
     Listen(#[from] AcceptorError),
+    /// The party's store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The address for metrics cannot be opened.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),

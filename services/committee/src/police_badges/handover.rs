@@ -247,7 +247,7 @@ impl Handover {
     }
 
     /// Takes over every few seconds until `shutdown`.
-    pub(crate) async fn keep_up(self, shutdown: CancellationToken) {
+    pub(crate) async fn keep_up(self: Arc<Self>, shutdown: CancellationToken) {
         let mut complained = false;
         while !shutdown.is_cancelled() {
             match self.run().await {
@@ -309,27 +309,26 @@ mod tests {
     use lanyard_core::badge::IssuingKey;
     use lanyard_core::ids::{Audience, EventId, PrintNumber};
     use lanyard_core::record::Status;
+    use lanyard_test_postgres::TestStore;
     use lanyard_wire::committee::v1::Profile;
-    use tempfile::TempDir;
     use tonic::transport::Endpoint;
 
     use super::*;
     use std::collections::BTreeSet;
 
     use crate::police_badges::entries;
-    use crate::schema::SCHEMA;
 
     const FIRST: u32 = BadgeNumber::FIRST_OF_POLICE.get();
 
     struct World {
-        _folder: TempDir,
+        _place: TestStore,
         handover: Handover,
     }
 
     impl World {
         async fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let store = Store::open("sqlite://test.db", folder.path(), &SCHEMA).await.unwrap();
+            let place = TestStore::new().await;
+            let store = crate::tests::open(&place).await;
             let patrol = Profile {
                 code: "patrol".into(),
                 category: "Police".into(),
@@ -345,7 +344,7 @@ mod tests {
                 store_key: Arc::new(StoreKey::from_bytes(&[5; 32])),
                 police: HandoverServiceClient::new(nobody),
             };
-            Self { _folder: folder, handover }
+            Self { _place: place, handover }
         }
 
         async fn put(&self, print: wire::HandedPrint) {

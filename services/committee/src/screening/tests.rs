@@ -15,8 +15,8 @@ use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
 use lanyard_shareholder::Purpose;
 use lanyard_store::Store;
+use lanyard_test_postgres::TestStore;
 use lanyard_wire::committee::v1 as wire;
-use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use self::holders::Committee;
@@ -25,7 +25,6 @@ use super::{Screening, ScreeningError};
 use crate::import::Import;
 use crate::person::{Rules, check};
 use crate::profiles::{self, ProfileIndex};
-use crate::schema::SCHEMA;
 
 /// Elements of a batch: one padding's worth, so that few people make several batches.
 const BATCH: usize = 64;
@@ -35,7 +34,7 @@ const PEOPLE: usize = 12;
 struct World {
     holders: Committee,
     police: FakePolice,
-    folder: TempDir,
+    _place: TestStore,
     store: Store,
 }
 
@@ -43,8 +42,8 @@ impl World {
     async fn new() -> Self {
         let mut holders = Committee::new();
         (holders.settings.batch, holders.settings.concurrency) = (BATCH, 2);
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://test.db", folder.path(), &SCHEMA).await.unwrap();
+        let place = TestStore::new().await;
+        let store = crate::tests::open(&place).await;
         let profile = wire::Profile {
             code: "village".into(),
             category: "athlete".into(),
@@ -52,7 +51,7 @@ impl World {
             ..Default::default()
         };
         profiles::put(&store, vec![profile]).await.unwrap();
-        let world = Self { holders, police: FakePolice::default(), folder, store };
+        let world = Self { holders, police: FakePolice::default(), _place: place, store };
         world.import((0..PEOPLE).map(person).collect()).await;
         world
     }
@@ -229,5 +228,4 @@ async fn what_waits_for_the_police_is_sealed() {
     for (body,) in bodies {
         assert!(!body.windows(5).any(|bytes| bytes == b"ERIKA"), "a name in clear");
     }
-    let _ = &world.folder;
 }

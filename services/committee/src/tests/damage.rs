@@ -63,7 +63,7 @@ async fn columns(store: &Store) -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else() {
-    let desk = Desk::open().await;
+    let desk = Desk::over(TestStore::sqlite()).await;
     let people = vec![person("A-1", "Ada Sample"), person("A-2", "Bo Sample")];
     desk.import(people, wire::ImportMode::AllOrNothing).await;
     desk.issue(1, 1).await;
@@ -96,7 +96,7 @@ async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else(
 
 #[tokio::test]
 async fn a_damaged_row_is_told_to_a_publisher_that_runs_and_stays_closed_whatever_is_written() {
-    let desk = Desk::open().await;
+    let desk = Desk::over(TestStore::sqlite()).await;
     let people = vec![person("A-1", "Ada Sample"), person("A-2", "Bo Sample")];
     desk.import(people, wire::ImportMode::AllOrNothing).await;
     desk.issue(1, 1).await;

@@ -93,6 +93,8 @@ impl WatchlistRpc {
         let entries =
             batches.map_ok(|batch| futures::stream::iter(batch).map(Ok)).try_flatten().boxed();
         let _importing = self.importing.lock().await;
+        let alone = self.store.exclusive("import of a list").await;
+        let _alone = alone.map_err(|error| store_error(&error))?;
         let manifest = self.acting.manifests.current();
         let import = Import {
             store: &self.store,

@@ -185,7 +185,8 @@ pub(crate) async fn subjects_with(
     // One statement: runs that are being merged are seen before or after it, not in between.
     let blocks: Vec<(Vec<u8>,)> = sqlx::query_as(
         "SELECT b.body FROM key_runs r JOIN key_blocks b ON b.run_id = r.id AND b.first <= $2 \
-         AND b.first >= COALESCE((SELECT MAX(c.first) FROM key_blocks c WHERE c.run_id = r.id AND c.first <= $1), $1)",
+         AND b.first >= COALESCE((SELECT c.first FROM key_blocks c WHERE c.run_id = r.id AND c.first <= $1 \
+         ORDER BY c.first DESC LIMIT 1), $1)",
     )
     .bind(lowest.0.as_slice())
     .bind(highest.0.as_slice())

@@ -79,10 +79,7 @@ async fn neither_store_nor_log_shows_pseudonyms_seeds_or_identities() {
     assert_eq!(label, "Canary-Label", "officers do see it");
     world.store.close().await;
 
-    let mut files = Vec::new();
-    for file in std::fs::read_dir(world.folder.path()).unwrap() {
-        files.extend(std::fs::read(file.unwrap().path()).unwrap());
-    }
+    let files = world.place.everything().await;
     let log = log.0.lock().unwrap().clone();
     assert!(finds(&log, b"the log is read"));
     assert!(finds(&files, id(1).as_slice()), "the search finds what is there");

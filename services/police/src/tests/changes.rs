@@ -79,13 +79,7 @@ async fn state_survives_a_restart() {
     cleared_with_print(&world, 1).await;
     let (_, change) = suspend(&world, &[1]).await;
     world.store.close().await;
-    let store = lanyard_store::Store::open(
-        "sqlite://police.db",
-        world.folder.path(),
-        &crate::schema::SCHEMA,
-    )
-    .await
-    .unwrap();
+    let store = world.open_again().await;
     let undone = undo(&store, change, "a mistake", world.act(OFFICER)).await.unwrap();
     assert_eq!(undone.restored, 1);
 }

@@ -2,6 +2,7 @@
 
 use lanyard_core::record::Status;
 use lanyard_store::Store;
+use lanyard_test_postgres::TestStore;
 
 use super::world::{World, id, person, store_key, submission};
 use crate::registry::PrintRegistry;
@@ -67,7 +68,7 @@ async fn columns(store: &Store) -> Vec<(&'static str, String)> {
 
 #[tokio::test]
 async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else() {
-    let world = World::new().await;
+    let world = World::over(TestStore::sqlite()).await;
     for number in [1, 2] {
         world.submit(&[submission(number, &[person("Ada Sample")])]).await;
         world.print(number, 1, number).await.unwrap();

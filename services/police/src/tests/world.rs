@@ -4,11 +4,12 @@ use lanyard_authority::{Entry, Registry as _};
 use lanyard_core::identity::{
     BirthDate, BirthDates, Document, DocumentKind, Facts, IdentityKey, Name,
 };
-use lanyard_core::ids::{EventId, Timestamp};
+use lanyard_core::ids::{Authority, EventId, Timestamp};
 use lanyard_core::record::Record;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditEntry, AuditTrail, SealKey, Store};
+use lanyard_store::{AuditEntry, AuditTrail, Location, Owner, SealKey, Store};
+use lanyard_test_postgres::TestStore;
 use lanyard_wire::police::v1 as wire;
 
 use crate::act::Act;
@@ -33,7 +34,8 @@ pub(super) struct World {
     pub(super) clock: ManualClock,
     pub(super) store: Store,
     pub(super) registry: PrintRegistry,
-    pub(super) folder: tempfile::TempDir,
+    pub(super) place: TestStore,
+    location: Location,
 }
 
 pub(super) fn store_key() -> StoreKey {
@@ -42,6 +44,13 @@ pub(super) fn store_key() -> StoreKey {
 
 pub(super) fn event() -> EventId {
     EventId::parse("games").unwrap()
+}
+
+async fn open(location: &Location) -> Store {
+    let owner = Owner { party: Authority::Police, event: event() };
+    let store = Store::open(location, &owner, &SCHEMA).await.unwrap();
+    let seals = SealKey::from_bytes(store_key().row_key());
+    store.with_seals(seals, SEALED).await.unwrap()
 }
 
 pub(super) fn passport(number: &str) -> IdentityKey {
@@ -106,14 +115,21 @@ pub(super) fn entry(label: &str, name: &str, passports: &[&str]) -> wire::ListEn
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::over(TestStore::new().await).await
+    }
+
+    pub(super) async fn over(place: TestStore) -> Self {
         let clock = ManualClock::new(Timestamp::from_seconds(1_800_000_000));
         let env = Env::for_test(clock.clone());
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open("sqlite://police.db", folder.path(), &SCHEMA).await.unwrap();
-        let seals = SealKey::from_bytes(store_key().row_key());
-        let store = store.with_seals(seals, SEALED).await.unwrap();
+        let location = Location::parse(place.url(), place.folder()).unwrap();
+        let store = open(&location).await;
         let registry = PrintRegistry::new(store.clone(), store_key().into());
-        Self { env, clock, store, registry, folder }
+        Self { env, clock, store, registry, place, location }
+    }
+
+    /// The store as another process would open it.
+    pub(super) async fn open_again(&self) -> Store {
+        open(&self.location).await
     }
 
     pub(super) fn act<'a>(&self, operator: &'a str) -> Act<'a> {

@@ -1,0 +1,372 @@
+//! An event whose police run as two processes over one database, behind a balancer.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lanyard_client::Connection;
+use lanyard_core::ids::{Audience, Authority};
+use lanyard_env::Env;
+use lanyard_feed::{Mirror, MirrorConfig, SyncState, Upstream, follow};
+use lanyard_party::{Folder, ManifestStore, PartyConfig, trust_anchors};
+use lanyard_store::{Location, Succession};
+use lanyard_test_postgres::Server;
+use lanyard_tests::{Desk, TestEvent, eventually, people, run_together, sample_plan};
+use lanyard_transport::{Expected, PartyName, Role, Tls, connect};
+use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::police::v1 as police;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::balancer::Balancer;
+
+/// The variable with the path of an instance's `config.toml`.
+pub(crate) const CONFIG: &str = "LANYARD_TEST_INSTANCE";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instance {
+    A,
+    B,
+}
+
+impl Instance {
+    pub(crate) const ALL: [Self; 2] = [Self::A, Self::B];
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// Runs an instance, in a process of its own.
+pub(crate) fn serve(config: &Path) {
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::INFO).init();
+    let env = Env::system();
+    let config = PartyConfig::read(&*env.files, config).unwrap();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(lanyard_police::serve(config, env, CancellationToken::new())).unwrap();
+}
+
+/// One instance: its folder, and its process.
+struct Member {
+    folder: PathBuf,
+    address: SocketAddr,
+    process: Option<Child>,
+}
+
+pub(crate) struct World {
+    event: TestEvent,
+    balancer: Balancer,
+    members: [Member; 2],
+    succession: Succession,
+    /// One mirror of each instance's own feed: it takes nothing that does not follow from what it has.
+    collectors: Vec<Arc<Mirror>>,
+    runtime: Runtime,
+    pub(crate) server: Server,
+}
+
+/// Changes of one badge, over and over, at both instances.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Load {
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
+
+impl World {
+    pub(crate) fn start(server: Server) -> Self {
+        let event = TestEvent::make(&sample_plan());
+        let url = server.url("postgres");
+        let members = Instance::ALL.map(|instance| {
+            let folder = event.folder("police").with_file_name(format!("police-{instance:?}"));
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = free.local_addr().unwrap();
+            copy_with(&event.folder("police"), &folder, address, &url);
+            Member { folder, address, process: None }
+        });
+        let targets = members.iter().map(|member| member.address).collect();
+        let balancer = Balancer::start(event.address("police"), targets);
+        let runtime = Runtime::new().unwrap();
+        let location = Location::parse(&url, Path::new("/")).unwrap();
+        let succession = {
+            let _inside = runtime.enter();
+            Succession::new(&location).unwrap()
+        };
+        let mut world =
+            Self { event, balancer, members, succession, collectors: Vec::new(), runtime, server };
+        // Both on an empty database, at once.
+        for instance in Instance::ALL {
+            world.spawn(instance);
+        }
+        for instance in Instance::ALL {
+            world.listens(instance);
+        }
+        for member in ["committee", "sponsor", "trustee", "gate-1"] {
+            world.event.start(member);
+        }
+        for instance in Instance::ALL {
+            let collector = world.collect(instance);
+            world.collectors.push(collector);
+        }
+        world
+    }
+
+    fn member(&self, instance: Instance) -> &Member {
+        &self.members[instance as usize]
+    }
+
+    fn spawn(&mut self, instance: Instance) {
+        let member = &mut self.members[instance as usize];
+        let log = File::options().create(true).append(true).open(member.folder.join("log"));
+        let log = log.unwrap();
+        let process = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "instance", "--nocapture"])
+            .env(CONFIG, member.folder.join("config.toml"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn();
+        member.process = Some(process.unwrap());
+    }
+
+    fn listens(&self, instance: Instance) {
+        let member = self.member(instance);
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while TcpStream::connect(member.address).is_err() {
+            let log = || fs::read_to_string(member.folder.join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "{instance:?} does not listen: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn start_instance(&mut self, instance: Instance) {
+        self.spawn(instance);
+        self.listens(instance);
+    }
+
+    pub(crate) fn kill(&mut self, instance: Instance) {
+        let mut process = self.members[instance as usize].process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    pub(crate) fn pause(&self, instance: Instance) {
+        self.signal(instance, Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self, instance: Instance) {
+        self.signal(instance, Signal::CONT);
+    }
+
+    fn signal(&self, instance: Instance, signal: Signal) {
+        let process = self.member(instance).process.as_ref().unwrap();
+        kill_process(Pid::from_child(process), signal).unwrap();
+    }
+
+    pub(crate) fn point_at(&self, instance: Instance) {
+        let order = [instance, instance.other()];
+        self.balancer.point_at(order.map(|one| self.member(one).address).to_vec());
+    }
+
+    /// Enrols and publishes people; their badges' texts.
+    pub(crate) async fn publish_people(&self, count: usize) -> Vec<String> {
+        let desk = Desk::of(&self.event);
+        let everyone = people(count);
+        desk.enrol(&everyone).await.unwrap();
+        let texts = desk.issue().await.unwrap();
+        eventually("screening ends", async || {
+            (desk.screen(2).await.ok()?.cleared == count as u64).then_some(())
+        })
+        .await;
+        desk.settle().await;
+        everyone.iter().map(|person| texts[&person.reference].clone()).collect()
+    }
+
+    /// The instance whose term it is.
+    pub(crate) async fn publisher(&self) -> Instance {
+        let address = self.runtime.handle().spawn({
+            let succession = self.succession.clone();
+            async move { succession.publishing().await }
+        });
+        let address = address.await.unwrap().unwrap().unwrap().address;
+        let of = |one: &Instance| self.member(*one).address.to_string() == address;
+        Instance::ALL.into_iter().find(of).unwrap()
+    }
+
+    fn officer(&self, instance: Instance) -> Connection {
+        let folder = &self.member(instance).folder;
+        Connection::open(self.event.env(), folder, &[Role::Operator], None).unwrap()
+    }
+
+    /// Suspends or reinstates at one instance.
+    pub(crate) async fn change(
+        &self,
+        instance: Instance,
+        action: StatusAction,
+        badge: &str,
+    ) -> Result<(), Status> {
+        change(&self.officer(instance), action, badge).await
+    }
+
+    pub(crate) async fn answers(&self, instance: Instance) -> Result<(), Status> {
+        let mut subjects = self.officer(instance).subjects().unwrap();
+        subjects.get_publication(police::GetPublicationRequest {}).await.map(|_| ())
+    }
+
+    /// Changes a badge as fast as the instances take it, whatever becomes of them.
+    pub(crate) fn load(&self, badge: &str) -> Load {
+        let stop = Arc::new(AtomicBool::new(false));
+        let officers = Instance::ALL.map(|instance| self.officer(instance));
+        let (badge, stopped) = (badge.to_owned(), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            run_together(async {
+                while !stopped.load(Ordering::Relaxed) {
+                    for officer in &officers {
+                        for action in [StatusAction::Suspend, StatusAction::Reinstate] {
+                            let changing = change(officer, action, &badge);
+                            let _ = tokio::time::timeout(Duration::from_secs(2), changing).await;
+                        }
+                    }
+                }
+            });
+        });
+        Load { stop, thread }
+    }
+
+    fn collect(&self, instance: Instance) -> Arc<Mirror> {
+        let env = self.event.env().clone();
+        let folder = Folder::open(self.event.folder("sponsor"), &env);
+        let manifests = Arc::new(ManifestStore::open(&folder).unwrap());
+        let anchors = trust_anchors(&manifests.current()).unwrap();
+        let tls = Tls::new(&env, folder.service_identity().unwrap(), anchors);
+        let member = self.member(instance);
+        let dir = member.folder.with_extension("collected");
+        let config = MirrorConfig {
+            authority: Authority::Police,
+            audiences: vec![Audience::Gate],
+            recipient: None,
+            publisher: false,
+        };
+        let mirror = Mirror::open(env.clone(), &dir, config, manifests).unwrap();
+        let _inside = self.runtime.enter();
+        let expected = Expected::party(PartyName::Police);
+        let channel = connect(&env, &tls, &member.address.to_string(), &expected).unwrap();
+        let upstream = Upstream { name: format!("{instance:?}"), channel };
+        let (sync, _) = watch::channel(SyncState::default());
+        let stop = CancellationToken::new();
+        self.runtime.spawn(follow(Arc::clone(&mirror), vec![upstream], sync, stop));
+        mirror
+    }
+
+    /// The size of the log, as far as anybody has it.
+    pub(crate) fn collected(&self) -> u64 {
+        self.collectors.iter().map(|one| one.read().size()).max().unwrap_or_default()
+    }
+
+    pub(crate) async fn collected_more_than(&self, size: u64) {
+        eventually("the log grows", async || (self.collected() > size).then_some(())).await;
+    }
+
+    /// Whether all that was collected is one log; its size.
+    pub(crate) async fn collectors_agree(&self) -> u64 {
+        let least = self.collected();
+        eventually("both serve the whole log", async || {
+            self.collectors.iter().all(|one| one.read().size() >= least).then_some(())
+        })
+        .await;
+        let root = |mirror: &Arc<Mirror>, size| mirror.read().log().root_at(size).unwrap();
+        for size in 1..=least {
+            let roots: Vec<_> = self.collectors.iter().map(|one| root(one, size)).collect();
+            assert_eq!(roots[0], roots[1], "two logs from size {size}");
+        }
+        for collector in &self.collectors {
+            assert_eq!(collector.times_caught(), 0, "a fork was seen");
+        }
+        least
+    }
+
+    pub(crate) async fn refused(&self, badge: &str, access_point: &str) {
+        self.says("REFER", badge, access_point).await;
+    }
+
+    pub(crate) async fn admitted(&self, badge: &str, access_point: &str) {
+        self.says("ADMIT", badge, access_point).await;
+    }
+
+    async fn says(&self, verdict: &str, badge: &str, access_point: &str) {
+        let desk = Desk::of(&self.event);
+        eventually("the gate knows", async || {
+            let checked = desk.check(badge, access_point).await.ok()?;
+            (checked.verdict == verdict).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            if let Some(process) = &mut member.process {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+            if std::thread::panicking() {
+                let log = fs::read_to_string(member.folder.join("log")).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let tail = lines[lines.len().saturating_sub(60)..].join("\n");
+                eprintln!("--- {}\n{tail}", member.folder.display());
+            }
+        }
+    }
+}
+
+async fn change(officer: &Connection, action: StatusAction, badge: &str) -> Result<(), Status> {
+    let mut subjects = officer.subjects().unwrap();
+    let request = police::ChangeStatusRequest {
+        action: action.into(),
+        subject_ids: Vec::new(),
+        badge_texts: vec![badge.to_owned()],
+        reason: "a test".to_owned(),
+    };
+    subjects.change_status(request).await.map(|_| ())
+}
+
+/// An instance's folder: the party's, with an address of its own and the database.
+fn copy_with(from: &Path, to: &Path, address: SocketAddr, url: &str) {
+    copy(from, to);
+    let path = to.join("config.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let lines = config.lines().map(|line| match line.split(' ').next() {
+        Some("listen") => format!("listen = \"{address}\""),
+        Some("store") => format!("store = \"{url}\""),
+        _ => line.to_owned(),
+    });
+    let config: Vec<String> = lines.collect();
+    fs::write(path, config.join("\n")).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
