@@ -365,7 +365,7 @@ impl Session<'_> {
             return false;
         }
         let mirror = Arc::clone(&self.archive.mirror);
-        let base = tokio::task::spawn_blocking(move || mirror.base_size()).await;
+        let base = lanyard_env::blocking(move || mirror.base_size()).await;
         base.is_ok_and(|base| base > newest.base)
     }
 

@@ -84,8 +84,7 @@ impl Archiving {
         holds: impl FnMut(&ArchiveState) -> bool,
     ) -> ArchiveState {
         let waited = tokio::time::timeout(LIMIT, self.state.wait_for(holds)).await;
-        let state = waited.unwrap_or_else(|_| panic!("{what}")).unwrap().clone();
-        state
+        waited.unwrap_or_else(|_| panic!("{what}")).unwrap().clone()
     }
 
     async fn has(&mut self, size: u64) {
