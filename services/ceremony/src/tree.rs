@@ -14,7 +14,7 @@ use crate::member::Member;
 use crate::plan::EventPlan;
 use crate::seat::Seat;
 
-/// `DIR/event.toml`: who stands where in a directory tree that [`init_all`] made.
+/// `DIR/event.toml`: who stands where in a directory tree that [`crate::init_all`] made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventTree {

@@ -82,7 +82,7 @@ struct World<'a> {
 /// Services that ended by themselves, and why.
 type Ends = Arc<Mutex<Vec<(&'static str, String)>>>;
 
-/// Runs a course. Once a process: see [`crate::randomness`].
+/// Runs a course. Once a process: see `crate::randomness`.
 ///
 /// # Panics
 /// If the event cannot be read.
