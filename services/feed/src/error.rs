@@ -178,6 +178,9 @@ pub enum FeedError {
         /// What is wrong.
         source: ProfileError,
     },
+    /// The feed comes through this mirror already.
+    #[error("feed: it follows this mirror in turn")]
+    Circle,
     /// More was sent than can be right.
     #[error("feed: more than {limit} {what}")]
     TooMuch {
@@ -232,6 +235,7 @@ impl FeedError {
         !matches!(
             self,
             Self::Time(_)
+                | Self::Circle
                 | Self::Unsigned { .. }
                 | Self::NotPrepared
                 | Self::NotProvable { .. }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use lanyard_core::ids::Audience;
 use lanyard_wire::feed::v1::follow_response::Update;
-use lanyard_wire::feed::v1::{Cosigned, ManifestUpdate, SealedKey, SealedProfiles, Tick};
+use lanyard_wire::feed::v1::{Cosigned, ManifestUpdate, Route, SealedKey, SealedProfiles, Tick};
 use tokio::sync::watch;
 
 use crate::DirectoryKey;
@@ -71,6 +71,10 @@ impl Event {
 
     pub(crate) fn manifest(manifest: ManifestUpdate) -> Self {
         Self::ForAll(frame(Update::Manifest(manifest)))
+    }
+
+    pub(crate) fn route(route: Route) -> Self {
+        Self::ForAll(frame(Update::Route(route)))
     }
 
     pub(crate) fn key(directory: DirectoryKey, key: SealedKey) -> Self {

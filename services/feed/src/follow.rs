@@ -1,7 +1,7 @@
 //! Following: keeps a mirror up to date from the best of its upstreams that serves it well.
 //!
-//! One upstream is in use at a time. It is left when it cannot be reached, lies, is silent, late or slow, or withholds
-//! something; then the first in the list that may be asked is asked. When a better one than that was left, it is tried
+//! One upstream is in use at a time. It is left when it cannot be reached, lies, is silent, late or slow, withholds
+//! something, or follows this mirror in turn; then the first in the list that may be asked is asked. When a better one than that was left, it is tried
 //! again after a while, beside the one in use, and takes over once it has kept up for a few ticks: coming back costs no gap.
 
 mod session;
@@ -94,6 +94,7 @@ impl FollowError {
     const fn word(&self) -> &'static str {
         match self {
             Self::Call(_) => "call",
+            Self::Feed(FeedError::Circle) => "circle",
             Self::Feed(error) if error.is_senders_fault() => "lie",
             Self::Feed(_) => "not_kept",
             Self::Ended => "ended",
@@ -128,8 +129,9 @@ pub async fn follow(
 ) {
     sync.send_replace(SyncState::of(upstreams.iter().map(|one| one.name.as_str())));
     let turns = Turns::new(upstreams.len(), mirror.tick(), Instant::now());
-    let following = Following { mirror, upstreams, turns, sync };
+    let following = Following { mirror: Arc::clone(&mirror), upstreams, turns, sync };
     shutdown.run_until_cancelled_owned(following.run()).await;
+    mirror.comes_by(&[]);
 }
 
 struct Following {
@@ -187,6 +189,7 @@ impl Following {
 
     /// Follows one upstream; whenever a better one may be tried, follows that beside it.
     async fn serve(&mut self, index: usize, mut session: Box<Session>) -> Over {
+        session.put_in_use();
         let (mirror, sync) = (Arc::clone(&self.mirror), self.sync.clone());
         let mut current = std::pin::pin!(async move {
             loop {

@@ -9,7 +9,7 @@ use lanyard_core::profile::SealedProfiles;
 use lanyard_wire::convert::WireError;
 use lanyard_wire::feed::v1::follow_response::Update;
 use lanyard_wire::feed::v1::{
-    DirectoryId, FollowResponse, LogLeaves, ManifestUpdate, SealedKey,
+    DirectoryId, FollowResponse, LogLeaves, ManifestUpdate, Route, SealedKey,
     SealedProfiles as WireProfiles, SnapshotChunk,
 };
 
@@ -63,7 +63,7 @@ pub enum Applied {
         /// Its bytes.
         bytes: usize,
     },
-    /// A manifest, a sealed key or a profile table was taken.
+    /// A manifest, a sealed key, a profile table or a route was taken.
     Beside,
     /// It is of no use here.
     Ignored,
@@ -86,6 +86,8 @@ pub struct Intake {
     pub(crate) snapshots: BTreeMap<DirectoryKey, Received>,
     pub(crate) tables: Vec<(DirectoryKey, SealedProfiles)>,
     pub(crate) keys: Vec<SealedAudienceKey>,
+    /// How the feed comes to the sender.
+    pub(crate) route: Vec<u64>,
 }
 
 impl Intake {
@@ -98,6 +100,7 @@ impl Intake {
             snapshots: BTreeMap::new(),
             tables: Vec::new(),
             keys: Vec::new(),
+            route: Vec::new(),
         }
     }
 
@@ -129,6 +132,7 @@ impl Intake {
             Update::Cosigned(cosigned) => self.mirror.cosigned(&cosigned.checkpoint, &self.sender),
             Update::Key(key) => self.key(key),
             Update::Profiles(profiles) => self.profiles(profiles),
+            Update::Route(route) => self.route(route),
         }
     }
 
@@ -245,6 +249,12 @@ impl Intake {
         }
         self.tables.push((key, sealed));
         Ok(Applied::Part { bytes })
+    }
+
+    fn route(&mut self, route: Route) -> Result<Applied, FeedError> {
+        self.mirror.route.check(&route.mirrors)?;
+        self.route = route.mirrors;
+        Ok(Applied::Beside)
     }
 }
 

@@ -37,6 +37,7 @@ mod prove;
 mod publish;
 mod receive;
 mod replay;
+mod route;
 mod serve;
 mod server;
 mod stage;

@@ -12,11 +12,12 @@ use lanyard_core::ids::{Audience, Authority, Origin, Timestamp};
 use lanyard_env::Env;
 use tokio::sync::watch;
 
-use crate::events::Events;
+use crate::events::{Event, Events};
 use crate::evidence::Evidence;
 use crate::intake::Intake;
 use crate::manifests::{ManifestSource, Policy, allowed_millis};
 use crate::publish::Pending;
+use crate::route::Route;
 use crate::state::{State, read, write};
 use crate::store::Store;
 use crate::view::View;
@@ -56,6 +57,7 @@ pub struct Mirror {
     /// Whoever changes anything holds this.
     writer: Mutex<Writer>,
     pub(crate) events: Events,
+    pub(crate) route: Route,
     caught: AtomicU64,
     /// By how many milliseconds the newest head or quorum was refused for being ahead of the clock here.
     refused_ahead: AtomicU64,
@@ -92,6 +94,7 @@ impl Mirror {
     ) -> Result<Arc<Self>, FeedError> {
         let store = Store::open(Arc::clone(&env.files), dir, config.authority)?;
         let origin = manifests.current().origin(config.authority);
+        let route = Route::draw(&env);
         let mirror = Self {
             env,
             config,
@@ -101,6 +104,7 @@ impl Mirror {
             state: Arc::default(),
             writer: Mutex::default(),
             events: Events::new(),
+            route,
             caught: AtomicU64::new(0),
             refused_ahead: AtomicU64::new(0),
         };
@@ -193,6 +197,13 @@ impl Mirror {
         let proven = read(&self.state).floor.proven(self.env.elapsed_millis());
         kept.floor = kept.floor.max(proven);
         self.store.put_quorum(&kept)
+    }
+
+    /// The feed comes by this way now: from the upstream in use to the authority.
+    pub(crate) fn comes_by(&self, route: &[u64]) {
+        if self.route.comes_by(route) {
+            self.events.push(Event::route(self.route.wire()));
+        }
     }
 
     /// Takes note of whether a time was refused for being ahead of the clock here.

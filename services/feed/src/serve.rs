@@ -136,6 +136,7 @@ impl Serving {
     /// Brings it up to date, then follows along until it has to be brought up to date again.
     async fn serve(&mut self) -> Result<(), End> {
         let cursor = self.mirror.events.next();
+        self.send(Update::Route(self.mirror.route.wire())).await?;
         self.send_manifests().await?;
         self.send_beside().await?;
         self.catch_up().await?;

@@ -113,6 +113,7 @@ async fn an_old_state_changes_nothing() {
     use lanyard_wire::feed::v1::feed_service_server::FeedService as _;
     use tokio_stream::StreamExt as _;
     let mut stream = server(&behind).follow(request).await.unwrap().into_inner();
+    assert!(matches!(stream.next().await.unwrap().unwrap().update, Some(Update::Route(_))));
     let refused = stream.next().await.unwrap().unwrap_err();
     assert_eq!(lanyard_transport::status::reason(&refused).as_deref(), Some("BEHIND"));
 }

@@ -114,6 +114,40 @@ async fn a_slow_snapshot_is_left_for_a_faster_one_and_an_only_one_is_waited_for(
     assert_eq!(following.of("slow").times_left, 0);
 }
 
+/// The first prefers the second, which loses its own way and is left with the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_mirrors_that_have_each_other_as_upstreams_never_follow_each_other() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    let rate = Arc::new(AtomicU64::new(FAST));
+    let (direct, _direct) = throttled(honest, &rate).await;
+    let (first, second) = (world.mirror("first"), world.mirror("second"));
+    let (at_first, _first) = serve(server(&first)).await;
+    let (at_second, _second) = serve(server(&second)).await;
+    let of_second =
+        start(&second, vec![upstream("committee", direct), upstream("first", at_first)]);
+    let of_first =
+        start(&first, vec![upstream("second", at_second), upstream("committee", honest)]);
+    tick_until("the first is served by the second", &mut committee, || of_first.uses("second"))
+        .await;
+
+    rate.store(500, Ordering::Relaxed);
+    tick_until("the second is served by the first", &mut committee, || of_second.uses("first"))
+        .await;
+    // Its preferred upstream is tried again and again, and would pass, for the first itself brings it all.
+    let left = of_first.of("second").times_left;
+    tick_until("the second is tried", &mut committee, || {
+        of_first.of("second").times_left > left + 1
+    })
+    .await;
+    let problem = of_first.problem("second");
+    assert!(problem.contains("follows this mirror"), "{problem}");
+    assert!(of_first.uses("committee") && of_second.uses("first"));
+    until("nothing is late", || second.read().size() == committee.mirror.read().size()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_preferred_upstream_is_taken_up_again_once_it_keeps_up() {
     let world = world();

@@ -146,6 +146,8 @@ impl Recorder {
                 self.changed |= self.newest.cosigned != cosigned.checkpoint;
                 self.newest.cosigned = cosigned.checkpoint;
             }
+            // Of the moment.
+            Update::Route(_) => {}
         }
         Ok(())
     }

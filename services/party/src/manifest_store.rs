@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use lanyard_core::ids::Hash;
 use lanyard_core::manifest::{
-    MAX_MANIFEST_BYTES, ManifestError, ManifestTrust, VerifiedManifest, verify_manifest,
+    MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestTrust, VerifiedManifest, verify_manifest,
 };
+use lanyard_core::note::Note;
 use lanyard_env::{FileError, Mode};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -161,7 +162,8 @@ impl ManifestStore {
         self.newest.subscribe()
     }
 
-    /// Accepts a later manifest, durably; `false` if it is the one in force. Blocks on the disk.
+    /// Accepts a later manifest, durably; `false` if it is, or was, in force: whoever passes it on may be behind. Blocks on
+    /// the disk.
     ///
     /// # Errors
     /// [`ManifestStoreError::Manifest`] if it is older, of another event, or not signed by the keys of the one in
@@ -169,13 +171,14 @@ impl ManifestStore {
     pub fn accept(&self, note: &str) -> Result<bool, ManifestStoreError> {
         let _one_at_a_time = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
         let held = self.current();
-        let next = held.accept_successor(note).map_err(|source| ManifestStoreError::Manifest {
-            path: self.folder.manifests_dir(),
-            source,
-        })?;
-        if next.version == held.version {
+        let refused =
+            |source| ManifestStoreError::Manifest { path: self.folder.manifests_dir(), source };
+        let parsed = Note::parse_with_limit(note, MAX_MANIFEST_BYTES);
+        let parsed = parsed.map_err(|error| refused(error.into()))?;
+        if self.version_of(&Manifest::hash_text(parsed.text())).is_some() {
             return Ok(false);
         }
+        let next = held.accept_successor(note).map_err(refused)?;
         write_version(&self.folder, &next)?;
         self.write_copy(&next)?;
         self.chain().push((next.version, next.hash()));

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use lanyard_ceremony::{CeremonyError, EventTree, Holder, Member, Step, add_gates};
 use lanyard_core::ids::Authority;
+use lanyard_core::manifest::{Manifest, sign_manifest};
 use lanyard_env::{DiskFiles, Env};
 use lanyard_party::{
     CommonConfig, Folder, Generation, ManifestStore, ManifestStoreError, PartyConfig, trust_anchors,
@@ -147,12 +148,19 @@ fn a_gate_is_added_while_the_others_run() {
     assert_eq!(second.gate("gate-2").unwrap().access_points.len(), 4);
     assert!(second.verifier("gate/gate-2").is_some());
     assert_eq!(second.epochs, first.epochs);
-    // Through the feed instead: the note itself. Neither way leads back.
-    assert!(trustee.accept(&second.note().to_string()).unwrap());
-    assert!(!trustee.accept(&second.note().to_string()).unwrap());
-    let back = trustee.accept(&first.note().to_string());
-    assert!(matches!(back, Err(ManifestStoreError::Manifest { .. })));
-    assert_eq!(trustee.current().version, 2);
+    // Through the feed instead: the note itself. An upstream that is behind passes on what was in force before; neither way
+    // leads back.
+    for (note, is_new) in [(&second, true), (&second, false), (&first, false)] {
+        assert_eq!(trustee.accept(&note.note().to_string()).unwrap(), is_new);
+        assert_eq!(trustee.current().version, 2);
+    }
+    let mut other = Manifest::clone(&first);
+    other.tick_millis += 1_000;
+    let keys = ["committee", "police"]
+        .map(|authority| Folder::open(dir.path().join(authority), &env).manifest_key().unwrap());
+    let other = sign_manifest(&other.to_text().unwrap(), &[&keys[0], &keys[1]]).unwrap();
+    let back = trustee.accept(&other.to_string());
+    assert!(matches!(back, Err(ManifestStoreError::Manifest { .. })), "{back:?}");
 
     let gate = Folder::open(dir.path().join("gate-2"), &env);
     assert_eq!(ManifestStore::open(&gate).unwrap().current().version, 2);

@@ -36,6 +36,8 @@ pub(super) struct Session {
     intake: Option<Intake>,
     stream: Streaming<FollowResponse>,
     pace: Pace,
+    /// Whether the mirror is served by it, and not on trial.
+    in_use: bool,
 }
 
 impl Session {
@@ -55,12 +57,24 @@ impl Session {
             Err(_) => return Err(FollowError::Silent { millis: millis(patience) }),
         };
         let intake = Some(mirror.intake(&upstream.name));
-        Ok(Self { mirror: Arc::clone(mirror), intake, stream, pace })
+        Ok(Self { mirror: Arc::clone(mirror), intake, stream, pace, in_use: false })
     }
 
     /// What it did so far.
     pub(super) fn served(&self) -> Served {
         Served { ticked: self.pace.ticked, lasted: self.pace.began.elapsed() }
+    }
+
+    /// The mirror is served by it from now on, and tells its own followers so.
+    pub(super) fn put_in_use(&mut self) {
+        self.in_use = true;
+        self.pass_route_on();
+    }
+
+    fn pass_route_on(&self) {
+        if let Some(intake) = self.intake.as_ref().filter(|_| self.in_use) {
+            self.mirror.comes_by(&intake.route);
+        }
     }
 
     /// Takes the next update, at the upstream's pace: until `deadline` at the latest.
@@ -84,6 +98,7 @@ impl Session {
             return Err(FollowError::Stopping);
         };
         self.intake = Some(intake);
+        self.pass_route_on();
         Ok(applied?)
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long an upstream is left alone after its first failure, at most, and after it lied.
+/// How long an upstream is left alone after its first failure, and at most. One that lied waits longest, and a minute
+/// while another serves: where it is the only one, nothing is gained by longer.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 const LIAR_PAUSE: Duration = Duration::from_secs(60);
@@ -107,12 +108,17 @@ impl Turns {
             _ => turn.slow,
         };
         let pause = match failing {
-            Failing::Lie => LIAR_PAUSE,
+            Failing::Lie => MAX_PAUSE,
             _ => (MIN_PAUSE * (1 << turn.failures.min(8))).min(MAX_PAUSE),
         };
         turn.not_before = now + pause;
         turn.returns = if served.lasted >= steady { 0 } else { turn.returns };
-        turn.not_tried_before = now + tick * (RETURN_TICKS << turn.returns.min(MAX_DOUBLINGS));
+        let returns = tick * (RETURN_TICKS << turn.returns.min(MAX_DOUBLINGS));
+        turn.not_tried_before = now
+            + match failing {
+                Failing::Lie => returns.max(LIAR_PAUSE),
+                _ => returns,
+            };
         turn.returns = turn.returns.saturating_add(1);
     }
 }
