@@ -13,6 +13,7 @@ use lanyard_tests::{
 };
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::epoch::v1::StartEpochRequest;
 use lanyard_wire::gate::v1 as gate;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::sponsor::v1 as sponsor;
@@ -83,6 +84,7 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
     run_together(async {
         let desk = Desk::of(&event);
         without_trustee(&desk, &heard).await;
+        panics(&desk, &heard).await;
     });
     event.start("trustee");
     event.stop_all();
@@ -124,6 +126,7 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
         }
     }
     assert!(event.audit_stream("police").contains("\"action\":\"suspend\""));
+    assert!(event.audit_stream("committee").contains("\"action\":\"start-epoch\""));
 }
 
 const NAME: &str = "Kanarien Vogelsang-Zwitscher";
@@ -352,4 +355,15 @@ async fn without_trustee(desk: &Desk, heard: &Heard) {
         Ok(screened) => heard.note(&screened),
         Err(error) => heard.error(&error),
     }
+}
+
+/// A reason in free text can name anybody: it belongs in the trail and nowhere else.
+async fn panics(desk: &Desk, heard: &Heard) {
+    let request = StartEpochRequest { reason: format!("{NAME} has the key") };
+    heard.note(&request);
+    let mut epochs = desk.registrar.epochs().unwrap();
+    heard.note(&epochs.start_epoch(request).await.unwrap().into_inner());
+    let request = committee::ListAuditRequest::default();
+    let trail = desk.registrar.badges().unwrap().list_audit(request).await.unwrap().into_inner();
+    assert!(trail.entries.iter().any(|entry| entry.reason.contains("has the key")));
 }

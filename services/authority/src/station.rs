@@ -383,6 +383,7 @@ impl Station {
             signed: self.kept.path(SIGNED),
             report: self.folder.data_dir().join(REPORT),
             decided: self.kept.path(DECIDED),
+            store: self.store.clone(),
             witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })

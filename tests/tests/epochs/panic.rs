@@ -5,8 +5,10 @@ use lanyard_core::badge::{BadgeText, ScopedCode};
 use lanyard_core::ids::{Audience, Epoch};
 use lanyard_env::Env;
 use lanyard_tests::{Desk, Load, run_together, sample_plan};
-use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::committee::v1 as committee;
+use lanyard_wire::common::v1::{AuditEntry, StatusAction};
 use lanyard_wire::epoch::v1::{GetEpochCostRequest, GetEpochCostResponse, StartEpochRequest};
+use lanyard_wire::police::v1 as police;
 
 use crate::{MAIN, epochs, epochs_in, minute_epochs, published, reach, refused, seconds};
 
@@ -15,9 +17,36 @@ async fn cost(operator: &Connection) -> GetEpochCostResponse {
     client.get_epoch_cost(GetEpochCostRequest {}).await.unwrap().into_inner()
 }
 
+const WHY: &str = "a gate was stolen";
+const REGISTRAR: &str = "spiffe://committee/operator/registrar";
+const OFFICER: &str = "spiffe://police/operator/officer";
+
 async fn start(operator: &Connection) -> u32 {
-    let request = StartEpochRequest { reason: "a gate was stolen".to_owned() };
+    let request = StartEpochRequest { reason: WHY.to_owned() };
     operator.epochs().unwrap().start_epoch(request).await.unwrap().into_inner().epoch
+}
+
+/// The orders for epochs in an authority's audit trail: for which, by whom, and why.
+fn orders(trail: Vec<AuditEntry>) -> Vec<(String, String, String)> {
+    let orders = trail.into_iter().filter(|entry| entry.action == "start-epoch");
+    orders.map(|entry| (entry.subject, entry.operator, entry.reason)).collect()
+}
+
+async fn police_orders(desk: &Desk) -> Vec<(String, String, String)> {
+    let request = police::ListAuditRequest::default();
+    let trail = desk.officer.subjects().unwrap().list_audit(request).await.unwrap();
+    orders(trail.into_inner().entries)
+}
+
+async fn committee_orders(desk: &Desk) -> Vec<(String, String, String)> {
+    let request = committee::ListAuditRequest::default();
+    let trail = desk.registrar.badges().unwrap().list_audit(request).await.unwrap();
+    orders(trail.into_inner().entries)
+}
+
+/// An order as it stands in the trail.
+fn order(operator: &str, epoch: u32) -> (String, String, String) {
+    (format!("epoch {epoch}"), operator.to_owned(), WHY.to_owned())
 }
 
 #[test]
@@ -56,6 +85,11 @@ fn a_new_epoch_out_of_turn_changes_everything_but_the_answers() {
             assert_eq!(start(&desk.officer).await, live[0] + 3, "it joins");
             reach(&desk, [live[0] + 3; 2]).await;
             seconds(2).await;
+            // Whoever asked has an entry, also for one that was under way.
+            let expected = [1, 1, 2, 3].map(|more| order(REGISTRAR, live[0] + more));
+            assert_eq!(committee_orders(&desk).await, expected);
+            let expected = [1, 3].map(|more| order(OFFICER, live[0] + more));
+            assert_eq!(police_orders(&desk).await, expected);
             live[0] + 3
         });
         let live = ended.await;
