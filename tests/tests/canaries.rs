@@ -72,6 +72,13 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
         .with_writer(heard.clone())
         .init();
     let mut event = TestEvent::make_watched(&sample_plan());
+    let archive = event.folder("archive");
+    for authority in ["committee", "police"] {
+        let path = event.folder(authority).join("config.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let config = format!("{config}\n[objects]\nstore = {archive:?}\narchive = true\n");
+        std::fs::write(path, config).unwrap();
+    }
     event.start_all();
     let badges = run_together(async {
         let desk = Desk::of(&event);
@@ -99,10 +106,13 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
     let secrets = secrets(&event, &badges);
     assert_eq!(identities.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
     assert_eq!(secrets.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
-    for party in ["sponsor", "trustee", "gate-1", "police", "exchange"] {
+    for log in ["committee", "police"] {
+        assert!(archive.join(log).join("newest").is_dir(), "nothing was archived of the {log}");
+    }
+    for party in ["sponsor", "trustee", "gate-1", "police", "exchange", "archive"] {
         assert_eq!(identities.find_in(&event.folder(party)), Vec::<String>::new());
     }
-    for party in ["sponsor", "trustee", "gate-1", "police", "committee", "exchange"] {
+    for party in ["sponsor", "trustee", "gate-1", "police", "committee", "exchange", "archive"] {
         assert_eq!(secrets.find_in(&event.folder(party)), Vec::<String>::new());
     }
     // The search works: the committee is the party that holds identities.
@@ -110,7 +120,7 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
     // And of their own staff, the police are.
     let staff = staff_identities();
     assert_eq!(staff.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
-    for party in ["sponsor", "trustee", "gate-1", "committee", "exchange"] {
+    for party in ["sponsor", "trustee", "gate-1", "committee", "exchange", "archive"] {
         assert_eq!(staff.find_in(&event.folder(party)), Vec::<String>::new());
     }
     assert!(!staff.find_in(&event.folder("police")).is_empty());

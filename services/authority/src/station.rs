@@ -295,7 +295,9 @@ impl Station {
         tasks.spawn(self.telemetry.watched("following the other authority", following));
         if let Some(objects) = objects.filter(Objects::archives) {
             for mirror in [&self.own, &self.other] {
-                tasks.spawn(objects.archive(mirror, &source).run(shutdown.clone()));
+                let archive = objects.archive(mirror, &source);
+                archive.observe(&self.telemetry);
+                tasks.spawn(archive.run(shutdown.clone()));
             }
         }
         let routes = self.routes(services, &shutdown);
