@@ -240,6 +240,16 @@ impl<R: Registry> Publisher<R> {
     /// # Errors
     /// [`PublishError::Registry`] or [`PublishError::File`].
     pub(crate) async fn note_older_store(&self) -> Result<(), PublishError> {
+        loop {
+            match self.note_store_as_found().await {
+                // Instances start at once, and another one was faster.
+                Err(PublishError::File(error)) if error.is_replaced() => {}
+                noted => return noted,
+            }
+        }
+    }
+
+    async fn note_store_as_found(&self) -> Result<(), PublishError> {
         let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
         match memory.read()? {
             Some(signed) if signed.cursor > 0 => {
