@@ -50,7 +50,7 @@ pub use config::{StationConfig, StoreUrl};
 pub use error::StationError;
 pub use inspect::inspect;
 pub use keys::OwnAudienceKeys;
-pub use turns::Duty;
+pub use turns::{Duty, LEASE};
 
 /// How often the folder is looked into for a newer manifest or a refreshed share, and for a renewed certificate.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(2);
