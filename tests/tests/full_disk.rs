@@ -220,7 +220,7 @@ async fn committee_full(world: &World, desk: &Desk, badges: &[String]) {
     world.fill("committee", true).await;
     store_full(desk.committee_says(StatusAction::Suspend, "P-0001").await);
     let newcomer = people(4).pop().unwrap();
-    store_full(desk.enrol(&[newcomer.clone()]).await);
+    store_full(desk.enrol(std::slice::from_ref(&newcomer)).await);
     store_full(start_epoch(&desk.registrar).await);
     // No tick; what is known is read on, and gates go on.
     let log = desk.published().await.unwrap();
