@@ -21,7 +21,7 @@ const PROTOS: [&str; 10] = [
 ];
 
 /// Messages with secrets or personal data: `src/redacted.rs` gives them a Debug that shows none of it.
-const REDACTED: [&str; 32] = [
+const REDACTED: [&str; 33] = [
     ".lanyard.committee.v1.Person",
     ".lanyard.committee.v1.Document",
     ".lanyard.committee.v1.Print",
@@ -54,6 +54,7 @@ const REDACTED: [&str; 32] = [
     ".lanyard.sponsor.v1.CheckCodeRequest",
     ".lanyard.gate.v1.CheckRequest",
     ".lanyard.gate.v1.ExportAttestationsRequest",
+    ".lanyard.epoch.v1.StartEpochRequest",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

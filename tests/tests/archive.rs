@@ -39,9 +39,26 @@ async fn enrolled(desk: &Desk) -> Vec<String> {
     everyone.iter().map(|person| texts[&person.reference].clone()).collect()
 }
 
+/// Whoever operates an authority sees that the archive keeps up, and when it does not.
+async fn shown(event: &TestEvent) {
+    let (_, metrics) = event.ask("committee", "/metrics").await;
+    for log in ["committee", "police"] {
+        let value = |series: &str| {
+            let value = metrics.lines().find_map(|line| line.strip_prefix(series));
+            value.map(|value| value.trim().parse::<f64>().expect("a number"))
+        };
+        let of = |name: &str| value(&format!("lanyard_archive_{name}{{authority=\"{log}\"}}"));
+        let uploads =
+            format!("lanyard_archive_uploads_total{{authority=\"{log}\",outcome=\"archived\"}}");
+        assert!(value(&uploads).is_some_and(|count| count > 2.0), "{metrics}");
+        assert!(of("age_seconds").is_some_and(|age| age < 30.0), "{metrics}");
+        assert!(of("lag").is_some_and(|lag| lag < 10.0), "{metrics}");
+    }
+}
+
 #[test]
 fn a_gate_starts_from_the_object_store_alone_when_all_parties_are_dead() {
-    let mut event = TestEvent::make(&sample_plan());
+    let mut event = TestEvent::make_watched(&sample_plan());
     let store = event.folder("archive");
     let place = format!("store = {:?}\n", store.to_str().unwrap());
     for authority in ["committee", "police"] {
@@ -50,7 +67,11 @@ fn a_gate_starts_from_the_object_store_alone_when_all_parties_are_dead() {
     configure(&event, "gate-1", &place);
     event.start_all();
     // The gate settles, although it follows the store only: what is published arrives there.
-    let badges = run_together(async { enrolled(&Desk::of(&event)).await });
+    let badges = run_together(async {
+        let badges = enrolled(&Desk::of(&event)).await;
+        shown(&event).await;
+        badges
+    });
 
     event.stop_all();
     for folder in ["mirror", "receipts"] {

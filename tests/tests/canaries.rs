@@ -13,6 +13,7 @@ use lanyard_tests::{
 };
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::epoch::v1::StartEpochRequest;
 use lanyard_wire::gate::v1 as gate;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::sponsor::v1 as sponsor;
@@ -71,6 +72,13 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
         .with_writer(heard.clone())
         .init();
     let mut event = TestEvent::make_watched(&sample_plan());
+    let archive = event.folder("archive");
+    for authority in ["committee", "police"] {
+        let path = event.folder(authority).join("config.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let config = format!("{config}\n[objects]\nstore = {archive:?}\narchive = true\n");
+        std::fs::write(path, config).unwrap();
+    }
     event.start_all();
     let badges = run_together(async {
         let desk = Desk::of(&event);
@@ -83,6 +91,7 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
     run_together(async {
         let desk = Desk::of(&event);
         without_trustee(&desk, &heard).await;
+        panics(&desk, &heard).await;
     });
     event.start("trustee");
     event.stop_all();
@@ -97,10 +106,13 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
     let secrets = secrets(&event, &badges);
     assert_eq!(identities.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
     assert_eq!(secrets.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
-    for party in ["sponsor", "trustee", "gate-1", "police", "exchange"] {
+    for log in ["committee", "police"] {
+        assert!(archive.join(log).join("newest").is_dir(), "nothing was archived of the {log}");
+    }
+    for party in ["sponsor", "trustee", "gate-1", "police", "exchange", "archive"] {
         assert_eq!(identities.find_in(&event.folder(party)), Vec::<String>::new());
     }
-    for party in ["sponsor", "trustee", "gate-1", "police", "committee", "exchange"] {
+    for party in ["sponsor", "trustee", "gate-1", "police", "committee", "exchange", "archive"] {
         assert_eq!(secrets.find_in(&event.folder(party)), Vec::<String>::new());
     }
     // The search works: the committee is the party that holds identities.
@@ -108,7 +120,7 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
     // And of their own staff, the police are.
     let staff = staff_identities();
     assert_eq!(staff.find(&heard).iter().collect::<Vec<_>>(), Vec::<&&str>::new());
-    for party in ["sponsor", "trustee", "gate-1", "committee", "exchange"] {
+    for party in ["sponsor", "trustee", "gate-1", "committee", "exchange", "archive"] {
         assert_eq!(staff.find_in(&event.folder(party)), Vec::<String>::new());
     }
     assert!(!staff.find_in(&event.folder("police")).is_empty());
@@ -124,6 +136,7 @@ fn no_canary_is_logged_printed_or_kept_where_it_does_not_belong() {
         }
     }
     assert!(event.audit_stream("police").contains("\"action\":\"suspend\""));
+    assert!(event.audit_stream("committee").contains("\"action\":\"start-epoch\""));
 }
 
 const NAME: &str = "Kanarien Vogelsang-Zwitscher";
@@ -352,4 +365,15 @@ async fn without_trustee(desk: &Desk, heard: &Heard) {
         Ok(screened) => heard.note(&screened),
         Err(error) => heard.error(&error),
     }
+}
+
+/// A reason in free text can name anybody: it belongs in the trail and nowhere else.
+async fn panics(desk: &Desk, heard: &Heard) {
+    let request = StartEpochRequest { reason: format!("{NAME} has the key") };
+    heard.note(&request);
+    let mut epochs = desk.registrar.epochs().unwrap();
+    heard.note(&epochs.start_epoch(request).await.unwrap().into_inner());
+    let request = committee::ListAuditRequest::default();
+    let trail = desk.registrar.badges().unwrap().list_audit(request).await.unwrap().into_inner();
+    assert!(trail.entries.iter().any(|entry| entry.reason.contains("has the key")));
 }

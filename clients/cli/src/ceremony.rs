@@ -56,14 +56,27 @@ enum CeremonyStep {
         fingerprint: String,
     },
     /// Put a new key in the place of an old one. Planned: begin, a manifest, end, a manifest, finish. Leaked: begin, end, a
-    /// manifest, finish.
+    /// manifest, finish. With --dir, all of it.
     Rotate {
         /// Which key.
         #[arg(value_enum)]
         key: KeyKind,
-        /// Which step.
-        #[arg(value_enum)]
-        step: RotateStep,
+        /// Which step, in the party's own folder.
+        #[arg(value_enum, required_unless_present = "dir", conflicts_with = "dir")]
+        step: Option<RotateStep>,
+        /// All steps and manifests, in an event that `lanyard init` made: its directory. Its services run meanwhile, but for a
+        /// gate whose receipts key it is.
+        #[arg(long, value_name = "DIR", requires = "of")]
+        dir: Option<PathBuf>,
+        /// Whose key.
+        #[arg(long, value_name = "PARTY", requires = "dir")]
+        of: Option<Member>,
+        /// How long the old key counts beside the new one; an epoch if not said.
+        #[arg(long, value_name = "MINUTES", requires = "dir")]
+        overlap: Option<u32>,
+        /// The old key leaked: it ends at once.
+        #[arg(long, requires = "dir", conflicts_with = "overlap")]
+        at_once: bool,
     },
     /// Show by what a manifest revokes a certificate, for `revoked_certificates` in the plan.
     CertificateKey {
@@ -375,7 +388,16 @@ impl CeremonyArgs {
                 };
                 seat.take_over_counts(&taken)?
             }
-            CeremonyStep::Rotate { key, step } => step.take(&self.seat(context)?, (*key).into())?,
+            CeremonyStep::Rotate {
+                key, dir: Some(dir), of: Some(of), overlap, at_once, ..
+            } => {
+                let overlap = (!at_once).then_some(*overlap);
+                return whole::rotate(context, dir, of, (*key).into(), overlap);
+            }
+            CeremonyStep::Rotate { key, step, .. } => {
+                let step = step.ok_or_else(|| CliError::option("STEP", "begin, end or finish"))?;
+                step.take(&self.seat(context)?, (*key).into())?
+            }
             CeremonyStep::CertificateKey { certificate } => {
                 let hash = certificate_key(&context.env.files.read(certificate)?)
                     .map_err(|error| CliError::content(certificate, error))?;

@@ -23,7 +23,7 @@ pub(crate) struct PanicArgs {
     /// Who acts: a name among the folder's operators/; needed if several people could.
     #[arg(long = "as", value_name = "NAME")]
     operator: Option<String>,
-    /// Why, for the log.
+    /// Why, for the authority's audit trail.
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Do it. Without this, only the cost is printed.

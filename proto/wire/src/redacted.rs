@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{committee, gate, police, screening, sponsor, staff};
+use crate::{committee, epoch, gate, police, screening, sponsor, staff};
 
 macro_rules! redact {
     ($($message:ty),* $(,)?) => {
@@ -49,6 +49,7 @@ redact!(
     sponsor::v1::CheckCodeRequest,
     gate::v1::CheckRequest,
     gate::v1::ExportAttestationsRequest,
+    epoch::v1::StartEpochRequest,
 );
 
 #[cfg(test)]

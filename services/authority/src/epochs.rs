@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use lanyard_core::ids::{Audience, Authority, Epoch};
 use lanyard_env::{Env, FileError, Mode};
+use lanyard_store::StoreError;
 use lanyard_transport::{caller, status};
 use lanyard_wire::epoch::v1 as wire;
 use lanyard_wire::epoch::v1::epoch_service_server::{EpochService, EpochServiceServer};
@@ -49,7 +50,15 @@ pub(crate) struct Cost {
 /// What people ask of the publisher.
 pub(crate) enum Ask {
     Cost(oneshot::Sender<Cost>),
-    Start(oneshot::Sender<Result<Epoch, PublishError>>),
+    Start(Order, oneshot::Sender<Result<Epoch, PublishError>>),
+}
+
+/// Who wants a new epoch, and why: for the audit trail.
+pub(crate) struct Order {
+    /// As `spiffe://PARTY/ROLE/NAME`.
+    pub(crate) operator: String,
+    /// Free text, which reaches neither log nor audit stream.
+    pub(crate) reason: String,
 }
 
 /// Where the publisher hears what people ask.
@@ -158,10 +167,20 @@ impl EpochService for EpochServer {
         if reason.is_empty() || reason.len() > MAX_REASON {
             return Err(status::malformed(format!("reason: 1 to {MAX_REASON} bytes expected")));
         }
-        let started = self.ask(Ask::Start).await?;
-        let epoch = started.map_err(|error| status::internal(&error))?;
-        // The reason is free text, which a log must not show: the audit stream has who called, and when.
+        let order = Order { operator: operator.to_string(), reason: reason.to_owned() };
+        let started = self.ask(|answer| Ask::Start(order, answer)).await?;
+        let epoch = started.map_err(|error| refused(&error))?;
+        // The reason is free text, which a log must not show: the audit trail has it.
         tracing::warn!(%operator, %epoch, "a new epoch starts out of turn");
         Ok(Response::new(wire::StartEpochResponse { epoch: epoch.get() }))
+    }
+}
+
+fn refused(error: &PublishError) -> Status {
+    match error {
+        PublishError::File(FileError::DiskFull { .. }) => status::store_full(error),
+        PublishError::Trail(source) if source.is_full() => status::store_full(error),
+        PublishError::Trail(StoreError::Unavailable { .. }) => status::store_unavailable(error),
+        error => status::internal(error),
     }
 }

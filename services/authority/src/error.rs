@@ -61,6 +61,9 @@ pub enum PublishError {
     /// The store that several instances share does not answer: nothing may be signed without it.
     #[error(transparent)]
     Succession(StoreError),
+    /// What an operator does cannot be written to the audit trail, and so is not done.
+    #[error("audit trail: {0}")]
+    Trail(#[source] StoreError),
     /// Another instance publishes.
     #[error("the term of this instance is over: another one publishes")]
     TermOver,

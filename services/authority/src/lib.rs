@@ -25,7 +25,7 @@ pub use publisher::{LogKeySource, PublicationStatus};
 pub use recovery::Held;
 pub use registry::{Changes, Entry, Registry};
 pub use station::{
-    Duty, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl,
+    Duty, LEASE, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl,
     inspect as inspect_station,
 };
 pub use witnesses::{WitnessSource, Witnesses};

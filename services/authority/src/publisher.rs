@@ -13,12 +13,13 @@ use lanyard_core::note::SigningKey;
 use lanyard_env::{Env, Mode};
 use lanyard_feed::Mirror;
 use lanyard_party::{KeyFileError, ManifestStore, StoreKey};
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
 use lanyard_telemetry::metrics;
 use lanyard_witness::{ProofSource, WitnessFault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::epochs::{Ask, Asked, Cost, Decided};
+use crate::epochs::{Ask, Asked, Cost, Decided, Order};
 use crate::error::PublishError;
 use crate::keys::KeyFolder;
 use crate::publication::{Press, Publication, TickInput};
@@ -98,6 +99,8 @@ pub(crate) struct Publisher<R> {
     pub(crate) report: PathBuf,
     /// Where an epoch that was decided on is remembered until it is live, among the kept files.
     pub(crate) decided: PathBuf,
+    /// Has the audit trail.
+    pub(crate) store: Store,
     /// Says what to publish.
     pub(crate) registry: R,
 }
@@ -237,6 +240,16 @@ impl<R: Registry> Publisher<R> {
     /// # Errors
     /// [`PublishError::Registry`] or [`PublishError::File`].
     pub(crate) async fn note_older_store(&self) -> Result<(), PublishError> {
+        loop {
+            match self.note_store_as_found().await {
+                // Instances start at once, and another one was faster.
+                Err(PublishError::File(error)) if error.is_replaced() => {}
+                noted => return noted,
+            }
+        }
+    }
+
+    async fn note_store_as_found(&self) -> Result<(), PublishError> {
         let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
         match memory.read()? {
             Some(signed) if signed.cursor > 0 => {
@@ -316,8 +329,8 @@ impl<R: Registry> Publisher<R> {
                     Ok(cost) => drop(answer.send(cost)),
                     Err(error) => tracing::error!(%error, "what an epoch costs cannot be said"),
                 },
-                Ask::Start(answer) => {
-                    drop(answer.send(self.decide(publication, decided)));
+                Ask::Start(order, answer) => {
+                    drop(answer.send(self.decide(publication, decided, &order).await));
                 }
             }
         }
@@ -327,19 +340,36 @@ impl<R: Registry> Publisher<R> {
         publication.cost(&self.manifests.current(), self.others_epoch(), &self.env)
     }
 
-    /// Decides on a new epoch, durably; or says again what is decided.
-    fn decide(
+    /// Decides on a new epoch, durably; or says again what is decided. Each order has its entry in the audit trail, and
+    /// before the epoch: a crash in between leaves an entry without an epoch, never an epoch that nobody asked for. Not one
+    /// transaction, as several instances keep what is decided in the store, under a transaction of its own.
+    async fn decide(
         &self,
         publication: &mut Publication,
         decided: &Decided,
+        order: &Order,
     ) -> Result<Epoch, PublishError> {
-        if let Some(epoch) = publication.decided() {
-            return Ok(epoch);
+        let under_way = publication.decided();
+        let epoch = under_way.unwrap_or_else(|| publication.next_out_of_turn(self.others_epoch()));
+        self.note(epoch, order).await.map_err(PublishError::Trail)?;
+        if under_way.is_none() {
+            decided.write(epoch)?;
+            publication.decide(epoch);
         }
-        let epoch = publication.next_out_of_turn(self.others_epoch());
-        decided.write(epoch)?;
-        publication.decide(epoch);
         Ok(epoch)
+    }
+
+    async fn note(&self, epoch: Epoch, order: &Order) -> Result<(), StoreError> {
+        let mut transaction = self.store.begin().await?;
+        let change = AuditTrail::new_change(&mut transaction).await?;
+        let entry = NewAuditEntry {
+            operator: &order.operator,
+            action: "start-epoch",
+            subject: &format!("epoch {epoch}"),
+            reason: &order.reason,
+        };
+        AuditTrail::append(&mut transaction, self.env.now(), change, &[entry]).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// The newest epoch that the other authority lives in.

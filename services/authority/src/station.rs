@@ -50,7 +50,7 @@ pub use config::{StationConfig, StoreUrl};
 pub use error::StationError;
 pub use inspect::inspect;
 pub use keys::OwnAudienceKeys;
-pub use turns::Duty;
+pub use turns::{Duty, LEASE};
 
 /// How often the folder is looked into for a newer manifest or a refreshed share, and for a renewed certificate.
 const MANIFEST_INTERVAL: Duration = Duration::from_secs(2);
@@ -295,7 +295,9 @@ impl Station {
         tasks.spawn(self.telemetry.watched("following the other authority", following));
         if let Some(objects) = objects.filter(Objects::archives) {
             for mirror in [&self.own, &self.other] {
-                tasks.spawn(objects.archive(mirror, &source).run(shutdown.clone()));
+                let archive = objects.archive(mirror, &source);
+                archive.observe(&self.telemetry);
+                tasks.spawn(archive.run(shutdown.clone()));
             }
         }
         let routes = self.routes(services, &shutdown);
@@ -383,6 +385,7 @@ impl Station {
             signed: self.kept.path(SIGNED),
             report: self.folder.data_dir().join(REPORT),
             decided: self.kept.path(DECIDED),
+            store: self.store.clone(),
             witnesses: Witnesses::new(first, Arc::new(witnesses)),
             registry,
         })

@@ -35,6 +35,7 @@ mod refresh;
 mod repair;
 mod replace;
 mod rotate;
+mod rotation;
 mod seat;
 mod sharing;
 mod successor;
@@ -54,6 +55,7 @@ pub use plan::{
 };
 pub use replace::{TakenOver, replace_trustee};
 pub use rotate::RotatedKey;
+pub use rotation::{RotationWait, rotate_key};
 pub use seat::Seat;
 pub use tree::EventTree;
 pub use withdraw::withdraw_sponsor;

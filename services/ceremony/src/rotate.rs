@@ -305,7 +305,7 @@ impl Seat {
                 new.as_bytes(),
                 Mode::Public,
             )?;
-            self.certify_all_again()?;
+            self.certify_all_again(self)?;
             self.files().remove(&certificate)?;
         }
         let own = self.read_text(&self.folder.ca_certificate_path())?;
@@ -318,9 +318,10 @@ impl Seat {
         Ok(Step::Done)
     }
 
-    fn certify_all_again(&self) -> Result<(), CeremonyError> {
+    /// Renews the certificates of the own service and people.
+    pub(crate) fn certify_all_again(&self, authority: &Self) -> Result<(), CeremonyError> {
         if self.member.service().is_some() {
-            self.renew_certificate(self, Holder::Service)?;
+            self.renew_certificate(authority, Holder::Service)?;
         }
         let operators = self.folder.operators_dir();
         if !self.files().exists(&operators)? {
@@ -330,7 +331,7 @@ impl Seat {
             let person = file.strip_suffix(".pem").and_then(|stem| stem.split_once('-'));
             let Some((role, name)) = person else { continue };
             let role: Role = role.parse()?;
-            self.renew_certificate(self, Holder::Person(role, name))?;
+            self.renew_certificate(authority, Holder::Person(role, name))?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use lanyard_core::manifest::Manifest;
 use lanyard_core::note::Note;
 use lanyard_env::Env;
 use lanyard_feed::{FeedError, Frames, ManifestSource, Mirror};
+use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::feed::v1::{DirectoryId, FollowRequest, FollowResponse};
 use rand::Rng as _;
 use tokio::sync::watch;
@@ -62,6 +63,18 @@ pub struct ArchiveState {
     pub standby: bool,
 }
 
+impl ArchiveState {
+    /// Milliseconds since this party wrote last, and leaves that are not archived of a log of this size. Whoever stands by
+    /// is not behind.
+    fn behind(&self, size: u64, now: Timestamp) -> (u64, u64) {
+        if self.standby {
+            return (0, 0);
+        }
+        let age = self.written.map_or(0, |written| now.millis_since(written));
+        (age, size.saturating_sub(self.size))
+    }
+}
+
 /// Archives one mirror's log.
 pub struct Archive {
     pub(crate) env: Env,
@@ -87,6 +100,17 @@ impl Archive {
         self.state.subscribe()
     }
 
+    /// Shows how it is getting on.
+    pub fn observe(&self, telemetry: &Telemetry) {
+        let (state, mirror, env) = (self.watch(), Arc::clone(&self.mirror), self.env.clone());
+        telemetry.collect_now(move || {
+            let authority = mirror.authority().name();
+            let (age, lag) = state.borrow().behind(mirror.read().size(), env.now());
+            metrics::ARCHIVE_AGE.of([authority]).set(age as f64 / 1_000.0);
+            metrics::ARCHIVE_LAG.of([authority]).set(lag as f64);
+        });
+    }
+
     /// Archives until `shutdown`. What fails is tried again, later each time; nobody waits for it.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut anew = false;
@@ -100,6 +124,7 @@ impl Archive {
             let pause = match problem {
                 ObjectsError::Restarted => MIN_PAUSE,
                 ObjectsError::OtherWriter { .. } => {
+                    self.count("other_writer");
                     self.state.send_modify(|state| state.standby = true);
                     tracing::info!(origin = %self.mirror.origin(), "{problem}");
                     if shutdown.run_until_cancelled(self.stand_by()).await.is_none() {
@@ -118,8 +143,10 @@ impl Archive {
 
     /// Says what failed; how long to wait.
     fn failed(&self, problem: &ObjectsError) -> Duration {
+        self.count("failed");
         let mut failures = 0;
         self.state.send_modify(|state| {
+            state.standby = false;
             state.failures = state.failures.saturating_add(1);
             state.problem = Some(problem.to_string());
             failures = state.failures;
@@ -128,6 +155,11 @@ impl Archive {
         let origin = self.mirror.origin();
         tracing::warn!(%origin, failures, "not archived, tried again in {} s: {problem}", pause.as_secs());
         pause
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let authority = self.mirror.authority().name();
+        metrics::ARCHIVE_UPLOADS.of([authority, outcome]).increment(1);
     }
 
     fn tick(&self) -> Duration {
@@ -336,6 +368,7 @@ impl Session<'_> {
             return Err(ObjectsError::OtherWriter { place: archive.place.name().to_owned() });
         };
         self.tag = Some(tag);
+        archive.count("archived");
         let (size, time) = (newest.size, archive.env.now());
         let before = archive.state.send_replace(ArchiveState {
             size,

@@ -162,7 +162,9 @@ pub async fn serve(
     tracing::info!(address = %acceptor.local_addr(), "sponsor serves");
     for (mirror, upstreams) in following {
         if let Some(objects) = objects.as_ref().filter(|objects| objects.archives()) {
-            tokio::spawn(objects.archive(&mirror, &source).run(running.clone()));
+            let archive = objects.archive(&mirror, &source);
+            archive.observe(&telemetry);
+            tokio::spawn(archive.run(running.clone()));
         }
         let (sync, synced) = watch::channel(SyncState::default());
         mirror.observe_following(&telemetry, synced, || FOLLOWING_LIMIT);

@@ -141,6 +141,13 @@ metrics! {
         "How long a writing transaction waited for its turn.";
     STORE_PROBE: gauge "lanyard_store_probe_duration_seconds" []
         "How long the store took to answer when last asked for readiness.";
+    // Object store.
+    ARCHIVE_UPLOADS: counter "lanyard_archive_uploads_total" ["authority", "outcome"]
+        "What became of news of a log on their way to the object store: archived, failed, other_writer.";
+    ARCHIVE_AGE: gauge "lanyard_archive_age_seconds" ["authority"]
+        "Age of the newest list that this service wrote to the object store; 0 before the first, and while another party writes there.";
+    ARCHIVE_LAG: gauge "lanyard_archive_lag" ["authority"]
+        "Signed leaves of a log that the object store does not have; 0 while another party writes there.";
     // Audit stream.
     AUDIT_EVENTS: counter "lanyard_audit_events_total" ["kind"]
         "Events written to the audit stream.";

@@ -1,8 +1,11 @@
 //! Keys are replaced, with overlap and at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lanyard_ceremony::{EventPlan, EventTree, RotatedKey, Seat, Step, add_gates};
+use lanyard_ceremony::{
+    EventPlan, EventTree, Member, RotatedKey, RotationWait, Seat, Step, add_gates, rotate_key,
+};
 use lanyard_core::attestation::{
     Attestation, AttestationError, verify_attestation, verify_attestation_given,
 };
@@ -156,13 +159,82 @@ fn a_log_key_is_replaced_with_overlap_and_a_leaked_one_at_once() {
     });
 
     // At once: both steps before one manifest.
-    let police = seat(&event, "police");
-    police.rotate_begin(RotatedKey::Log).unwrap();
-    end_when_signed(&police);
-    let at_once = next_manifest(&event, &plan);
+    let leaked = seat(&event, "police").folder().log_key().unwrap();
+    rotate(&event, Member::Police, RotatedKey::Log, None);
+    let at_once = newest(&event, "committee");
     assert_eq!(at_once.version, ended.version + 1);
-    police.rotate_finish(RotatedKey::Log).unwrap();
+    assert!(at_once.end_of(leaked.verifying_key()).is_some());
     run_together(async { news_flow(&Desk::of(&event), &badges[1], "P-0001").await });
+}
+
+/// As one command does it where all folders stand in one directory; what it waited for.
+fn rotate(
+    event: &TestEvent,
+    member: Member,
+    key: RotatedKey,
+    overlap: Option<Duration>,
+) -> Vec<RotationWait> {
+    let mut waits = Vec::new();
+    rotate_key(event.env(), event.dir(), &member, key, overlap, |what, duration| {
+        waits.push(what);
+        std::thread::sleep(duration);
+    })
+    .unwrap();
+    waits
+}
+
+#[test]
+fn one_command_replaces_a_key_with_overlap_or_at_once() {
+    let mut event = started(&sample_plan(), Env::system());
+    let badges = run_together(async { published(&Desk::of(&event)).await });
+    let flows = |event: &TestEvent| run_together(news_flow(&Desk::of(event), &badges[1], "P-0001"));
+    let overlap = Some(Duration::from_secs(5));
+    let key_of = |event: &TestEvent| seat(event, "committee").folder().log_key().unwrap();
+
+    // Planned: in the overlap a tick is signed under both, and nobody need wait for it.
+    let old = key_of(&event);
+    assert_eq!(
+        rotate(&event, Member::Committee, RotatedKey::Log, overlap),
+        [RotationWait::Overlap]
+    );
+    let manifest = newest(&event, "police");
+    assert_eq!(manifest.version, 3);
+    assert!(manifest.end_of(old.verifying_key()).is_some());
+    assert!(key_of(&event).verifying_key() == manifest.log_key(Authority::Committee));
+    flows(&event);
+
+    // Interrupted in the wait, and gone on with: the same key, not a third one.
+    let trustee = seat(&event, "trustee");
+    trustee.rotate_begin(RotatedKey::Witness).unwrap();
+    let plan = sample_plan();
+    let begun = next_manifest(&event, &plan);
+    assert_eq!(rotate(&event, Member::Trustee, RotatedKey::Witness, None), []);
+    let manifest = newest(&event, "police");
+    assert_eq!(manifest.version, begun.version + 1);
+    let key = |manifest: &VerifiedManifest| manifest.witness("trustee").unwrap().key.clone();
+    assert!(key(&manifest) == key(&begun));
+
+    // The manifest that names the next key of manifests ends the one before.
+    assert_eq!(rotate(&event, Member::Police, RotatedKey::Manifest, overlap), []);
+    assert_eq!(newest(&event, "police").version, manifest.version + 1);
+
+    // A gate that runs would sign on under the old key.
+    let gate: Member = "gate-1".parse().unwrap();
+    let refused =
+        rotate_key(event.env(), event.dir(), &gate, RotatedKey::Receipts, None, |_, _| {
+            panic!("there is nothing to wait for")
+        });
+    assert!(refused.unwrap_err().to_string().contains("stop that one first"));
+    event.stop("gate-1");
+    assert_eq!(rotate(&event, gate, RotatedKey::Receipts, overlap), []);
+    event.start("gate-1");
+    flows(&event);
+
+    // All gates' certificates come from one authority.
+    assert_eq!(rotate(&event, Member::GateAuthority, RotatedKey::Ca, None), []);
+    event.stop("gate-1");
+    event.start("gate-1");
+    flows(&event);
 }
 
 #[test]

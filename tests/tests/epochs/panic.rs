@@ -1,12 +1,19 @@
 //! Epochs out of turn: what is stolen is worth nothing, and nobody at a door notices.
 
+use std::process::{Child, Command};
+
 use lanyard_client::Connection;
 use lanyard_core::badge::{BadgeText, ScopedCode};
 use lanyard_core::ids::{Audience, Epoch};
 use lanyard_env::Env;
-use lanyard_tests::{Desk, Load, run_together, sample_plan};
-use lanyard_wire::common::v1::StatusAction;
+use lanyard_party::PartyConfig;
+use lanyard_tests::{Desk, Load, eventually, run_together, sample_plan};
+use lanyard_wire::committee::v1 as committee;
+use lanyard_wire::common::v1::{AuditEntry, StatusAction};
 use lanyard_wire::epoch::v1::{GetEpochCostRequest, GetEpochCostResponse, StartEpochRequest};
+use lanyard_wire::police::v1 as police;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::{MAIN, epochs, epochs_in, minute_epochs, published, reach, refused, seconds};
 
@@ -15,9 +22,40 @@ async fn cost(operator: &Connection) -> GetEpochCostResponse {
     client.get_epoch_cost(GetEpochCostRequest {}).await.unwrap().into_inner()
 }
 
+const WHY: &str = "a gate was stolen";
+const REGISTRAR: &str = "spiffe://committee/operator/registrar";
+const OFFICER: &str = "spiffe://police/operator/officer";
+
+async fn try_start(operator: &Connection) -> Result<u32, Status> {
+    let request = StartEpochRequest { reason: WHY.to_owned() };
+    Ok(operator.epochs().unwrap().start_epoch(request).await?.into_inner().epoch)
+}
+
 async fn start(operator: &Connection) -> u32 {
-    let request = StartEpochRequest { reason: "a gate was stolen".to_owned() };
-    operator.epochs().unwrap().start_epoch(request).await.unwrap().into_inner().epoch
+    try_start(operator).await.unwrap()
+}
+
+/// The orders for epochs in an authority's audit trail: for which, by whom, and why.
+fn orders(trail: Vec<AuditEntry>) -> Vec<(String, String, String)> {
+    let orders = trail.into_iter().filter(|entry| entry.action == "start-epoch");
+    orders.map(|entry| (entry.subject, entry.operator, entry.reason)).collect()
+}
+
+async fn police_orders(desk: &Desk) -> Vec<(String, String, String)> {
+    let request = police::ListAuditRequest::default();
+    let trail = desk.officer.subjects().unwrap().list_audit(request).await.unwrap();
+    orders(trail.into_inner().entries)
+}
+
+async fn committee_orders(desk: &Desk) -> Vec<(String, String, String)> {
+    let request = committee::ListAuditRequest::default();
+    let trail = desk.registrar.badges().unwrap().list_audit(request).await.unwrap();
+    orders(trail.into_inner().entries)
+}
+
+/// An order as it stands in the trail.
+fn order(operator: &str, epoch: u32) -> (String, String, String) {
+    (format!("epoch {epoch}"), operator.to_owned(), WHY.to_owned())
 }
 
 #[test]
@@ -56,6 +94,11 @@ fn a_new_epoch_out_of_turn_changes_everything_but_the_answers() {
             assert_eq!(start(&desk.officer).await, live[0] + 3, "it joins");
             reach(&desk, [live[0] + 3; 2]).await;
             seconds(2).await;
+            // Whoever asked has an entry, also for one that was under way.
+            let expected = [1, 1, 2, 3].map(|more| order(REGISTRAR, live[0] + more));
+            assert_eq!(committee_orders(&desk).await, expected);
+            let expected = [1, 3].map(|more| order(OFFICER, live[0] + more));
+            assert_eq!(police_orders(&desk).await, expected);
             live[0] + 3
         });
         let live = ended.await;
@@ -121,4 +164,59 @@ fn an_epoch_whose_keys_are_out_is_passed_over() {
         })
         .await;
     });
+}
+
+/// The variable with the path of the `config.toml` of the process that is killed.
+const CONFIG: &str = "LANYARD_TEST_POLICE";
+
+/// Not a test: the process that the next one kills.
+#[test]
+#[ignore = "run by another test as a process of its own"]
+fn police_process() {
+    let Ok(config) = std::env::var(CONFIG) else { return };
+    let env = Env::system();
+    let config = PartyConfig::read(&*env.files, config.as_ref()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(lanyard_police::serve(config, env, CancellationToken::new())).unwrap();
+}
+
+/// Killed when it is dropped, if not before.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// kill -9 the moment the order is acknowledged: the epoch starts after the restart, and the trail says who wanted it.
+#[test]
+fn an_epoch_that_was_acknowledged_starts_although_its_authority_is_killed() {
+    let (mut event, badges) = published(&sample_plan(), &Env::system(), 2);
+    event.stop("police");
+    let process = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "panic::police_process", "--nocapture"])
+        .env(CONFIG, event.folder("police").join("config.toml"))
+        .spawn();
+    let process = Killed(process.unwrap());
+    let (epoch, live) = run_together(async {
+        let desk = Desk::of(&event);
+        let live = epochs(&desk).await.unwrap();
+        let epoch =
+            eventually("the police publish", async || try_start(&desk.officer).await.ok()).await;
+        drop(process);
+        (epoch, live)
+    });
+    assert_eq!(epoch, live[1] + 1);
+    let decided = event.folder("police").join("data/epoch-out-of-turn");
+    assert!(decided.exists(), "it was killed before the second tick");
+    event.start("police");
+    run_together(async {
+        let desk = Desk::of(&event);
+        reach(&desk, [live[0], epoch]).await;
+        assert_eq!(police_orders(&desk).await, [order(OFFICER, epoch)]);
+        assert_eq!(desk.check(&badges[0], MAIN).await.unwrap().verdict, "ADMIT");
+    });
+    assert!(!decided.exists(), "nothing is left to do");
 }

@@ -14,7 +14,7 @@ use lanyard_core::ids::{Audience, Authority};
 use lanyard_env::Env;
 use lanyard_feed::{Mirror, MirrorConfig, SyncState, Upstream, follow};
 use lanyard_party::{Folder, ManifestStore, PartyConfig, trust_anchors};
-use lanyard_store::{Location, Succession};
+use lanyard_store::{Location, Publishing, Succession};
 use lanyard_test_postgres::Server;
 use lanyard_tests::{Desk, TestEvent, eventually, people, run_together, sample_plan};
 use lanyard_transport::{Expected, PartyName, Role, Tls, connect};
@@ -196,15 +196,33 @@ impl World {
         everyone.iter().map(|person| texts[&person.reference].clone()).collect()
     }
 
-    /// The instance whose term it is.
-    pub(crate) async fn publisher(&self) -> Instance {
-        let address = self.runtime.handle().spawn({
+    async fn publishing(&self) -> Publishing {
+        let publishing = self.runtime.handle().spawn({
             let succession = self.succession.clone();
             async move { succession.publishing().await }
         });
-        let address = address.await.unwrap().unwrap().unwrap().address;
+        publishing.await.unwrap().unwrap().unwrap()
+    }
+
+    /// The instance whose term it is.
+    pub(crate) async fn publisher(&self) -> Instance {
+        let address = self.publishing().await.address;
         let of = |one: &Instance| self.member(*one).address.to_string() == address;
         Instance::ALL.into_iter().find(of).unwrap()
+    }
+
+    /// The size of the log that the database has recorded.
+    pub(crate) async fn recorded(&self) -> u64 {
+        self.publishing().await.size
+    }
+
+    /// Waits until an instance serves a checkpoint of more than this size.
+    pub(crate) async fn serves_more_than(&self, instance: Instance, size: u64) {
+        let collector = &self.collectors[instance as usize];
+        eventually("the instance publishes", async || {
+            (collector.read().size() > size).then_some(())
+        })
+        .await;
     }
 
     fn officer(&self, instance: Instance) -> Connection {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use lanyard_ceremony::{
-    EventPlan, EventTree, GateName, Member, TakenOver, add_gates, expel_gate, replace_trustee,
-    withdraw_sponsor,
+    EventPlan, EventTree, GateName, Member, RotatedKey, RotationWait, TakenOver, add_gates,
+    expel_gate, replace_trustee, rotate_key, withdraw_sponsor,
 };
 use lanyard_core::ids::Timestamp;
 use serde_json::json;
 
-use crate::context::Context;
+use crate::context::{Context, time};
 use crate::error::CliError;
 use crate::event;
 use crate::init::addresses as address_table;
@@ -36,6 +37,50 @@ pub(super) fn replace(context: &Context, dir: &Path) -> Result<(), CliError> {
             "The trustee is replaced; start the new one. Pseudonyms are the same, and the old share is worth nothing.\n\
              {said}\nThe old folder: {}",
             aside.display()
+        )
+    })
+}
+
+/// Replaces a key: with an overlap of so many minutes, or of an epoch, or at once.
+pub(super) fn rotate(
+    context: &Context,
+    dir: &Path,
+    member: &Member,
+    key: RotatedKey,
+    overlap: Option<Option<u32>>,
+) -> Result<(), CliError> {
+    let epoch = EventTree::plan(&*context.env.files, dir)?.epochs.length_minutes;
+    let overlap =
+        overlap.map(|minutes| Duration::from_secs(60 * u64::from(minutes.unwrap_or(epoch))));
+    let mut said = None;
+    rotate_key(&context.env, dir, member, key, overlap, |what, duration| {
+        if said.replace(what) != Some(what) {
+            let until = context.env.now().plus_millis(duration.as_millis() as u64);
+            context.note(&match what {
+                RotationWait::Overlap => format!(
+                    "Both keys count until {}. If this is interrupted, the same command goes on and waits anew.",
+                    time(until)
+                ),
+                RotationWait::Signature => {
+                    "Waiting for a tick that is signed under the new key too.".to_owned()
+                }
+                RotationWait::Certificates => format!(
+                    "Waiting until {}, when running services have their new certificates.",
+                    time(until)
+                ),
+            });
+        }
+        std::thread::sleep(duration);
+    })?;
+    let value = json!({ "dir": dir, "of": member.name(), "key": key.name() });
+    context.show(&value, || {
+        let then = match key {
+            RotatedKey::Receipts => " Start the gate again.",
+            _ => "",
+        };
+        format!(
+            "The {} key of {member} is replaced, and the old one is destroyed.{then}",
+            key.name()
         )
     })
 }

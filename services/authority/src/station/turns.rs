@@ -22,8 +22,10 @@ use crate::publisher::{PublicationStatus, Publisher};
 use crate::registry::Registry;
 use crate::reign::Reign;
 
-/// How long a lease lasts when it is not renewed, how often it is, and how often the others look.
-const LEASE: Duration = Duration::from_secs(5);
+/// How long the lease of the instance that publishes lasts when it is not renewed.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// How often it is renewed, and how often the others look.
 const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 

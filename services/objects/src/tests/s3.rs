@@ -2,12 +2,14 @@
 //! `AWS_SECRET_ACCESS_KEY`), or an own one of the program `versitygw`, from `LANYARD_VERSITYGW` or the path. Without either,
 //! what needs it is skipped, loudly; with either variable set, it must work.
 
+use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
@@ -44,13 +46,20 @@ impl Server {
                 own: None,
             });
         }
+        Self::own("http", &[])
+    }
+
+    /// A server of the program's own, with more options.
+    fn own(scheme: &str, options: &[&OsStr]) -> Option<Self> {
         let named = std::env::var("LANYARD_VERSITYGW");
         let program = named.as_deref().unwrap_or("versitygw");
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("games")).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let started = Command::new(program)
-            .args(["--port", &address, "--access", KEY, "--secret", SECRET, "--quiet", "posix"])
+            .args(["--port", &address, "--access", KEY, "--secret", SECRET, "--quiet"])
+            .args(options)
+            .arg("posix")
             .arg(dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -67,7 +76,7 @@ impl Server {
             Err(error) => panic!("LANYARD_VERSITYGW={program}: {error}"),
         };
         let server = Self {
-            endpoint: format!("http://{address}"),
+            endpoint: format!("{scheme}://{address}"),
             bucket: "games".to_owned(),
             own: Some((child, dir)),
         };
@@ -144,6 +153,44 @@ async fn a_bucket_is_checked_and_what_is_wrong_with_it_is_said_without_secrets()
             assert!(!shown.contains(secret), "{shown}");
         }
     }
+}
+
+/// A certificate authority: its certificate, and what signs for it.
+fn authority() -> (String, Issuer<'static, KeyPair>) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    (certificate, Issuer::new(params, key))
+}
+
+#[tokio::test]
+async fn a_store_with_an_authority_of_its_own_is_reached_over_tls_and_by_no_other() {
+    let world = world();
+    let folder = world.path("party");
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).unwrap();
+        folder.join(name)
+    };
+    let ((ca, issuer), (other, _)) = (authority(), authority());
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let (certificate, key) =
+        (write("server.pem", &certificate.pem()), write("server.key", &key.serialize_pem()));
+    write("ca.pem", &ca);
+    write("other.pem", &other);
+    let options = ["--cert".as_ref(), certificate.as_ref(), "--key".as_ref(), key.as_ref()];
+    let Some(server) = Server::own("https", &options) else { return };
+    let config = server.config(&folder);
+    let check = async |ca: &str| {
+        let config = ObjectsConfig { ca: Some(ca.into()), ..config.clone() };
+        Objects::open(&config, &folder, &world.env)?.check(&world.manifest.event).await
+    };
+    check("ca.pem").await.unwrap();
+    let error = check("other.pem").await.unwrap_err().to_string();
+    assert!(error.contains("certificate") && !error.contains("hunter"), "{error}");
 }
 
 #[tokio::test]

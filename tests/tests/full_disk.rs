@@ -1,0 +1,370 @@
+//! A full disk, one party's at a time: new work is refused as docs/DURABILITY.md says, nothing is half done, and when there
+//! is space again it goes on without a restart.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lanyard_client::Connection;
+use lanyard_core::oprf::{self, BlindedElement};
+use lanyard_env::{AppendFile, DiskFiles, Env, FileError, Files, FolderLock, Mode, ReadAt};
+use lanyard_party::{Folder, ManifestStore, expected, trust_anchors};
+use lanyard_shareholder::Purpose;
+use lanyard_tests::{Desk, TestEvent, eventually, list_entry, people, run_together, sample_plan};
+use lanyard_transport::{Role, Tls, connect, status};
+use lanyard_wire::committee::v1 as committee;
+use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::epoch::v1::StartEpochRequest;
+use lanyard_wire::police::v1 as police;
+use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
+use lanyard_wire::pseudonym::v1::{EvaluateRequest, GetUsageRequest, Purpose as WirePurpose};
+use sqlx::AnyPool;
+use tonic::{Code, Status};
+
+const MAIN: &str = "sta-main";
+
+/// A party's disk, which fills up and is emptied again.
+struct Disk {
+    files: DiskFiles,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn takes(&self, action: &'static str, path: &Path) -> Result<(), FileError> {
+        takes(&self.is_full, action, path)
+    }
+}
+
+fn takes(is_full: &AtomicBool, action: &'static str, path: &Path) -> Result<(), FileError> {
+    if !is_full.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    Err(FileError::new(action, path, io::ErrorKind::StorageFull.into()))
+}
+
+struct Appending {
+    file: Box<dyn AppendFile>,
+    path: std::path::PathBuf,
+    is_full: Arc<AtomicBool>,
+}
+
+impl AppendFile for Appending {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        takes(&self.is_full, "append to", &self.path)?;
+        self.file.write_all(bytes)
+    }
+    fn sync(&mut self) -> Result<(), FileError> {
+        self.file.sync()
+    }
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+    fn truncate(&mut self, length: u64) -> Result<(), FileError> {
+        self.file.truncate(length)
+    }
+}
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
+        self.files.read(path)
+    }
+    fn write_atomic(&self, path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
+        self.takes("write", path)?;
+        self.files.write_atomic(path, bytes, mode)
+    }
+    fn append(&self, path: &Path) -> Result<Box<dyn AppendFile>, FileError> {
+        let (file, is_full) = (self.files.append(path)?, Arc::clone(&self.is_full));
+        Ok(Box::new(Appending { file, path: path.to_owned(), is_full }))
+    }
+    fn open(&self, path: &Path) -> Result<Box<dyn ReadAt>, FileError> {
+        self.files.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        self.files.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> Result<(), FileError> {
+        self.files.remove(path)
+    }
+    fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
+        self.files.list(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> Result<(), FileError> {
+        if !self.files.exists(dir)? {
+            self.takes("create", dir)?;
+        }
+        self.files.create_dir_all(dir)
+    }
+    fn exists(&self, path: &Path) -> Result<bool, FileError> {
+        self.files.exists(path)
+    }
+    fn permissions(&self, path: &Path) -> Result<u32, FileError> {
+        self.files.permissions(path)
+    }
+    fn settle(&self, dir: &Path) -> Result<(), FileError> {
+        self.files.settle(dir)
+    }
+    fn lock(&self, dir: &Path) -> Result<FolderLock, FileError> {
+        self.files.lock(dir)
+    }
+}
+
+/// A running event, whose disks can be filled.
+struct World {
+    event: TestEvent,
+    disks: BTreeMap<String, Arc<AtomicBool>>,
+}
+
+impl World {
+    fn start() -> Self {
+        let mut event = TestEvent::make_watched(&sample_plan());
+        let mut disks = BTreeMap::new();
+        for member in event.members() {
+            let is_full = Arc::new(AtomicBool::new(false));
+            let disk = Disk { files: DiskFiles::new(), is_full: Arc::clone(&is_full) };
+            event.start_in(member.name(), Env { files: Arc::new(disk), ..Env::system() });
+            disks.insert(member.name().to_owned(), is_full);
+        }
+        Self { event, disks }
+    }
+
+    /// Fills a party's disk, or frees space there.
+    async fn fill(&self, party: &str, is_full: bool) {
+        self.disks[party].store(is_full, Ordering::SeqCst);
+        let store = self.event.folder(party).join(format!("data/{party}.db"));
+        if !store.exists() {
+            return;
+        }
+        // The limit on pages that SQLite has is a connection's own, and those are the service's. So SQLite is brought to say
+        // `SQLITE_FULL`, as of a full disk, by a number that does not fit; at the last statement of a change, its entry in the
+        // audit trail.
+        let statements: &[&'static str] = match is_full {
+            true => &[
+                "CREATE TABLE full (number INTEGER PRIMARY KEY AUTOINCREMENT)",
+                "INSERT INTO full VALUES (9223372036854775807)",
+                "CREATE TRIGGER is_full BEFORE INSERT ON audit BEGIN INSERT INTO full VALUES (NULL); END",
+            ],
+            false => &["DROP TRIGGER is_full", "DROP TABLE full"],
+        };
+        sqlx::any::install_default_drivers();
+        let pool = AnyPool::connect(&format!("sqlite://{}", store.display())).await.unwrap();
+        for statement in statements {
+            sqlx::query(*statement).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+    }
+
+    /// A number that all services of this process together show.
+    async fn metric(&self, series: &str) -> f64 {
+        let (_, metrics) = self.event.ask("gate-1", "/metrics").await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series));
+        value.map_or(0.0, |value| value.trim().parse().expect("a number"))
+    }
+}
+
+fn refused<T>(answer: Result<T, Status>, code: Code, reason: &str) {
+    let Err(error) = answer else { panic!("taken on a full disk") };
+    let found = (error.code(), status::reason(&error));
+    assert_eq!(found, (code, Some(reason.to_owned())), "{error}");
+}
+
+fn store_full<T>(answer: Result<T, Status>) {
+    refused(answer, Code::ResourceExhausted, status::STORE_FULL);
+}
+
+/// Lets three ticks pass.
+async fn ticks() {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
+async fn start_epoch(operator: &Connection) -> Result<u32, Status> {
+    let request = StartEpochRequest { reason: "a test".to_owned() };
+    Ok(operator.epochs().unwrap().start_epoch(request).await?.into_inner().epoch)
+}
+
+#[test]
+fn a_full_disk_refuses_new_work_and_goes_on_when_there_is_space() {
+    let world = World::start();
+    run_together(async {
+        let desk = Desk::of(&world.event);
+        let everyone = people(3);
+        desk.enrol(&everyone).await.unwrap();
+        let texts = desk.issue().await.unwrap();
+        eventually("screening ends", async || {
+            (desk.screen(2).await.ok()?.cleared == 3).then_some(())
+        })
+        .await;
+        desk.settle().await;
+        let badges: Vec<String> =
+            everyone.iter().map(|person| texts[&person.reference].clone()).collect();
+        committee_full(&world, &desk, &badges).await;
+        police_full(&world, &desk, &badges).await;
+        trustee_full(&world, &desk).await;
+        sponsor_full(&world, &desk, &badges).await;
+        gate_full(&world, &desk, &badges).await;
+    });
+}
+
+async fn committee_full(world: &World, desk: &Desk, badges: &[String]) {
+    let epoch = desk.sync_state().await.unwrap().authorities[0].epoch;
+    let trail = async || {
+        let request = committee::ListAuditRequest::default();
+        let trail = desk.registrar.badges().unwrap().list_audit(request).await.unwrap();
+        trail.into_inner().entries.len()
+    };
+    let before = trail().await;
+    world.fill("committee", true).await;
+    store_full(desk.committee_says(StatusAction::Suspend, "P-0001").await);
+    let newcomer = people(4).pop().unwrap();
+    store_full(desk.enrol(std::slice::from_ref(&newcomer)).await);
+    store_full(start_epoch(&desk.registrar).await);
+    // No tick; what is known is read on, and gates go on.
+    let log = desk.published().await.unwrap();
+    ticks().await;
+    let later = desk.published().await.unwrap();
+    assert_eq!(later[0].0, log[0].0, "the committee signed what it could not keep");
+    assert!(later[1].0 > log[1].0, "the police tick on");
+    assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "ADMIT");
+    assert_eq!(trail().await, before, "half a change was written");
+    world.fill("committee", false).await;
+    // Nothing of what was refused is there, and the same calls will do.
+    let request = committee::ListPeopleRequest {
+        references: vec![newcomer.reference.clone()],
+        ..Default::default()
+    };
+    let mut enrolment = desk.registrar.enrolment().unwrap();
+    assert!(enrolment.list_people(request).await.unwrap().into_inner().people.is_empty());
+    desk.settle().await;
+    assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "ADMIT");
+    let live = desk.sync_state().await.unwrap().authorities[0].epoch;
+    assert_eq!(live, epoch, "an epoch that was refused has begun");
+    desk.enrol(&[newcomer]).await.unwrap();
+    desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+    desk.settle().await;
+    assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "REFER");
+    desk.committee_says(StatusAction::Reinstate, "P-0001").await.unwrap();
+}
+
+async fn police_full(world: &World, desk: &Desk, badges: &[String]) {
+    let epoch = desk.sync_state().await.unwrap().authorities[1].epoch;
+    // At first the files alone: the order is in the trail already.
+    world.disks["police"].store(true, Ordering::SeqCst);
+    store_full(start_epoch(&desk.officer).await);
+    world.fill("police", true).await;
+    store_full(desk.police_say(StatusAction::Suspend, &badges[2]).await);
+    store_full(desk.list(vec![list_entry(1, &people(1)[0], true)]).await);
+    store_full(start_epoch(&desk.officer).await);
+    let log = desk.published().await.unwrap();
+    ticks().await;
+    let later = desk.published().await.unwrap();
+    assert_eq!(later[1].0, log[1].0, "the police signed what they could not keep");
+    assert_eq!(desk.check(&badges[2], MAIN).await.unwrap().verdict, "ADMIT");
+    let request = police::ListAuditRequest::default();
+    desk.officer.subjects().unwrap().list_audit(request).await.unwrap();
+    world.fill("police", false).await;
+    desk.settle().await;
+    assert_eq!(desk.check(&badges[2], MAIN).await.unwrap().verdict, "ADMIT");
+    let live = desk.sync_state().await.unwrap().authorities[1].epoch;
+    assert_eq!(live, epoch, "an epoch that was refused has begun");
+    desk.police_say(StatusAction::Suspend, &badges[2]).await.unwrap();
+    desk.settle().await;
+    assert_eq!(desk.check(&badges[2], MAIN).await.unwrap().verdict, "REFER");
+}
+
+/// What the trustee's share holder answers the committee.
+async fn evaluate(event: &TestEvent) -> Result<(), Status> {
+    let env = event.env();
+    let folder = Folder::open(event.folder("committee"), env);
+    let manifest = ManifestStore::open(&folder).unwrap().current();
+    let identity = folder.service_identity().unwrap();
+    let tls = Tls::new(env, identity, trust_anchors(&manifest).unwrap());
+    let address = event.address("trustee").to_string();
+    let channel = connect(env, &tls, &address, &expected("trustee").unwrap()).unwrap();
+    let blinded = oprf::blind(&[b"somebody"], &mut env.rng()).unwrap();
+    let request = EvaluateRequest {
+        purpose: WirePurpose::from(Purpose::Enrolment).into(),
+        batch_id: vec![7; 16],
+        quorum: vec![1, 2],
+        generation: 1,
+        blinded_elements: BlindedElement::encode_batch(blinded.blinded()),
+    };
+    KeyShareServiceClient::new(channel).evaluate(request).await.map(drop)
+}
+
+/// The trustee is a share holder and a witness; in both, others take its place meanwhile.
+async fn trustee_full(world: &World, desk: &Desk) {
+    let operator = world.event.person("trustee", Role::Operator);
+    let used = async || {
+        let usage = operator.key_share().unwrap().get_usage(GetUsageRequest {}).await.unwrap();
+        usage.into_inner().usages.iter().map(|usage| usage.used).sum::<u64>()
+    };
+    let before = used().await;
+    world.fill("trustee", true).await;
+    let evaluated = evaluate(&world.event).await;
+    refused(evaluated, Code::Unavailable, status::STORE_UNAVAILABLE);
+    let screened = desk.screen(10).await.unwrap();
+    assert!(screened.finished && screened.submitted >= 1, "{screened:?}");
+    let faults: Vec<_> =
+        screened.holder_faults.iter().map(|one| (&*one.holder, one.misbehaves)).collect();
+    assert_eq!(faults, [("trustee", false)]);
+    desk.settle().await;
+    assert_eq!(used().await, before, "counted without being answered");
+    world.fill("trustee", false).await;
+    evaluate(&world.event).await.unwrap();
+    assert_eq!(used().await, before + 1);
+}
+
+/// The sponsor is a witness and the gate's only mirror.
+async fn sponsor_full(world: &World, desk: &Desk, badges: &[String]) {
+    let witness = desk.registrar.manifest().witness("sponsor").unwrap().key.name().clone();
+    let cosigned =
+        &format!("lanyard_witness_answers_total{{witness=\"{witness}\",outcome=\"cosigned\"}}");
+    world.fill("sponsor", true).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = world.metric(cosigned).await;
+    let log = desk.published().await.unwrap();
+    desk.committee_says(StatusAction::Suspend, "P-0000").await.unwrap();
+    ticks().await;
+    assert!(before > 0.0);
+    assert_eq!(world.metric(cosigned).await, before, "it cosigned what it could not remember");
+    let quorum = async || {
+        let request = committee::GetPublicationRequest {};
+        let asked = desk.registrar.badges().unwrap().get_publication(request).await.unwrap();
+        asked.into_inner().quorum_size
+    };
+    assert!(quorum().await > log[0].0, "the others make the quorum");
+    assert_eq!(desk.check(&badges[0], MAIN).await.unwrap().verdict, "ADMIT", "served and not kept");
+    world.fill("sponsor", false).await;
+    eventually("the mirror takes up the rest", async || {
+        (desk.check(&badges[0], MAIN).await.ok()?.verdict == "REFER").then_some(())
+    })
+    .await;
+    eventually("it cosigns again", async || (world.metric(cosigned).await > before).then_some(()))
+        .await;
+}
+
+async fn gate_full(world: &World, desk: &Desk, badges: &[String]) {
+    let recorded = desk.check_again(&badges[1], MAIN, [1; 16]).await.unwrap();
+    let receipts = "lanyard_gate_receipts ";
+    let before = world.metric(receipts).await;
+    world.fill("gate-1", true).await;
+    for _ in 0..3 {
+        let checked = desk.check_again(&badges[1], MAIN, [2; 16]).await;
+        refused(checked, Code::Unavailable, lanyard_gate::RECEIPTS_UNAVAILABLE);
+    }
+    let again = desk.check_again(&badges[1], MAIN, [1; 16]).await.unwrap();
+    assert_eq!(again.response.receipt_id, recorded.response.receipt_id);
+    assert_eq!(world.event.ask("gate-1", "/readyz").await.0, 503);
+    world.fill("gate-1", false).await;
+    let checked = desk.check_again(&badges[1], MAIN, [2; 16]).await.unwrap();
+    assert_eq!(checked.response.receipt_id, recorded.response.receipt_id + 1);
+    assert_eq!(world.metric(receipts).await, before + 1.0, "one was recorded without an answer");
+    eventually("the gate is ready again", async || {
+        (world.event.ask("gate-1", "/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+}
