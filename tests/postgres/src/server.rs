@@ -57,6 +57,33 @@ impl Server {
     /// # Panics
     /// If the one that is installed does not start.
     pub fn start() -> Result<Self, NoServer> {
+        let mut server = Self::make()?;
+        server.resume();
+        Ok(server)
+    }
+
+    /// Makes and starts one whose pages have no checksums.
+    ///
+    /// # Errors
+    /// [`NoServer`] if none is installed.
+    ///
+    /// # Panics
+    /// If the one that is installed does not start.
+    pub fn without_checksums() -> Result<Self, NoServer> {
+        let mut server = Self::make()?;
+        let disabled = as_ordinary_user(&server.programs.join("pg_checksums"))
+            .args(["--disable", "--no-sync", "-D"])
+            .arg(server.data())
+            .current_dir("/")
+            .output()
+            .map_err(|error| NoServer(error.to_string()))?;
+        let said = String::from_utf8_lossy(&disabled.stderr);
+        assert!(disabled.status.success(), "pg_checksums: {said}");
+        server.resume();
+        Ok(server)
+    }
+
+    fn make() -> Result<Self, NoServer> {
         let programs = programs().ok_or_else(|| NoServer("initdb is nowhere".to_owned()))?;
         let folder = tempfile::Builder::new().prefix("lanyard-pg-").tempdir();
         let folder = folder.map_err(|error| NoServer(error.to_string()))?.keep();
@@ -65,17 +92,16 @@ impl Server {
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let port = port.map_err(|error| NoServer(error.to_string()))?.port();
-        let mut server = Self { folder, programs, port, settings: Vec::new(), watch: None };
+        let server = Self { folder, programs, port, settings: Vec::new(), watch: None };
         let initialised = as_ordinary_user(&server.programs.join("initdb"))
             .args(["--username=lanyard", "--auth=trust", "--encoding=UTF8", "--locale=C"])
-            .args(["--no-sync", "--no-instructions", "-D"])
+            .args(["--no-sync", "--no-instructions", "--data-checksums", "-D"])
             .arg(server.data())
             .current_dir("/")
             .output()
             .map_err(|error| NoServer(error.to_string()))?;
         let said = String::from_utf8_lossy(&initialised.stderr);
         assert!(initialised.status.success(), "initdb: {said}");
-        server.resume();
         Ok(server)
     }
 
