@@ -115,7 +115,26 @@ async fn runs(
     store_key: &StoreKey,
 ) -> Result<Vec<(i64, i64)>, StoreError> {
     let rows = sqlx::query("SELECT id, level, tag FROM key_runs ORDER BY id");
-    verify_runs(store_key, &rows.fetch_all(&mut *connection).await?)
+    let runs = verify_runs(store_key, &rows.fetch_all(&mut *connection).await?)?;
+    refuse_orphans(connection, &runs).await?;
+    Ok(runs)
+}
+
+/// The last run that is lost has no other to miss it, but its blocks.
+async fn refuse_orphans(
+    connection: &mut AnyConnection,
+    runs: &[(i64, i64)],
+) -> Result<(), StoreError> {
+    if !runs.is_empty() {
+        return Ok(());
+    }
+    let orphan: Option<(i64,)> = sqlx::query_as("SELECT run_id FROM key_blocks LIMIT 1")
+        .fetch_optional(&mut *connection)
+        .await?;
+    match orphan {
+        Some((run,)) => Err(damaged("key_runs", run)),
+        None => Ok(()),
+    }
 }
 
 /// Reads rows of runs, each at least once, in order.
@@ -346,9 +365,10 @@ async fn candidates(
     .bind(highest.0.as_slice())
     .fetch_all(store.pool())
     .await?;
-    let mut subjects = Vec::new();
-    let mut rest = rows.as_slice();
-    for (run, _) in verify_runs(store_key, &rows)? {
+    let runs = verify_runs(store_key, &rows)?;
+    refuse_orphans(&mut *store.pool().acquire().await?, &runs).await?;
+    let (mut subjects, mut rest) = (Vec::new(), rows.as_slice());
+    for (run, _) in runs {
         let of_run = rest.iter().take_while(|row| row.try_get("id").is_ok_and(|id: i64| id == run));
         let (rows, behind) = rest.split_at(of_run.count());
         rest = behind;

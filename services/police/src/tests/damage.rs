@@ -152,7 +152,7 @@ async fn a_flipped_bit_in_any_tagged_column_is_found() {
         flipped.undo(pool).await;
         assert_eq!(world.examined().await, [], "{table}.{column}");
     }
-    for table in ["list_keys", "staged_keys", "subject_keys", "key_blocks"] {
+    for table in ["list_keys", "staged_keys", "subject_keys", "key_runs", "key_blocks"] {
         let world = world_over(TestStore::new().await).await;
         lose(world.store.pool(), table, "1 = 1").await;
         assert_ne!(world.examined().await, [], "a row of {table} was lost");
@@ -304,5 +304,13 @@ async fn a_damaged_index_of_keys_hides_nobody_and_is_made_anew() {
             }
             assert_eq!(world.examined().await, [], "{table}.{column}");
         }
+    }
+    // One run of three, and the last.
+    let world = world_over(TestStore::new().await).await;
+    for runs in ["id = (SELECT MIN(id) FROM key_runs)", "1 = 1"] {
+        let (own, act) = (hash(&passport("P1")), world.act(OFFICER));
+        lose(world.store.pool(), "key_runs", runs).await;
+        let found = subjects_with(&world.store, &world.lists, &own, 10, act).await.unwrap();
+        assert_eq!(found, [id(1)], "{runs}");
     }
 }
