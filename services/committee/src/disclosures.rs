@@ -1,7 +1,7 @@
 //! Disclosures: what the police ask is fetched, somebody of the committee decides, and the answer is taken to the police,
 //! an identity sealed to their key of the manifest. The police never call the committee.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use lanyard_core::hpke_box::{BoxError, HpkePublicKey};
 use lanyard_core::ids::{BadgeNumber, EventId, Hash};
 use lanyard_env::Env;
 use lanyard_party::ManifestStore;
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
+use lanyard_store::{AuditTrail, DamagedRow, NewAuditEntry, SealValue, Store, StoreError, without};
 use lanyard_transport::status;
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::screening::v1 as wire;
 use lanyard_wire::screening::v1::disclosure_answer::Decision;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -119,23 +119,27 @@ impl Disclosures {
     }
 
     /// Takes what was decided to the police. Whoever was changed and waits to be submitted anew is left out: the police
-    /// give up on what they asked of the person of before.
+    /// give up on what they asked of the person of before. Nothing is disclosed from a damaged row.
     async fn answer(&self) -> Result<(), DisclosureError> {
+        let damaged = damaged(&self.store, "delivered = 0").await?;
+        let statement = format!(
+            "SELECT d.request_id, d.state, d.decided_by, d.reason, p.badge_number, p.subject_id, p.salt, p.full_name, \
+             p.latin_name, p.birth_date, p.documents, p.portrait_hash FROM disclosures d \
+             JOIN people p ON p.badge_number = d.badge_number WHERE d.delivered = 0 AND d.request_id > $1{}{} \
+             AND (d.state = $2 OR (d.state = $3 AND p.screening <> $4)) ORDER BY d.request_id LIMIT $5",
+            without("d.request_id", "disclosures", &damaged),
+            without("p.badge_number", "people", &damaged),
+        );
         let mut after = 0;
         loop {
-            let rows = sqlx::query(
-                "SELECT d.request_id, d.state, d.decided_by, d.reason, p.badge_number, p.subject_id, p.salt, p.full_name, \
-                 p.latin_name, p.birth_date, p.documents, p.portrait_hash FROM disclosures d \
-                 JOIN people p ON p.badge_number = d.badge_number WHERE d.delivered = 0 AND d.request_id > $1 \
-                 AND (d.state = $2 OR (d.state = $3 AND p.screening <> $4)) ORDER BY d.request_id LIMIT $5",
-            )
-            .bind(after)
-            .bind(State::Refused.number())
-            .bind(State::Approved.number())
-            .bind(Screening::New.number())
-            .bind(MESSAGE)
-            .fetch_all(self.store.pool())
-            .await?;
+            let rows = sqlx::query(AssertSqlSafe(statement.as_str()))
+                .bind(after)
+                .bind(State::Refused.number())
+                .bind(State::Approved.number())
+                .bind(Screening::New.number())
+                .bind(MESSAGE)
+                .fetch_all(self.store.pool())
+                .await?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.try_get("request_id")?;
             let manifest = self.manifests.current();
@@ -154,6 +158,19 @@ impl Disclosures {
             transaction.commit().await?;
         }
     }
+}
+
+/// Damaged rows of requests that `condition` chooses, and of the people whom they are about.
+async fn damaged(store: &Store, condition: &str) -> Result<BTreeSet<DamagedRow>, StoreError> {
+    let of = format!("badge_number IN (SELECT badge_number FROM disclosures WHERE {condition})");
+    let mut damaged = BTreeSet::new();
+    for (table, condition) in [("disclosures", condition), ("people", &of)] {
+        damaged.extend(store.damaged(table, condition, &[]).await?);
+    }
+    for row in &damaged {
+        tracing::error!(%row, "damaged: requests for disclosure wait; restore the store from a backup");
+    }
+    Ok(damaged)
 }
 
 fn answer(
@@ -282,6 +299,10 @@ pub(crate) async fn decide(
     approve: bool,
     deed: &Deed<'_>,
 ) -> Result<committee::Outcome, StoreError> {
+    let id = [SealValue::Number(request)];
+    store.refuse_damaged("disclosures", "request_id = $1", &id).await?;
+    let of_request = "badge_number IN (SELECT badge_number FROM disclosures WHERE request_id = $1)";
+    store.refuse_damaged("people", of_request, &id).await?;
     let mut transaction = store.begin().await?;
     let row: Option<(i64, String, String, i64)> = sqlx::query_as(
         "SELECT d.state, d.legal_basis, p.reference, p.screening FROM disclosures d \
@@ -324,7 +345,7 @@ pub(crate) async fn decide(
     Ok(committee::Outcome::Done)
 }
 
-/// Requests after `after`, oldest first; only those that wait for somebody unless `all`.
+/// Requests after `after`, oldest first; only those that wait for somebody unless `all`. Damaged ones are left out.
 pub(crate) async fn list(
     store: &Store,
     all: bool,
@@ -332,17 +353,21 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<committee::Disclosure>, StoreError> {
     let which = if all { State::Over } else { State::Asked };
-    let rows = sqlx::query(
+    let damaged = damaged(store, "1 = 1").await?;
+    let statement = format!(
         "SELECT d.request_id, d.legal_basis, d.asked_by, d.asked_millis, d.state, d.decided_by, d.reason, \
          d.decided_millis, d.delivered, p.reference, p.full_name FROM disclosures d \
          JOIN people p ON p.badge_number = d.badge_number \
-         WHERE d.state <= $1 AND d.request_id > $2 ORDER BY d.request_id LIMIT $3",
-    )
-    .bind(which.number())
-    .bind(i64::try_from(after).unwrap_or(i64::MAX))
-    .bind(i64::from(limit))
-    .fetch_all(store.pool())
-    .await?;
+         WHERE d.state <= $1 AND d.request_id > $2{}{} ORDER BY d.request_id LIMIT $3",
+        without("d.request_id", "disclosures", &damaged),
+        without("p.badge_number", "people", &damaged),
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(which.number())
+        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(i64::from(limit))
+        .fetch_all(store.pool())
+        .await?;
     let number = |row: &AnyRow, column| row.try_get::<i64, _>(column);
     rows.iter()
         .map(|row| {

@@ -4,6 +4,7 @@
 //! station, so a stolen store yields no badge.
 
 mod badges;
+mod cursors;
 mod disclosures;
 mod hold;
 mod import;

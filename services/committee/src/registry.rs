@@ -20,8 +20,16 @@ use crate::states::{PrintState, status_from_number};
 use crate::{hold, police_badges, profiles};
 
 /// Tables with seals over their rows: all that a signature or an answer comes from.
-pub const SEALED: &[&str] =
-    &["people", "prints", "profiles", "police_badges", "police_prints", "status_changes"];
+pub const SEALED: &[&str] = &[
+    "people",
+    "prints",
+    "profiles",
+    "police_badges",
+    "police_prints",
+    "status_changes",
+    "disclosures",
+    "cursors",
+];
 
 /// The committee's store as its publisher sees it.
 pub(crate) struct PrintRegistry {

@@ -5,7 +5,7 @@ mod batches;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use lanyard_core::oprf::Pseudonym;
 use lanyard_env::Env;
 use lanyard_party::{SealedBlobError, StoreKey};
 use lanyard_shareholder::{Batch, PseudonymError, Pseudonymiser};
-use lanyard_store::{SealValue, Store, StoreError, placeholders, without};
+use lanyard_store::{DamagedRow, SealValue, Store, StoreError, placeholders, without};
 use lanyard_transport::status;
 use lanyard_wire::committee::v1::ScreenResponse;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
@@ -35,6 +35,7 @@ use zeroize::Zeroizing;
 
 use self::batches::{Kept, Member, Stage};
 use crate::badges::{SEEDS, seeds_cell};
+use crate::cursors;
 use crate::person::{Identity, StoredDocument};
 use crate::states::{PrintState, Screening as State};
 
@@ -330,20 +331,31 @@ impl Screening {
         Ok(unchanged)
     }
 
-    /// Gives the police the seeds of prints that they do not have.
+    /// Gives the police the seeds of prints that they do not have, but for those of a damaged row.
     pub(crate) async fn hand_over_prints(&self) -> Result<u64, ScreeningError> {
+        let mut damaged: BTreeSet<DamagedRow> = BTreeSet::new();
+        let of = "badge_number IN (SELECT badge_number FROM prints WHERE handed_over = 0)";
+        for (table, condition) in [("prints", "handed_over = 0"), ("people", of)] {
+            damaged.extend(self.store.damaged(table, condition, &[]).await?);
+        }
+        for row in &damaged {
+            tracing::error!(%row, "damaged: not handed over; restore the store from a backup");
+        }
+        let statement = format!(
+            "SELECT i.id, i.print_number, i.seeds, i.changed, p.subject_id FROM prints i \
+             JOIN people p ON p.badge_number = i.badge_number \
+             WHERE i.handed_over = 0 AND i.state = $1 AND p.screening <> $2{}{} ORDER BY i.id LIMIT $3",
+            without("i.id", "prints", &damaged),
+            without("i.badge_number", "people", &damaged),
+        );
         let mut total = 0;
         loop {
-            let rows = sqlx::query(
-                "SELECT i.id, i.print_number, i.seeds, i.changed, p.subject_id FROM prints i \
-                 JOIN people p ON p.badge_number = i.badge_number \
-                 WHERE i.handed_over = 0 AND i.state = $1 AND p.screening <> $2 ORDER BY i.id LIMIT $3",
-            )
-            .bind(PrintState::Issued.number())
-            .bind(State::New.number())
-            .bind(PAGE)
-            .fetch_all(self.store.pool())
-            .await?;
+            let rows = sqlx::query(AssertSqlSafe(statement.as_str()))
+                .bind(PrintState::Issued.number())
+                .bind(State::New.number())
+                .bind(PAGE)
+                .fetch_all(self.store.pool())
+                .await?;
             if rows.is_empty() {
                 return Ok(total);
             }
@@ -432,12 +444,8 @@ impl Screening {
 
     /// Up to where verdicts have been read.
     async fn cursor(&self) -> Result<u64, ScreeningError> {
-        let cursor: Option<(i64,)> =
-            sqlx::query_as("SELECT value FROM cursors WHERE name = 'verdicts'")
-                .fetch_optional(self.store.pool())
-                .await?;
-        if let Some((value,)) = cursor {
-            return Ok(value as u64);
+        if let Some(cursor) = cursors::read(&self.store, "verdicts").await? {
+            return Ok(cursor);
         }
         sqlx::query("INSERT INTO cursors (name, value) VALUES ('verdicts', 0) ON CONFLICT (name) DO NOTHING")
             .execute(self.store.pool())

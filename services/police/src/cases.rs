@@ -1,14 +1,15 @@
 //! Cases: subjects that an officer has to look at or has, where they stand, and what officers decide.
 
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
+use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError};
 use lanyard_wire::police::v1 as wire;
 use lanyard_wire::screening::v1::Verdict as WireVerdict;
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use crate::act::Act;
 use crate::ids::SubjectId;
+use crate::lists::{Guard, Lists};
 use crate::matching::{Ruling, Standing, decide};
-use crate::rescreen::remember_seen;
+use crate::rescreen::{all_matches, remember_seen};
 use crate::states::{DecidedBy, Verdict, wire_kind};
 use crate::{case, disclosures};
 
@@ -21,9 +22,10 @@ const IS_CASE: &str = "s.withdrawn = 0 AND (s.verdict = $2 OR s.decided_by <> $3
 const IS_UNDECIDED: &str = "AND (s.verdict = $2 \
     OR EXISTS (SELECT 1 FROM proposals p WHERE p.subject_id = s.subject_id))";
 
-/// Cases after `after` by subject id.
+/// Cases after `after` by subject id. One that is damaged is there, and nothing is said of it.
 pub(crate) async fn list(
     store: &Store,
+    lists: &Lists,
     after: &[u8],
     undecided_only: bool,
     limit: u32,
@@ -33,17 +35,37 @@ pub(crate) async fn list(
         "SELECT s.subject_id FROM subjects s WHERE s.subject_id > $1 AND {IS_CASE} {undecided} \
          ORDER BY s.subject_id LIMIT $4"
     );
-    let rows: Vec<(Vec<u8>,)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(after)
         .bind(Verdict::Pending.number())
         .bind(DecidedBy::Rule.number())
         .bind(i64::from(limit))
         .fetch_all(store.pool())
         .await?;
-    let mut cases = Vec::with_capacity(rows.len());
-    for (id,) in rows {
-        let id = SubjectId::from_column("subjects", &id)?;
-        cases.extend(by_id(store, &id).await?);
+    // An id that is none is that of a damaged row, which the registry closes.
+    let ids = rows.iter().filter_map(|row| row.try_get::<Vec<u8>, _>(0).ok());
+    let ids = ids.filter_map(|id| SubjectId::from_column("subjects", &id).ok());
+    let ids: Vec<SubjectId> = ids.collect();
+    let damaged = case::damaged(store, &ids).await?;
+    let mut snapshot = store.snapshot().await?;
+    let guard = lists.guard(&mut snapshot).await?;
+    let mut cases = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let case = match damaged.contains(id) {
+            true => None,
+            false => match load(&mut snapshot, &guard, id).await {
+                Err(error) if error.is_damaged() => None,
+                other => Some(other?),
+            },
+        };
+        match case {
+            Some(case) => cases.extend(case),
+            None => cases.push(wire::Case {
+                subject: Some(case::unsaid(id)),
+                state: wire::CaseState::Open.into(),
+                ..wire::Case::default()
+            }),
+        }
     }
     Ok(cases)
 }
@@ -51,19 +73,32 @@ pub(crate) async fn list(
 /// One case; any subject can be looked at as one.
 pub(crate) async fn by_id(
     store: &Store,
+    lists: &Lists,
+    subject_id: &SubjectId,
+) -> Result<Option<wire::Case>, StoreError> {
+    case::refuse_damaged(store, subject_id).await?;
+    let mut snapshot = store.snapshot().await?;
+    let guard = lists.guard(&mut snapshot).await?;
+    load(&mut snapshot, &guard, subject_id).await
+}
+
+/// One case whose rows are known to be sound.
+async fn load(
+    connection: &mut AnyConnection,
+    guard: &Guard,
     subject_id: &SubjectId,
 ) -> Result<Option<wire::Case>, StoreError> {
     let id = subject_id.as_slice();
-    let Some(subject) = case::by_id(store, subject_id).await? else { return Ok(None) };
+    let Some(subject) = case::load(connection, guard, subject_id).await? else { return Ok(None) };
     let (mismatch,): (i64,) = sqlx::query_as("SELECT mismatch FROM subjects WHERE subject_id = $1")
         .bind(id)
-        .fetch_one(store.pool())
+        .fetch_one(&mut *connection)
         .await?;
     let proposal: Option<(i64, String, String, i64)> = sqlx::query_as(
         "SELECT verdict, reason, proposed_by, proposed_millis FROM proposals WHERE subject_id = $1",
     )
     .bind(id)
-    .fetch_optional(store.pool())
+    .fetch_optional(&mut *connection)
     .await?;
     let proposal = proposal
         .map(|(verdict, reason, proposed_by, proposed)| {
@@ -73,7 +108,7 @@ pub(crate) async fn by_id(
             Ok::<_, StoreError>(wire::Proposal { verdict, reason, proposed_by, proposed_millis })
         })
         .transpose()?;
-    let disclosure = disclosures::of_case(store, id).await?;
+    let disclosure = disclosures::of_case(connection, id).await?;
     let state = match &disclosure {
         _ if proposal.is_some() => wire::CaseState::SecondOfficer,
         _ if subject.verdict() != WireVerdict::Pending => wire::CaseState::Decided,
@@ -89,7 +124,7 @@ pub(crate) async fn by_id(
     Ok(Some(wire::Case {
         subject: Some(subject),
         state: state.into(),
-        seen: seen(store, id).await?,
+        seen: seen(connection, id).await?,
         disclosure,
         proposal,
         mismatch: mismatch != 0,
@@ -97,13 +132,16 @@ pub(crate) async fn by_id(
 }
 
 /// What officers saw when they decided last.
-async fn seen(store: &Store, subject_id: &[u8]) -> Result<Vec<wire::Match>, StoreError> {
+async fn seen(
+    connection: &mut AnyConnection,
+    subject_id: &[u8],
+) -> Result<Vec<wire::Match>, StoreError> {
     let rows: Vec<(String, String, i64)> = sqlx::query_as(
         "SELECT DISTINCT w.name, n.label, n.kind FROM seen_matches n JOIN watchlists w ON w.id = n.list_id \
          WHERE n.subject_id = $1 ORDER BY n.kind, w.name, n.label",
     )
     .bind(subject_id)
-    .fetch_all(store.pool())
+    .fetch_all(&mut *connection)
     .await?;
     rows.into_iter()
         .map(|(list, label, kind)| Ok(wire::Match { list, label, kind: wire_kind(kind)?.into() }))
@@ -112,9 +150,11 @@ async fn seen(store: &Store, subject_id: &[u8]) -> Result<Vec<wire::Match>, Stor
 
 /// Clears or refuses a subject, or leaves it pending. An earlier decision, a rule's too, gives way: people and lists err.
 ///
-/// With `four_eyes`, the first officer's word is kept until another officer gives the same; leaving pending needs one.
+/// With `four_eyes`, the first officer's word is kept until another officer gives the same; leaving pending needs one. A
+/// damaged word is none. Nothing is decided while a match may be hidden: a stop is possible all the same.
 pub(crate) async fn decide_case(
     store: &Store,
+    lists: &Lists,
     subject_id: &SubjectId,
     verdict: Verdict,
     reason: &str,
@@ -122,10 +162,19 @@ pub(crate) async fn decide_case(
     act: Act<'_>,
 ) -> Result<wire::Outcome, StoreError> {
     let id = subject_id.as_slice();
+    let of_subject = [SealValue::Bytes(id)];
+    store.refuse_damaged("subjects", "subject_id = $1", &of_subject).await?;
+    let unheard = store.damaged("proposals", "subject_id = $1", &of_subject).await?;
     let mut transaction = store.begin().await?;
     let Some(standing) = Standing::load(&mut transaction, id).await? else {
         return Ok(wire::Outcome::NotFound);
     };
+    let guard = lists.guard(&mut transaction).await?;
+    let matches = all_matches(&mut transaction, &guard, subject_id).await?;
+    if let Some(row) = unheard.first() {
+        tracing::error!(%row, "damaged: a first officer's word is lost");
+        forget_proposal(&mut transaction, id).await?;
+    }
     if standing.withdrawn {
         return Ok(wire::Outcome::NotPossible);
     }
@@ -153,7 +202,7 @@ pub(crate) async fn decide_case(
     }
     let ruling = Ruling { verdict, by: DecidedBy::Officer, reason };
     decide(&mut transaction, id, &standing, &ruling, act.now, act.delay_millis).await?;
-    remember_seen(&mut transaction, id).await?;
+    remember_seen(&mut transaction, subject_id, &matches).await?;
     let action = match verdict {
         Verdict::Cleared => "clear",
         Verdict::Refused => "refuse",
@@ -177,6 +226,17 @@ async fn first_officer(
             .fetch_optional(&mut **transaction)
             .await?;
     Ok(row.map(|(officer,)| officer))
+}
+
+pub(crate) async fn forget_proposal(
+    transaction: &mut Transaction<'static, Any>,
+    subject_id: &[u8],
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM proposals WHERE subject_id = $1")
+        .bind(subject_id)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
 }
 
 /// Keeps an officer's word; it takes the place of another one.

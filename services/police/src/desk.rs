@@ -20,6 +20,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::handles::HandleIndex;
+use crate::lists::Lists;
 use crate::prints::{self, PrintError};
 use crate::staff;
 
@@ -112,6 +113,7 @@ pub(crate) struct Checked {
 pub(crate) struct Desk {
     pub(crate) store: Store,
     pub(crate) store_key: Arc<StoreKey>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) manifests: Arc<ManifestStore>,
     pub(crate) own: Arc<Mirror>,
     pub(crate) own_keys: OwnAudienceKeys,

@@ -9,17 +9,21 @@ use lanyard_core::disclosure::DisclosedIdentity;
 use lanyard_core::ids::EventId;
 use lanyard_env::Env;
 use lanyard_party::{Cell, SealedBlobError, StoreKey};
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_number};
+use lanyard_store::{
+    AuditTrail, NewAuditEntry, SealValue, Store, StoreError, next_number, without,
+};
 use lanyard_wire::police::v1 as wire;
 use lanyard_wire::screening::v1 as screening;
 use rand::seq::index::sample;
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Transaction};
 use thiserror::Error;
 
 use crate::act::Act;
+use crate::cases;
 use crate::ids::{LocalHash, SubjectId};
 use crate::matching::{MISMATCH, Ruling, Standing, decide};
 use crate::states::{DecidedBy, DisclosureState as State, Verdict};
+use crate::subjects::keys;
 
 /// Why a kept identity is not shown.
 #[derive(Debug, Error)]
@@ -49,6 +53,10 @@ pub(crate) async fn ask(
     legal_basis: &str,
     act: Act<'_>,
 ) -> Result<(wire::Outcome, i64), StoreError> {
+    for table in ["subjects", "disclosures"] {
+        let id = [SealValue::Bytes(subject_id.as_slice())];
+        store.refuse_damaged(table, "subject_id = $1", &id).await?;
+    }
     let mut transaction = store.begin().await?;
     let Some(standing) = Standing::load(&mut transaction, subject_id.as_slice()).await? else {
         return Ok((wire::Outcome::NotFound, 0));
@@ -145,23 +153,36 @@ async fn audit(
     AuditTrail::append(transaction, act.now, change, &entries).await
 }
 
+/// Leaves damaged requests after `after` out of a statement; they are named in the log.
+async fn without_damaged(store: &Store, column: &str, after: i64) -> Result<String, StoreError> {
+    let damaged = store.damaged("disclosures", "id > $1", &[SealValue::Number(after)]).await?;
+    for row in &damaged {
+        tracing::error!(%row, "damaged: it is left out; restore the store from a backup");
+    }
+    Ok(without(column, "disclosures", &damaged.into_iter().collect()))
+}
+
 /// Requests without an answer after `after`, oldest first, as the committee reads them. Before the first verdict of a subject is
-/// released, being asked about would tell it.
+/// released, being asked about would tell it. A damaged one waits.
 pub(crate) async fn asked_after(
     store: &Store,
     after: u64,
     limit: u32,
 ) -> Result<Vec<screening::DisclosureRequest>, StoreError> {
-    let rows: Vec<(i64, Vec<u8>, String, String, i64)> = sqlx::query_as(
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let statement = format!(
         "SELECT d.id, d.subject_id, d.legal_basis, d.asked_by, d.asked_millis FROM disclosures d \
          JOIN subjects s ON s.subject_id = d.subject_id \
-         WHERE d.state = $1 AND d.id > $2 AND s.released <> 0 ORDER BY d.id LIMIT $3",
-    )
-    .bind(State::Asked.number())
-    .bind(i64::try_from(after).unwrap_or(i64::MAX))
-    .bind(i64::from(limit))
-    .fetch_all(store.pool())
-    .await?;
+         WHERE d.state = $1 AND d.id > $2{} AND s.released <> 0 ORDER BY d.id LIMIT $3",
+        without_damaged(store, "d.id", after).await?,
+    );
+    let rows: Vec<(i64, Vec<u8>, String, String, i64)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .bind(State::Asked.number())
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(store.pool())
+            .await?;
     let request = |(id, subject_id, legal_basis, asked_by, asked)| screening::DisclosureRequest {
         request_id: id as u64,
         subject_id,
@@ -174,6 +195,7 @@ pub(crate) async fn asked_after(
 
 /// The subject of a request that has no answer yet.
 pub(crate) async fn waiting(store: &Store, request: i64) -> Result<Option<SubjectId>, StoreError> {
+    refuse_damaged(store, request).await?;
     let row: Option<(Vec<u8>,)> =
         sqlx::query_as("SELECT subject_id FROM disclosures WHERE id = $1 AND state = $2")
             .bind(request)
@@ -181,6 +203,14 @@ pub(crate) async fn waiting(store: &Store, request: i64) -> Result<Option<Subjec
             .fetch_optional(store.pool())
             .await?;
     row.map(|(id,)| SubjectId::from_column("disclosures", &id)).transpose()
+}
+
+/// Nothing is settled on a damaged row.
+async fn refuse_damaged(store: &Store, request: i64) -> Result<(), StoreError> {
+    let id = [SealValue::Number(request)];
+    store.refuse_damaged("disclosures", "id = $1", &id).await?;
+    let of_request = "subject_id IN (SELECT subject_id FROM disclosures WHERE id = $1)";
+    store.refuse_damaged("subjects", of_request, &id).await
 }
 
 /// What the committee answered.
@@ -201,6 +231,7 @@ pub(crate) async fn settle(
     answer: &Answer,
     act: Act<'_>,
 ) -> Result<Option<State>, StoreError> {
+    refuse_damaged(store, request).await?;
     let mut transaction = store.begin().await?;
     let row: Option<(Vec<u8>, i64, i64)> =
         sqlx::query_as("SELECT subject_id, sample, state FROM disclosures WHERE id = $1")
@@ -218,7 +249,7 @@ pub(crate) async fn settle(
     let (state, action, refusal, kept) = match answer {
         Answer::Refused(why) => (State::Refused, "disclosure-refused", why.as_str(), Vec::new()),
         Answer::Disclosed(identity, hashes) => {
-            if holds(&mut transaction, &subject_id, identity, hashes, event).await? {
+            if holds(&mut transaction, store_key, &subject_id, identity, hashes, event).await? {
                 let kept = if sample == 0 { seal(identity) } else { Vec::new() };
                 (State::Holds, "disclosed", "", kept)
             } else {
@@ -251,6 +282,7 @@ pub(crate) async fn settle(
 /// be padding.
 async fn holds(
     transaction: &mut Transaction<'static, Any>,
+    store_key: &StoreKey,
     subject_id: &SubjectId,
     identity: &DisclosedIdentity,
     hashes: &[LocalHash],
@@ -263,14 +295,9 @@ async fn holds(
             .await?;
     let binding = <[u8; Binding::SIZE]>::try_from(binding.as_slice())
         .map_err(|_| StoreError::Corrupt { table: "subjects", column: "binding" })?;
-    let keys: Vec<(Vec<u8>,)> =
-        sqlx::query_as("SELECT hash FROM subject_keys WHERE subject_id = $1 ORDER BY hash")
-            .bind(subject_id.as_slice())
-            .fetch_all(&mut **transaction)
-            .await?;
-    let compared = |hash: &LocalHash| {
-        keys.binary_search_by(|(one,)| one.as_slice().cmp(hash.as_slice())).is_ok()
-    };
+    let held = keys::of_subject(transaction, store_key, subject_id).await?;
+    held.refuse_damaged(subject_id)?;
+    let compared = |hash: &LocalHash| held.hashes.binary_search(hash).is_ok();
     let holds = identity.binding(event).agrees_with(&Binding::new(binding));
     Ok(holds && !hashes.is_empty() && hashes.iter().all(compared))
 }
@@ -308,10 +335,7 @@ pub(crate) async fn end_subject(
     transaction: &mut Transaction<'static, Any>,
     subject_id: &[u8],
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM proposals WHERE subject_id = $1")
-        .bind(subject_id)
-        .execute(&mut **transaction)
-        .await?;
+    cases::forget_proposal(transaction, subject_id).await?;
     end(transaction, subject_id, "").await
 }
 
@@ -344,6 +368,8 @@ pub(crate) async fn open(
     subject_id: &SubjectId,
     act: Act<'_>,
 ) -> Result<Option<(DisclosedIdentity, bool)>, OpenError> {
+    let of_subject = [SealValue::Bytes(subject_id.as_slice())];
+    store.refuse_damaged("disclosures", "subject_id = $1", &of_subject).await?;
     let mut transaction = store.begin().await?;
     let row: Option<(i64, i64, Vec<u8>)> = sqlx::query_as(
         "SELECT id, state, identity FROM disclosures WHERE subject_id = $1 AND identity <> $2 ORDER BY id DESC",
@@ -386,7 +412,7 @@ fn read(row: Columns) -> Result<wire::Disclosure, StoreError> {
 
 /// The newest request about a subject that belongs to its case: samples do when they did not hold.
 pub(crate) async fn of_case(
-    store: &Store,
+    connection: &mut AnyConnection,
     subject_id: &[u8],
 ) -> Result<Option<wire::Disclosure>, StoreError> {
     let sql = format!(
@@ -396,21 +422,23 @@ pub(crate) async fn of_case(
         .bind(Vec::new())
         .bind(subject_id)
         .bind(State::Mismatch.number())
-        .fetch_optional(store.pool())
+        .fetch_optional(&mut *connection)
         .await?;
     row.map(read).transpose()
 }
 
-/// Samples after `after`, oldest first.
+/// Samples after `after`, oldest first, but for damaged ones.
 pub(crate) async fn samples_after(
     store: &Store,
     after: u64,
     limit: u32,
 ) -> Result<Vec<wire::Disclosure>, StoreError> {
-    let sql = format!("{COLUMNS} WHERE sample = 1 AND id > $2 ORDER BY id LIMIT $3");
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let left_out = without_damaged(store, "id", after).await?;
+    let sql = format!("{COLUMNS} WHERE sample = 1 AND id > $2{left_out} ORDER BY id LIMIT $3");
     let rows: Vec<Columns> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .bind(Vec::new())
-        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(after)
         .bind(i64::from(limit))
         .fetch_all(store.pool())
         .await?;

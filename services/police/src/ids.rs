@@ -49,19 +49,27 @@ impl fmt::Debug for SubjectId {
 }
 
 /// A pseudonym as the police keep it, of subjects and on lists alike: a keyed hash of 32 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct LocalHash([u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LocalHash([u8; Self::SIZE]);
 
 impl LocalHash {
+    /// Its size in bytes.
+    pub(crate) const SIZE: usize = 32;
+
     pub(crate) fn of(store_key: &StoreKey, pseudonym: &[u8; Pseudonym::SIZE]) -> Self {
         Self(store_key.local_hash("pseudonym", pseudonym))
     }
 
     /// One that stands for nothing: padding.
     pub(crate) fn random(rng: &mut impl Rng) -> Self {
-        let mut bytes = [0; 32];
+        let mut bytes = [0; Self::SIZE];
         rng.fill_bytes(&mut bytes);
         Self(bytes)
+    }
+
+    /// Reads a column; `None` if it is of another size.
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 
     pub(crate) const fn as_slice(&self) -> &[u8] {

@@ -11,8 +11,10 @@ mod changes;
 mod config;
 mod desk;
 mod disclosures;
+mod examine;
 mod handles;
 mod ids;
+mod lists;
 mod matching;
 mod prints;
 mod registry;
@@ -24,10 +26,12 @@ mod serve;
 mod staff;
 mod states;
 mod subjects;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod watchlist;
 
 pub use config::PoliceConfig;
+pub use examine::examine;
 pub use registry::SEALED as SEALED_TABLES;
 pub use serve::{ServeError, inspect, serve};

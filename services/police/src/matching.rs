@@ -10,15 +10,16 @@
 //! - What an officer cleared stands until an entry matches that the officer did not see: a strong match refuses, any other
 //!   opens the case again.
 //! - What an officer refused stands until an entry that the officer saw is gone from the lists, which opens the case again.
+//! - While keys of a subject or of a list are damaged, a match may be hidden: nobody is cleared, and who was is not.
 //! - A case that was opened again is never cleared by a rule, nor is a subject whose disclosed identity is not the one that
 //!   was submitted. New keys are a new case.
 
 use lanyard_core::ids::Timestamp;
 use lanyard_store::StoreError;
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
-use crate::disclosures;
 use crate::states::{DecidedBy, Verdict};
+use crate::{cases, disclosures};
 
 /// What stands on lists against one subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) gone: bool,
     /// Keys that could match.
     pub(crate) keys: i64,
+    /// Whether its keys or those of a list are damaged, so that a match may be hidden.
+    pub(crate) damaged: bool,
 }
 
 /// A verdict, and why.
@@ -48,12 +51,16 @@ pub(crate) struct Ruling<'a> {
 /// Why somebody whose disclosed identity is another is not cleared.
 pub(crate) const MISMATCH: &str = "rule: the disclosed identity is not the one that was submitted";
 
+/// Why somebody whose match may be hidden is not cleared.
+pub(crate) const DAMAGED: &str = "rule: its keys, or those of a list, are damaged in the store";
+
 impl Found {
     /// What the rules say.
     pub(crate) const fn ruling(self) -> Ruling<'static> {
         let (verdict, reason) = match self {
             Self { strong: 1.., .. } => (Verdict::Refused, "rule: document match"),
             Self { weak: 1.., .. } => (Verdict::Pending, "rule: a name matches"),
+            Self { damaged: true, .. } => (Verdict::Pending, DAMAGED),
             Self { keys: 1.., .. } => (Verdict::Cleared, "rule: no match"),
             _ => (Verdict::Pending, "rule: nothing to match"),
         };
@@ -74,31 +81,32 @@ pub(crate) struct Standing {
     pub(crate) mismatch: bool,
 }
 
-type StandingColumns = (i64, i64, i64, i64, i64, i64);
-
 impl Standing {
     /// Reads a subject; `None` if it is not known.
     pub(crate) async fn load(
-        transaction: &mut Transaction<'static, Any>,
+        connection: &mut AnyConnection,
         subject_id: &[u8],
     ) -> Result<Option<Self>, StoreError> {
-        let row: Option<StandingColumns> = sqlx::query_as(
+        let row = sqlx::query(
             "SELECT verdict, decided_by, released, due_millis, withdrawn, mismatch FROM subjects WHERE subject_id = $1",
         )
         .bind(subject_id)
-        .fetch_optional(&mut **transaction)
+        .fetch_optional(&mut *connection)
         .await?;
-        row.map(|(verdict, by, released, due, withdrawn, mismatch)| {
-            Ok(Self {
-                verdict: Verdict::from_number("verdict", verdict)?,
-                by: DecidedBy::from_number(by)?,
-                released: Verdict::from_released("released", released)?,
-                due: (due > 0).then_some(Timestamp::from_millis(due as u64)),
-                withdrawn: withdrawn != 0,
-                mismatch: mismatch != 0,
-            })
-        })
-        .transpose()
+        let Some(row) = row else { return Ok(None) };
+        let number = |column| {
+            let corrupt = |_| StoreError::Corrupt { table: "subjects", column };
+            row.try_get::<i64, _>(column).map_err(corrupt)
+        };
+        let due = number("due_millis")?;
+        Ok(Some(Self {
+            verdict: Verdict::from_number("verdict", number("verdict")?)?,
+            by: DecidedBy::from_number(number("decided_by")?)?,
+            released: Verdict::from_released("released", number("released")?)?,
+            due: (due > 0).then_some(Timestamp::from_millis(due as u64)),
+            withdrawn: number("withdrawn")? != 0,
+            mismatch: number("mismatch")? != 0,
+        }))
     }
 
     /// What the rules change about it now that `found` is on lists; `None` if it stays.
@@ -109,6 +117,8 @@ impl Standing {
         let rule = found.ruling();
         let again = |reason| Ruling { verdict: Verdict::Pending, by: DecidedBy::Review, reason };
         let ruling = match (self.by, self.verdict) {
+            // Whoever is not cleared can wait until it is known what matches.
+            (_, Verdict::Refused) if found.damaged => return None,
             (DecidedBy::Rule, _) if self.mismatch && rule.verdict == Verdict::Cleared => {
                 Ruling { verdict: Verdict::Pending, reason: MISMATCH, ..rule }
             }
@@ -117,6 +127,7 @@ impl Standing {
             (DecidedBy::Officer, Verdict::Cleared) if found.new_weak > 0 => {
                 again("rule: an entry matches that the officer who cleared did not see")
             }
+            (DecidedBy::Officer, Verdict::Cleared) if found.damaged => again(DAMAGED),
             (DecidedBy::Officer, Verdict::Pending) if found.new_strong > 0 => {
                 Ruling { by: DecidedBy::Review, ..rule }
             }
@@ -184,10 +195,7 @@ pub(crate) async fn decide(
     .bind(subject_id)
     .execute(&mut **transaction)
     .await?;
-    sqlx::query("DELETE FROM proposals WHERE subject_id = $1")
-        .bind(subject_id)
-        .execute(&mut **transaction)
-        .await?;
+    cases::forget_proposal(transaction, subject_id).await?;
     if ruling.verdict != Verdict::Pending {
         disclosures::end_case(transaction, subject_id).await?;
     }
@@ -207,7 +215,15 @@ mod tests {
 
     /// Strong and other matches, none of which an officer has seen.
     fn found(strong: i64, weak: i64) -> Found {
-        Found { strong, weak, new_strong: strong, new_weak: weak, gone: false, keys: 2 }
+        Found {
+            strong,
+            weak,
+            new_strong: strong,
+            new_weak: weak,
+            gone: false,
+            keys: 2,
+            damaged: false,
+        }
     }
 
     /// As [`found`], all of it seen.
@@ -279,6 +295,23 @@ mod tests {
         assert_eq!(after(withdrawn, found(1, 0)), None);
         let mismatch = Standing { mismatch: true, ..pending };
         assert_eq!(after(mismatch, found(0, 0)), None, "another person's identity clears nobody");
+    }
+
+    #[test]
+    fn what_may_be_hidden_clears_nobody_and_gives_nothing_back() {
+        let damaged = |found| Found { damaged: true, ..found };
+        assert_eq!(damaged(found(0, 0)).ruling().verdict, Verdict::Pending);
+        assert_eq!(damaged(found(1, 0)).ruling().verdict, Verdict::Refused);
+        for by in [DecidedBy::Rule, DecidedBy::Officer] {
+            let (cleared, pending) = (standing(Verdict::Cleared, by), Verdict::Pending);
+            let verdict = after(cleared, damaged(seen(0, 0))).map(|(verdict, _)| verdict);
+            assert_eq!(verdict, Some(pending));
+        }
+        for by in [DecidedBy::Rule, DecidedBy::Officer, DecidedBy::Review] {
+            let gone = Found { gone: true, ..found(0, 0) };
+            assert_eq!(after(standing(Verdict::Refused, by), damaged(gone)), None);
+            assert_eq!(after(standing(Verdict::Pending, by), damaged(gone)), None);
+        }
     }
 
     #[test]

@@ -18,10 +18,23 @@ use crate::prints::{PrintError, PrintSeeds};
 use crate::states::Verdict;
 use crate::{changes, staff};
 
-/// Tables with seals over their rows: what a signature, a verdict or an answer comes from, but for keys of lists and subjects,
-/// which are hashes in the millions.
-pub const SEALED: &[&str] =
-    &["subjects", "prints", "status_changes", "staff", "staff_prints", "staff_changes"];
+/// Tables with seals over their rows: what a signature, a verdict or an answer comes from, but for entries and keys of lists
+/// and keys of subjects, in the millions, which carry tags: see `tags`.
+pub const SEALED: &[&str] = &[
+    "subjects",
+    "prints",
+    "status_changes",
+    "watchlists",
+    "list_imports",
+    "seen_matches",
+    "proposals",
+    "disclosures",
+    "staff",
+    "staff_keys",
+    "staff_prints",
+    "staff_profiles",
+    "staff_changes",
+];
 
 /// Changes of one page.
 const RANGE: &str = "changed > $1 AND changed <= $2";

@@ -1,69 +1,71 @@
 //! Matches in the store: of one subject, and of everyone when a list changes. Stored keys are enough for it: the committee
 //! is not asked, and does not learn that it happened.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeSet;
 
-use lanyard_store::StoreError;
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use lanyard_store::{AuditTrail, NewAuditEntry, StoreError};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, Row as _, Transaction};
 
 use crate::act::Act;
 use crate::ids::SubjectId;
+use crate::lists::{Guard, Match};
 use crate::matching::{Found, Standing, decide};
 use crate::states::{DecidedBy, Verdict, is_strong, kind_from_number};
-use crate::subjects::key_index;
+use crate::subjects::{key_index, keys};
 
-/// Matches by subject and kind, and how many of them the officer who decided last did not see. An entry is known again by
-/// its list, its label and the key that matched: each import numbers entries anew.
-const MATCHED: &str =
-    "SELECT k.subject_id, l.kind, COUNT(*), COUNT(CASE WHEN n.hash IS NULL THEN 1 END)";
-const SEEN: &str = "JOIN list_entries e ON e.id = l.entry_id \
-    LEFT JOIN seen_matches n ON n.subject_id = k.subject_id AND n.list_id = e.list_id AND n.label = e.label \
-        AND n.hash = k.hash";
-
-/// Subjects of whose seen entries one matches no longer, by any key.
-const GONE: &str = "SELECT DISTINCT n.subject_id FROM seen_matches n WHERE NOT EXISTS \
-    (SELECT 1 FROM subject_keys k JOIN list_keys l ON l.hash = k.hash JOIN list_entries e ON e.id = l.entry_id \
-     WHERE k.subject_id = n.subject_id AND e.list_id = n.list_id AND e.label = n.label)";
-
-type MatchedRow = (Vec<u8>, i64, i64, i64);
-
-fn add(found: &mut Found, kind: i64, matches: i64, new: i64) -> Result<(), StoreError> {
-    if is_strong(kind_from_number(kind)?) {
-        found.strong += matches;
-        found.new_strong += new;
-    } else {
-        found.weak += matches;
-        found.new_weak += new;
-    }
-    Ok(())
-}
-
-/// What matches one subject.
+/// What matches one subject, and how many of it the officer who decided last did not see. An entry is known again by its
+/// list, its label and the key that matched: each import numbers entries anew.
 pub(crate) async fn of_subject(
-    transaction: &mut Transaction<'static, Any>,
-    subject_id: &[u8],
+    connection: &mut AnyConnection,
+    guard: &Guard,
+    subject: &SubjectId,
 ) -> Result<Found, StoreError> {
-    let (keys,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM subject_keys WHERE subject_id = $1")
-        .bind(subject_id)
-        .fetch_one(&mut **transaction)
+    let held = keys::of_subject(connection, guard.store_key(), subject).await?;
+    let matches = guard.matches(connection, &held.hashes).await?;
+    let seen = sqlx::query("SELECT list_id, label, hash FROM seen_matches WHERE subject_id = $1")
+        .bind(subject.as_slice())
+        .fetch_all(&mut *connection)
         .await?;
-    let sql = format!(
-        "{MATCHED} FROM subject_keys k JOIN list_keys l ON l.hash = k.hash {SEEN} \
-         WHERE k.subject_id = $1 GROUP BY k.subject_id, l.kind"
-    );
-    let rows: Vec<MatchedRow> =
-        sqlx::query_as(AssertSqlSafe(sql)).bind(subject_id).fetch_all(&mut **transaction).await?;
-    let gone: Option<(Vec<u8>,)> =
-        sqlx::query_as(AssertSqlSafe(format!("{GONE} AND n.subject_id = $1")))
-            .bind(subject_id)
-            .fetch_optional(&mut **transaction)
-            .await?;
-    let mut found = Found { keys, gone: gone.is_some(), ..Found::default() };
-    for (_, kind, matches, new) in rows {
-        add(&mut found, kind, matches, new)?;
+    // What does not read was not seen, as what is damaged otherwise is no entry that anybody has seen.
+    let seen: Vec<(i64, String, Vec<u8>)> = seen
+        .iter()
+        .filter_map(|row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?, row.try_get(2).ok()?)))
+        .collect();
+    let mut found = Found {
+        keys: held.hashes.len() as i64,
+        damaged: held.damaged || guard.is_damaged(),
+        // By any key.
+        gone: seen.iter().any(|(list, label, _)| {
+            matches.iter().all(|one| one.list_id != *list || one.label != *label)
+        }),
+        ..Found::default()
+    };
+    for one in &matches {
+        let is_new = seen.iter().all(|(list, label, hash)| {
+            (*list, label, hash.as_slice()) != (one.list_id, &one.label, one.hash.as_slice())
+        });
+        if is_strong(kind_from_number(one.kind)?) {
+            found.strong += 1;
+            found.new_strong += i64::from(is_new);
+        } else {
+            found.weak += 1;
+            found.new_weak += i64::from(is_new);
+        }
     }
     Ok(found)
+}
+
+/// What matches a subject, for somebody who decides on it: nothing while something of it may be hidden.
+pub(crate) async fn all_matches(
+    connection: &mut AnyConnection,
+    guard: &Guard,
+    subject: &SubjectId,
+) -> Result<Vec<Match>, StoreError> {
+    guard.refuse_damaged()?;
+    let held = keys::of_subject(connection, guard.store_key(), subject).await?;
+    held.refuse_damaged(subject)?;
+    guard.matches(connection, &held.hashes).await
 }
 
 /// What a changed list has led to.
@@ -77,62 +79,103 @@ pub(crate) struct Rescreened {
 /// Decides anew, of everyone, what the lists have changed.
 pub(crate) async fn everyone(
     transaction: &mut Transaction<'static, Any>,
+    guard: &Guard,
     act: Act<'_>,
 ) -> Result<Rescreened, StoreError> {
-    let mut subjects: HashMap<Vec<u8>, Found> = HashMap::new();
-    let mut matched = 0;
-    for id in key_index::listed(transaction).await? {
-        let found = of_subject(transaction, id.as_slice()).await?;
-        matched += u64::from(found.strong + found.weak > 0);
-        subjects.insert(id.as_slice().to_vec(), found);
-    }
-    let gone: Vec<(Vec<u8>,)> = sqlx::query_as(GONE).fetch_all(&mut **transaction).await?;
+    let mut subjects: BTreeSet<SubjectId> =
+        key_index::listed(transaction, guard).await?.into_iter().collect();
     // Those that matched before, and may match no longer.
-    let before: Vec<(Vec<u8>,)> = sqlx::query_as(
-        "SELECT subject_id FROM subjects WHERE decided_by = $1 OR (decided_by = $2 AND verdict <> $3)",
+    let before = sqlx::query(
+        "SELECT subject_id FROM subjects WHERE decided_by = $1 OR (decided_by = $2 AND verdict <> $3) \
+         UNION SELECT subject_id FROM seen_matches",
     )
     .bind(DecidedBy::Review.number())
     .bind(DecidedBy::Rule.number())
     .bind(Verdict::Cleared.number())
     .fetch_all(&mut **transaction)
     .await?;
-    for (id,) in before {
-        if let Entry::Vacant(place) = subjects.entry(id) {
-            let found = of_subject(transaction, place.key()).await?;
-            place.insert(found);
-        }
+    // An id that is none is that of a damaged row, which the registry closes.
+    let id = |row: &AnyRow| row.try_get::<Vec<u8>, _>(0).ok();
+    let before = before.iter().filter_map(id);
+    subjects.extend(before.filter_map(|id| SubjectId::from_column("subjects", &id).ok()));
+    let mut rescreened = Rescreened { matches: 0, changed: Vec::new() };
+    for id in subjects {
+        let found = of_subject(transaction, guard, &id).await?;
+        rescreened.matches += u64::from(found.strong + found.weak > 0);
+        rescreened.changed.extend(apply(transaction, &id, found, act).await?);
     }
-    for (id,) in gone {
-        subjects.entry(id).or_default().gone = true;
-    }
+    Ok(rescreened)
+}
+
+/// Decides anew on some subjects, and keeps it in the audit trail.
+pub(crate) async fn reconsider(
+    transaction: &mut Transaction<'static, Any>,
+    guard: &Guard,
+    subjects: &[SubjectId],
+    act: Act<'_>,
+) -> Result<(), StoreError> {
     let mut changed = Vec::new();
-    for (id, found) in subjects {
-        let Some(standing) = Standing::load(transaction, &id).await? else { continue };
-        if let Some(ruling) = standing.reconsidered(found) {
-            decide(transaction, &id, &standing, &ruling, act.now, act.delay_millis).await?;
-            let how = format!("was {}; {}", standing.verdict.name(), ruling.reason);
-            changed.push((SubjectId::from_column("subjects", &id)?.to_string(), how));
-        }
+    for id in subjects {
+        let found = of_subject(transaction, guard, id).await?;
+        changed.extend(apply(transaction, id, found, act).await?);
     }
-    changed.sort_unstable();
-    Ok(Rescreened { matches: matched, changed })
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let entries: Vec<_> = changed.iter().map(|one| audit_entry(one, act)).collect();
+    let change = AuditTrail::new_change(transaction).await?;
+    AuditTrail::append(transaction, act.now, change, &entries).await
+}
+
+/// How the audit trail names a verdict that changed.
+pub(crate) fn audit_entry<'a>(
+    (subject, reason): &'a (String, String),
+    act: Act<'a>,
+) -> NewAuditEntry<'a> {
+    NewAuditEntry { operator: act.operator, action: "rescreen", subject, reason }
+}
+
+/// Stores what the rules change about a subject.
+async fn apply(
+    transaction: &mut Transaction<'static, Any>,
+    subject: &SubjectId,
+    found: Found,
+    act: Act<'_>,
+) -> Result<Option<(String, String)>, StoreError> {
+    let id = subject.as_slice();
+    // A row that does not read is damaged, and closed as such.
+    let standing = match Standing::load(transaction, id).await {
+        Ok(Some(standing)) => standing,
+        Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(ruling) = standing.reconsidered(found) else { return Ok(None) };
+    decide(transaction, id, &standing, &ruling, act.now, act.delay_millis).await?;
+    Ok(Some((subject.to_string(), format!("was {}; {}", standing.verdict.name(), ruling.reason))))
 }
 
 /// Keeps what matches now as what an officer saw who decides now.
 pub(crate) async fn remember_seen(
     transaction: &mut Transaction<'static, Any>,
-    subject_id: &[u8],
+    subject: &SubjectId,
+    matches: &[Match],
 ) -> Result<(), StoreError> {
-    forget_seen(transaction, subject_id).await?;
-    sqlx::query(
-        "INSERT INTO seen_matches (subject_id, list_id, label, hash, kind) \
-         SELECT k.subject_id, e.list_id, e.label, k.hash, MIN(l.kind) FROM subject_keys k \
-         JOIN list_keys l ON l.hash = k.hash JOIN list_entries e ON e.id = l.entry_id \
-         WHERE k.subject_id = $1 GROUP BY k.subject_id, e.list_id, e.label, k.hash",
-    )
-    .bind(subject_id)
-    .execute(&mut **transaction)
-    .await?;
+    forget_seen(transaction, subject.as_slice()).await?;
+    for one in matches {
+        // Of entries of one list with the same label, the strongest.
+        sqlx::query(
+            "INSERT INTO seen_matches (subject_id, list_id, label, hash, kind) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (subject_id, list_id, label, hash) DO UPDATE SET kind = \
+             CASE WHEN seen_matches.kind < $5 THEN seen_matches.kind ELSE $5 END",
+        )
+        .bind(subject.as_slice())
+        .bind(one.list_id)
+        .bind(&one.label)
+        .bind(one.hash.as_slice())
+        .bind(one.kind)
+        .execute(&mut **transaction)
+        .await?;
+    }
     Ok(())
 }
 

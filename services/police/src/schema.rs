@@ -1,7 +1,8 @@
 //! The police's tables. Neither pseudonyms nor identities stand in them, but for those of the own staff: keys are local hashes, seeds are sealed, and of a
 //! watchlist only the labels that it gives its entries are kept. While a list is imported, the batches of keys that are
 //! being evaluated are kept too, sealed; what came of them waits in tables of its own until the list is whole. An identity
-//! that the committee disclosed is sealed, and only here until its case has a verdict.
+//! that the committee disclosed is sealed, and only here until its case has a verdict. A tag is a keyed hash of what it stands
+//! with, and a digest the sum of a list's: see `tags`.
 
 use lanyard_store::Schema;
 
@@ -12,39 +13,46 @@ CREATE TABLE watchlists (
     name TEXT NOT NULL UNIQUE,
     entry_count BIGINT NOT NULL,
     key_count BIGINT NOT NULL,
-    imported_millis BIGINT NOT NULL
+    imported_millis BIGINT NOT NULL,
+    digest BIGINT NOT NULL
 );
 CREATE TABLE list_entries (
     id BIGINT PRIMARY KEY,
     list_id BIGINT NOT NULL REFERENCES watchlists (id),
-    label TEXT NOT NULL
+    label TEXT NOT NULL,
+    tag BIGINT NOT NULL
 );
 CREATE INDEX list_entries_list ON list_entries (list_id);
 CREATE TABLE list_keys (
     hash BYTES NOT NULL,
     entry_id BIGINT NOT NULL REFERENCES list_entries (id),
     kind BIGINT NOT NULL,
+    tag BIGINT NOT NULL,
     PRIMARY KEY (hash, entry_id)
 );
 CREATE INDEX list_keys_entry ON list_keys (entry_id);
 CREATE TABLE list_imports (
     id BIGINT PRIMARY KEY,
     list TEXT NOT NULL UNIQUE,
+    list_id BIGINT NOT NULL,
     content BYTES NOT NULL,
     entries BIGINT NOT NULL,
     keys BIGINT NOT NULL,
-    evaluations BIGINT NOT NULL
+    evaluations BIGINT NOT NULL,
+    digest BIGINT NOT NULL
 );
 CREATE TABLE staged_entries (
     id BIGINT PRIMARY KEY,
     import_id BIGINT NOT NULL REFERENCES list_imports (id),
-    label TEXT NOT NULL
+    label TEXT NOT NULL,
+    tag BIGINT NOT NULL
 );
 CREATE INDEX staged_entries_import ON staged_entries (import_id);
 CREATE TABLE staged_keys (
     entry_id BIGINT NOT NULL REFERENCES staged_entries (id),
     hash BYTES NOT NULL,
     kind BIGINT NOT NULL,
+    tag BIGINT NOT NULL,
     PRIMARY KEY (entry_id, hash)
 );
 CREATE TABLE list_batches (id BIGINT PRIMARY KEY, body BYTES NOT NULL);
@@ -61,7 +69,8 @@ CREATE TABLE subjects (
     suspension_reason TEXT NOT NULL,
     withdrawn BIGINT NOT NULL,
     mismatch BIGINT NOT NULL,
-    last_change BIGINT NOT NULL
+    last_change BIGINT NOT NULL,
+    keys_tag BIGINT NOT NULL
 );
 CREATE INDEX subjects_due ON subjects (due_millis);
 CREATE INDEX subjects_release ON subjects (release_sequence);
@@ -70,12 +79,12 @@ CREATE TABLE subject_keys (
     hash BYTES NOT NULL,
     PRIMARY KEY (subject_id, hash)
 );
-CREATE TABLE key_runs (id BIGINT PRIMARY KEY, level BIGINT NOT NULL);
-CREATE INDEX key_runs_level ON key_runs (level);
+CREATE TABLE key_runs (id BIGINT PRIMARY KEY, level BIGINT NOT NULL, tag BIGINT NOT NULL);
 CREATE TABLE key_blocks (
     run_id BIGINT NOT NULL REFERENCES key_runs (id),
     first BYTES NOT NULL,
     body BYTES NOT NULL,
+    tag BIGINT NOT NULL,
     PRIMARY KEY (run_id, first)
 );
 CREATE TABLE seen_matches (

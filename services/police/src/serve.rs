@@ -23,6 +23,7 @@ use crate::act::Acting;
 use crate::config::PoliceConfig;
 use crate::desk::Desk;
 use crate::handles::HandleIndex;
+use crate::lists::Lists;
 use crate::registry::{PrintRegistry, SEALED};
 use crate::release::keep_releasing;
 use crate::rpc::{CaseRpc, DeskRpc, ScreeningRpc, StaffRpc, SubjectRpc, WatchlistRpc};
@@ -85,7 +86,10 @@ pub async fn serve(
     let station = station.with_trail(trail);
     let seals = SealKey::from_bytes(station.store_key().row_key());
     let store = store.with_seals(seals, SEALED).await?;
-    let routes = routes(&station, &store, &env, four_eyes)?;
+    let lists = Arc::new(Lists::new(Arc::clone(station.store_key())));
+    // What is damaged is told now, and not with the first submission.
+    lists.guard(&mut *store.snapshot().await?).await?;
+    let routes = routes(&station, &store, &lists, &env, four_eyes)?;
     let registry = PrintRegistry::new(store.clone(), Arc::clone(station.store_key()));
     // Ends with the station, also if that stops by itself.
     let shutdown = shutdown.child_token();
@@ -106,6 +110,7 @@ pub async fn serve(
 fn routes(
     station: &Station,
     store: &Store,
+    lists: &Arc<Lists>,
     env: &Env,
     four_eyes: bool,
 ) -> Result<Routes, StationError> {
@@ -114,6 +119,7 @@ fn routes(
     let screening = ScreeningRpc {
         store: store.clone(),
         store_key: Arc::clone(store_key),
+        lists: Arc::clone(lists),
         acting: acting.clone(),
         hpke_key: station.folder().hpke_key()?,
         pseudonymiser: station.pseudonymiser().clone(),
@@ -121,12 +127,13 @@ fn routes(
     let cases = CaseRpc {
         store: store.clone(),
         store_key: Arc::clone(store_key),
+        lists: Arc::clone(lists),
         acting: acting.clone(),
         four_eyes,
     };
     let watchlists = WatchlistRpc {
         store: store.clone(),
-        store_key: Arc::clone(store_key),
+        lists: Arc::clone(lists),
         pseudonymiser: station.pseudonymiser().clone(),
         acting: acting.clone(),
         importing: Arc::default(),
@@ -134,6 +141,7 @@ fn routes(
     let subjects = SubjectRpc {
         store: store.clone(),
         store_key: Arc::clone(store_key),
+        lists: Arc::clone(lists),
         acting: acting.clone(),
         publication: station.publication(),
     };
@@ -142,6 +150,7 @@ fn routes(
     let desk = Desk {
         store: store.clone(),
         store_key: Arc::clone(store_key),
+        lists: Arc::clone(lists),
         manifests: Arc::clone(manifests),
         own: Arc::clone(station.own()),
         own_keys: station.own_audience_keys()?,

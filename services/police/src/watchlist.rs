@@ -19,7 +19,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use lanyard_core::identity::{Facts, IdentityKey};
 use lanyard_core::ids::EventId;
 use lanyard_env::Env;
-use lanyard_party::{SealedBlobError, StoreKey};
+use lanyard_party::SealedBlobError;
 use lanyard_shareholder::{Batch, PseudonymError, Pseudonymiser};
 use lanyard_store::{Store, StoreError};
 use lanyard_wire::police::v1 as wire;
@@ -28,10 +28,11 @@ use tonic::Status;
 
 use self::batches::{Kept, Part};
 use self::entries::Entry;
-use self::staging::ImportId;
 use crate::act::Act;
+use crate::lists::Lists;
 
 pub(crate) use self::entries::Entries;
+pub(crate) use self::staging::ImportId;
 #[cfg(test)]
 pub(crate) use self::staging::{StagedKey, begin, padding, stage_entries, stage_keys, switch};
 
@@ -81,7 +82,7 @@ pub(crate) struct Source<'a> {
 /// The police's side of a list's import. One at a time: each takes all cores.
 pub(crate) struct Import<'a> {
     pub(crate) store: &'a Store,
-    pub(crate) store_key: &'a StoreKey,
+    pub(crate) lists: &'a Lists,
     pub(crate) pseudonymiser: &'a Pseudonymiser,
     pub(crate) event: &'a EventId,
     pub(crate) env: &'a Env,
@@ -156,7 +157,8 @@ impl Import<'_> {
         if announced > 0 && received != announced {
             return Err(ImportError::Count { received, announced });
         }
-        let switched = staging::switch(self.store, source.list, import, (self.act)()).await?;
+        let switched =
+            staging::switch(self.store, self.lists, source.list, import, (self.act)()).await?;
         Ok(wire::ImportWatchlistResponse {
             entries: received,
             resumed: done,
@@ -219,6 +221,7 @@ struct Settled {
 
 /// All lists, by name.
 pub(crate) async fn list(store: &Store) -> Result<Vec<wire::Watchlist>, StoreError> {
+    store.refuse_damaged("watchlists", "1 = 1", &[]).await?;
     let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
         "SELECT name, entry_count, key_count, imported_millis FROM watchlists ORDER BY name",
     )

@@ -1,6 +1,6 @@
 //! What differs between the engines, in one place.
 
-use sqlx::{Any, AnyConnection, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 
 /// The engines that a store runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,14 @@ impl Engine {
         }
     }
 
+    /// Begins a transaction that reads, and sees the store as it is at its first statement.
+    pub(crate) const fn snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
     /// Makes sure that one transaction writes at a time, on PostgreSQL as on SQLite: writers draw their numbers from the
     /// same counters and would wait for each other anyway, and with the lock taken first none of them sees half of another,
     /// none fails because of another, and a number that was drawn later is never committed earlier. So publishers that go
@@ -74,6 +82,16 @@ impl Engine {
             sqlx::query(WRITER).execute(&mut **transaction).await?;
         }
         Ok(())
+    }
+
+    /// Whether the engine, or the seals of rows, notice what a disk changed in a page.
+    pub(crate) async fn checks_pages(self, pool: &AnyPool) -> Result<bool, sqlx::Error> {
+        if self == Self::Sqlite {
+            return Ok(true);
+        }
+        let (setting,): (String,) =
+            sqlx::query_as("SELECT current_setting('data_checksums')").fetch_one(pool).await?;
+        Ok(setting == "on")
     }
 
     /// Prepares a new connection.

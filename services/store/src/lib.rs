@@ -142,6 +142,14 @@ impl Store {
         Ok(transaction)
     }
 
+    /// Begins a transaction for reads that belong together: all see the store at one moment, and no writer waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store does not answer.
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        Ok(self.pool.begin_with(self.engine.snapshot()).await?)
+    }
+
     /// Waits until no other instance of the service does `work`, and keeps them from it until the result is dropped. With
     /// SQLite there is no other.
     ///

@@ -68,10 +68,19 @@ impl Store {
             location.reach().await?;
             let pool = location.pool(1, QUICK_TIMEOUT)?;
             let version = schema.version_of(&pool).await;
+            let checks_pages = location.engine.checks_pages(&pool).await;
             pool.close().await;
-            Ok::<_, StoreError>(Some(version?))
+            Ok::<_, StoreError>(Some((version?, checks_pages?)))
         };
-        match inspected.await {
+        let inspected = inspected.await;
+        if let Ok(Some((_, false))) = inspected {
+            report.warning(
+                "store checksums",
+                "PostgreSQL's data_checksums are off, and rows carry no seals there: a flipped bit can go unnoticed; stop the \
+                 server and run `pg_checksums --enable`",
+            );
+        }
+        match inspected.map(|inspected| inspected.map(|(version, _)| version)) {
             Ok(None) => report.good(item, "not there yet; the first start makes it"),
             Ok(Some(found)) if found > schema.version() => {
                 let newer = StoreError::Newer { found, known: schema.version() };

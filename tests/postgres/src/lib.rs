@@ -13,6 +13,7 @@
 // Starts a server and makes folders: that is what it is for.
 #![allow(clippy::disallowed_methods)]
 
+mod damage;
 mod server;
 
 use std::sync::OnceLock;
@@ -22,6 +23,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 use url::Url;
 
+pub use damage::{Damage, columns, damage, lose};
 pub use server::{NoServer, Server};
 
 /// The variable that says what the tests of the store's users run over.

@@ -57,6 +57,25 @@ impl Server {
     /// # Panics
     /// If the one that is installed does not start.
     pub fn start() -> Result<Self, NoServer> {
+        let mut server = Self::make(true)?;
+        server.resume();
+        Ok(server)
+    }
+
+    /// Makes and starts one whose pages have no checksums.
+    ///
+    /// # Errors
+    /// [`NoServer`] if none is installed.
+    ///
+    /// # Panics
+    /// If the one that is installed does not start.
+    pub fn without_checksums() -> Result<Self, NoServer> {
+        let mut server = Self::make(false)?;
+        server.resume();
+        Ok(server)
+    }
+
+    fn make(checksums: bool) -> Result<Self, NoServer> {
         let programs = programs().ok_or_else(|| NoServer("initdb is nowhere".to_owned()))?;
         let folder = tempfile::Builder::new().prefix("lanyard-pg-").tempdir();
         let folder = folder.map_err(|error| NoServer(error.to_string()))?.keep();
@@ -65,17 +84,25 @@ impl Server {
         }
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let port = port.map_err(|error| NoServer(error.to_string()))?.port();
-        let mut server = Self { folder, programs, port, settings: Vec::new(), watch: None };
-        let initialised = as_ordinary_user(&server.programs.join("initdb"))
+        let server = Self { folder, programs, port, settings: Vec::new(), watch: None };
+        let initdb = || as_ordinary_user(&server.programs.join("initdb"));
+        let help = initdb().arg("--help").output().map_err(|error| NoServer(error.to_string()))?;
+        let without = "--no-data-checksums";
+        // Since PostgreSQL 18 they are there unless they are refused.
+        let can_refuse = String::from_utf8_lossy(&help.stdout).contains(without);
+        let checksums =
+            if checksums { Some("--data-checksums") } else { can_refuse.then_some(without) };
+        let initialised = initdb()
             .args(["--username=lanyard", "--auth=trust", "--encoding=UTF8", "--locale=C"])
-            .args(["--no-sync", "--no-instructions", "-D"])
+            .args(["--no-sync", "--no-instructions"])
+            .args(checksums)
+            .arg("-D")
             .arg(server.data())
             .current_dir("/")
             .output()
             .map_err(|error| NoServer(error.to_string()))?;
         let said = String::from_utf8_lossy(&initialised.stderr);
         assert!(initialised.status.success(), "initdb: {said}");
-        server.resume();
         Ok(server)
     }
 

@@ -17,6 +17,8 @@ use crate::progress::Progress;
 
 const BACKUP: &str = "stop the service and restore this file from the party's backup";
 const STORE: &str = "stop the service, restore the store from its backup, and start it: it catches up from mirrors before it signs";
+const KEYS: &str = "import a damaged list again; the index of keys is made anew by itself; for all else stop the service, and restore the \
+                    store from its backup";
 const STORE_URL: &str = "correct `store` or `store_password_file` in config.toml";
 const FEED: &str =
     "stop the service and move this feed's folder away: it is fetched anew from an upstream";
@@ -240,8 +242,8 @@ async fn store(look: &mut Look) {
         Some(Ok(location)) => location,
         Some(Err(error)) => return look.found("store", "config.toml", error, STORE_URL),
     };
-    let Ok(key) = look.folder.store_key() else { return };
-    let key = SealKey::from_bytes(key.row_key());
+    let Ok(store_key) = look.folder.store_key() else { return };
+    let key = SealKey::from_bytes(store_key.row_key());
     let opened = Store::open_unchanged(&location, key, tables).await;
     let store = match opened {
         Ok(store) => store,
@@ -282,6 +284,20 @@ async fn store(look: &mut Look) {
             }
             for row in damaged {
                 look.found("store", row, "it is not what was written there", STORE);
+            }
+        }
+    }
+    if matches!(look.name.parse(), Ok(PartyName::Police)) {
+        match lanyard_police::examine(&store, &store_key).await {
+            Err(error) => look.found("store", &location, error, STORE),
+            Ok(damaged) => {
+                if damaged.is_empty() {
+                    let checked = "every key of lists and subjects, and their index";
+                    look.sound.push(("store", checked.to_owned()));
+                }
+                for row in damaged {
+                    look.found("store", row, "it is not what was written there", KEYS);
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 use super::{SEEDS, mark_changed, seeds_cell};
-use crate::profiles;
+use crate::{cursors, profiles};
 
 /// How often prints are taken over.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -135,11 +135,7 @@ impl Handover {
         let mut police = self.police.clone();
         let profiles = profiles::offered(&self.store).await?;
         police.offer_profiles(wire::OfferProfilesRequest { profiles }).await?;
-        let stored: Option<(i64,)> = sqlx::query_as("SELECT value FROM cursors WHERE name = $1")
-            .bind(CURSOR)
-            .fetch_optional(self.store.pool())
-            .await?;
-        let mut cursor = stored.map_or(0, |(value,)| value as u64);
+        let mut cursor = cursors::read(&self.store, CURSOR).await?.unwrap_or(0);
         let mut total = 0;
         loop {
             let request = wire::TakePrintsRequest { cursor, limit: 0 };

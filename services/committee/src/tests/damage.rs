@@ -1,64 +1,45 @@
 //! A flipped bit in any row that can reach a signature: noticed, closed, and nobody else's concern.
 
+use lanyard_test_postgres::{columns, damage};
+
+use lanyard_wire::screening::v1::DisclosureRequest;
+
 use super::*;
+use crate::{cursors, disclosures};
 
-/// Exchanges what stands in a column for something else, as a failing disk would: no trigger hears of it. What stood there is
-/// returned, as SQL.
-async fn damage(store: &Store, table: &str, column: &str, value: Option<&str>) -> Vec<String> {
-    let mut connection = store.pool().acquire().await.unwrap();
-    let run = async |connection: &mut sqlx::AnyConnection, statement: String| {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await.unwrap();
-    };
-    let triggers: Vec<(String, String)> =
-        sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
-    let before: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "SELECT quote({column}) FROM {table} ORDER BY rowid LIMIT 1"
-    )))
-    .fetch_all(&mut *connection)
-    .await
-    .unwrap();
-    run(&mut connection, "PRAGMA foreign_keys = OFF".to_owned()).await;
-    for (name, _) in &triggers {
-        run(&mut connection, format!("DROP TRIGGER {name}")).await;
-    }
-    let flipped = format!(
-        "CASE typeof({column}) WHEN 'integer' THEN ({column} | 64) - ({column} & 64) WHEN 'text' THEN {column} || '!' \
-         ELSE CAST({column} || X'00' AS BLOB) END"
-    );
-    let value = value.unwrap_or(&flipped);
-    let first = format!("(SELECT MIN(rowid) FROM {table})");
-    run(&mut connection, format!("UPDATE {table} SET {column} = {value} WHERE rowid = {first}"))
-        .await;
-    for (_, sql) in triggers {
-        run(&mut connection, sql).await;
-    }
-    run(&mut connection, "PRAGMA foreign_keys = ON".to_owned()).await;
-    before.into_iter().map(|(value,)| value).collect()
-}
-
-/// Every column of a sealed table of which there is a row.
-async fn columns(store: &Store) -> Vec<(&'static str, String)> {
-    let mut found = Vec::new();
-    for table in crate::registry::SEALED {
-        let (count,): (i64,) =
-            sqlx::query_as(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}")))
-                .fetch_one(store.pool())
+impl Desk {
+    /// The police ask about both, and something was read from them.
+    async fn asked_and_read(&self) {
+        let subjects: Vec<(Vec<u8>,)> =
+            sqlx::query_as("SELECT subject_id FROM people ORDER BY badge_number")
+                .fetch_all(self.store.pool())
                 .await
                 .unwrap();
-        let columns: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "SELECT name FROM pragma_table_info('{table}')"
-        )))
-        .fetch_all(store.pool())
-        .await
-        .unwrap();
-        if count > 0 {
-            found.extend(columns.into_iter().map(|(column,)| (*table, column)));
-        }
+        let asked = |(number, (subject_id,)): (u64, _)| DisclosureRequest {
+            request_id: number,
+            subject_id,
+            legal_basis: "article 7".into(),
+            ..DisclosureRequest::default()
+        };
+        let requests: Vec<_> = (5..).zip(subjects).map(asked).collect();
+        disclosures::take_in(&self.store, &self.env, &requests).await.unwrap();
+        sqlx::query("INSERT INTO cursors (name, value) VALUES ('verdicts', 7)")
+            .execute(self.store.pool())
+            .await
+            .unwrap();
     }
-    found
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_damaged_is_read_from_the_start() {
+    let desk = Desk::over(TestStore::sqlite()).await;
+    let people = vec![person("A-1", "Ada Sample"), person("A-2", "Bo Sample")];
+    desk.import(people, wire::ImportMode::AllOrNothing).await;
+    desk.asked_and_read().await;
+    assert_eq!(cursors::read(&desk.store, "verdicts").await.unwrap(), Some(7));
+    damage(desk.store.pool(), "cursors", "value", "1 = 1").await;
+    assert_eq!(cursors::read(&desk.store, "verdicts").await.unwrap(), None);
+    assert_eq!(desk.store.all_damaged().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -71,10 +52,11 @@ async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else(
     desk.change(StatusAction::Suspend, "A-1").await;
     desk.change(StatusAction::Reinstate, "A-1").await;
     assert_eq!(desk.published().await, [(1, Status::Valid), (2, Status::Valid)]);
-    let columns = columns(&desk.store).await;
+    desk.asked_and_read().await;
+    let columns = columns(desk.store.pool(), SEALED).await;
     assert!(columns.len() > 30, "{columns:?}");
     for (table, column) in columns {
-        let before = damage(&desk.store, table, &column, None).await;
+        let flipped = damage(desk.store.pool(), table, &column, "1 = 1").await;
         let damaged = desk.store.all_damaged().await.unwrap();
         assert_eq!(damaged.len(), 1, "{table}.{column}: {damaged:?}");
         assert_eq!(damaged[0].table, table);
@@ -88,7 +70,17 @@ async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else(
             let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
             assert_eq!(registry.profiles().await.unwrap(), ProfileTable::default());
         }
-        damage(&desk.store, table, &column, before.first().map(String::as_str)).await;
+        if table == "disclosures" {
+            // Nothing is decided on it, and it is not shown; the other request is.
+            let shown = disclosures::list(&desk.store, true, 0, 10).await.unwrap();
+            assert_eq!(shown.len(), 1, "{column}");
+            let deed = Deed { operator: OPERATOR, reason: "checked" };
+            let decided = disclosures::decide(&desk.store, &desk.env, 5, true, &deed).await;
+            if column != "request_id" {
+                assert!(decided.unwrap_err().is_damaged(), "{column}");
+            }
+        }
+        flipped.undo(desk.store.pool()).await;
         assert_eq!(desk.store.all_damaged().await.unwrap(), [], "{table}.{column}");
     }
     assert_eq!(desk.published().await, [(1, Status::Valid), (2, Status::Valid)]);
@@ -103,7 +95,7 @@ async fn a_damaged_row_is_told_to_a_publisher_that_runs_and_stays_closed_whateve
     desk.issue(2, 1).await;
     let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
     let cursor = registry.changes(0, 100).await.unwrap().cursor;
-    damage(&desk.store, "people", "not_after", None).await;
+    damage(desk.store.pool(), "people", "not_after", "1 = 1").await;
     // Whoever writes to it does not heal it: the new status is there, and the record is closed.
     desk.change(StatusAction::Suspend, "A-1").await;
     desk.change(StatusAction::Reinstate, "A-1").await;

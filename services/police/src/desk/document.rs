@@ -53,12 +53,16 @@ impl Desk {
         let pseudonyms = self.pseudonymiser.pseudonyms(Purpose::Check, keys).await?;
         let mut people: Vec<(Person, KeyKind)> = Vec::new();
         for (key, pseudonym) in keys.iter().zip(&pseudonyms) {
-            for person in self.known(key, pseudonym).await? {
+            for person in self.known(key, pseudonym, act).await? {
                 match people.iter_mut().find(|(known, _)| *known == person) {
                     Some((_, kind)) => *kind = (*kind).min(key.kind()),
                     None => people.push((person, key.kind())),
                 }
             }
+        }
+        if people.is_empty() {
+            // A damaged key leads to nobody.
+            self.store.refuse_damaged("staff_keys", "1 = 1", &[]).await?;
         }
         people.truncate(MAX_PEOPLE);
         let mut found = Vec::with_capacity(people.len());
@@ -85,11 +89,13 @@ impl Desk {
         &self,
         key: &IdentityKey,
         pseudonym: &Pseudonym,
+        act: Act<'_>,
     ) -> Result<Vec<Person>, DeskError> {
         let failed = |error: sqlx::Error| DeskError::Store(error.into());
         let bytes: Zeroizing<[u8; Pseudonym::SIZE]> = pseudonym.to_bytes();
         let hash = LocalHash::of(&self.store_key, &bytes);
-        let subjects = key_index::subjects_with(&self.store, &hash, MAX_PEOPLE).await?;
+        let subjects =
+            key_index::subjects_with(&self.store, &self.lists, &hash, MAX_PEOPLE, act).await?;
         let staff: Vec<(i64,)> = sqlx::query_as(
             "SELECT badge_number FROM staff_keys WHERE hash = $1 ORDER BY badge_number LIMIT $2",
         )

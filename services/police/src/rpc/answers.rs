@@ -4,6 +4,7 @@ use lanyard_core::disclosure::DisclosedIdentity;
 use lanyard_core::ids::EventId;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_shareholder::{PseudonymError, Purpose};
+use lanyard_store::StoreError;
 use lanyard_transport::status;
 use lanyard_wire::screening::v1 as wire;
 use lanyard_wire::screening::v1::disclosure_answer::Decision;
@@ -45,10 +46,17 @@ impl ScreeningRpc {
                 return Err(malformed("decision: missing"));
             };
             let request = i64::try_from(answer.request_id).unwrap_or(i64::MAX);
-            let Some(subject) = disclosures::waiting(&self.store, request).await.map_err(failed)?
-            else {
-                settled.push(answer.request_id);
-                continue;
+            let subject = match disclosures::waiting(&self.store, request).await {
+                Ok(Some(subject)) => subject,
+                Ok(None) => {
+                    settled.push(answer.request_id);
+                    continue;
+                }
+                Err(error) if error.is_damaged() => {
+                    waits(request, &error);
+                    continue;
+                }
+                Err(error) => return Err(failed(error)),
             };
             let answer = match decision {
                 Decision::Refusal(why) => Opened::Refused(text("refusal", &why)?.to_owned()),
@@ -81,9 +89,15 @@ impl ScreeningRpc {
                 }
             };
             let tools = (&*self.store_key, &event, &self.acting.env);
-            let state = disclosures::settle(&self.store, tools, request, &decided_by, &answer, act)
-                .await
-                .map_err(failed)?;
+            let settling =
+                disclosures::settle(&self.store, tools, request, &decided_by, &answer, act);
+            let state = match settling.await {
+                Err(error) if error.is_damaged() => {
+                    waits(request, &error);
+                    continue;
+                }
+                other => other.map_err(failed)?,
+            };
             if state == Some(DisclosureState::Mismatch) {
                 tracing::warn!(
                     request,
@@ -127,6 +141,11 @@ impl ScreeningRpc {
         });
         Ok(hashes.collect())
     }
+}
+
+/// One answer stays with the committee, and is nothing to the others.
+fn waits(request: i64, error: &StoreError) {
+    tracing::error!(request, %error, "a disclosed identity waits: it cannot be checked");
 }
 
 /// The answers stay with the committee, which brings them again.

@@ -12,6 +12,8 @@ use tonic::{Request, Response, Status};
 
 use super::{audit_entry, malformed, page_size, reason, store_error, subject_id, text};
 use crate::act::Acting;
+use crate::disclosures::OpenError;
+use crate::lists::Lists;
 use crate::states::Verdict;
 use crate::{cases, disclosures};
 
@@ -21,6 +23,7 @@ const MAX_SAMPLE: u32 = 1_000;
 pub(crate) struct CaseRpc {
     pub(crate) store: Store,
     pub(crate) store_key: Arc<StoreKey>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) acting: Acting,
     pub(crate) four_eyes: bool,
 }
@@ -35,7 +38,7 @@ impl CaseService for CaseRpc {
         let after = hex::decode(&request.page_token)
             .map_err(|_| malformed("page_token: not one of ours"))?;
         let limit = page_size(request.page_size);
-        let cases = cases::list(&self.store, &after, request.undecided_only, limit)
+        let cases = cases::list(&self.store, &self.lists, &after, request.undecided_only, limit)
             .await
             .map_err(|error| store_error(&error))?;
         let last = cases.last().filter(|_| cases.len() == limit as usize);
@@ -50,7 +53,7 @@ impl CaseService for CaseRpc {
     ) -> Result<Response<wire::GetCaseResponse>, Status> {
         let id = subject_id(&request.into_inner().subject_id)?;
         let failed = |error| store_error(&error);
-        let case = cases::by_id(&self.store, &id).await.map_err(failed)?;
+        let case = cases::by_id(&self.store, &self.lists, &id).await.map_err(failed)?;
         let name = id.to_string();
         let entries = AuditTrail::list(self.store.pool(), Some(&name), 0, page_size(0))
             .await
@@ -84,9 +87,13 @@ impl CaseService for CaseRpc {
         let operator = caller(&request)?.to_string();
         let id = subject_id(&request.into_inner().subject_id)?;
         let act = self.acting.by(&operator);
-        let opened = disclosures::open(&self.store, &self.store_key, &id, act)
-            .await
-            .map_err(|error| status::internal(&error))?;
+        let opened =
+            disclosures::open(&self.store, &self.store_key, &id, act).await.map_err(|error| {
+                match error {
+                    OpenError::Store(error) => store_error(&error),
+                    error @ OpenError::Sealed(_) => status::internal(&error),
+                }
+            })?;
         let identity = opened.map(|(identity, holds)| shown(&identity, holds));
         Ok(Response::new(wire::OpenIdentityResponse { identity }))
     }
@@ -102,9 +109,10 @@ impl CaseService for CaseRpc {
         let id = subject_id(&request.subject_id)?;
         let reason = reason(&request.reason)?;
         let act = self.acting.by(&operator);
-        let outcome = cases::decide_case(&self.store, &id, verdict, reason, self.four_eyes, act)
-            .await
-            .map_err(|error| store_error(&error))?;
+        let outcome =
+            cases::decide_case(&self.store, &self.lists, &id, verdict, reason, self.four_eyes, act)
+                .await
+                .map_err(|error| store_error(&error))?;
         Ok(Response::new(wire::DecideCaseResponse { outcome: outcome.into() }))
     }
 

@@ -85,7 +85,9 @@ impl DeskRpc {
         let failed = |error| store_error(&error);
         let store = &self.desk.store;
         Ok(match person {
-            Person::Subject(id) => (case::by_id(store, &id).await.map_err(failed)?, None),
+            Person::Subject(id) => {
+                (case::by_id(store, &self.desk.lists, &id).await.map_err(failed)?, None)
+            }
             Person::Staff(number) => (None, staff::by_number(store, number).await.map_err(failed)?),
         })
     }

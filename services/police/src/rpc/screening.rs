@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::{malformed, page_size, store_error, subject_id};
 use crate::act::Acting;
 use crate::ids::LocalHash;
+use crate::lists::Lists;
 use crate::prints::{self, Print, PrintError, PrintSeeds};
 use crate::subjects::{self, Submission};
 use crate::{disclosures, release};
@@ -29,6 +30,7 @@ const MAX_KEYS: usize = 256;
 pub(crate) struct ScreeningRpc {
     pub(crate) store: Store,
     pub(crate) store_key: Arc<StoreKey>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) acting: Acting,
     /// Opens what the committee discloses.
     pub(crate) hpke_key: HpkeSecretKey,
@@ -50,7 +52,7 @@ impl ScreeningService for ScreeningRpc {
             }
             not_too_many(submissions.len())?;
         }
-        subjects::submit(&self.store, &submissions, self.acting.by(&operator))
+        subjects::submit(&self.store, &self.lists, &submissions, self.acting.by(&operator))
             .await
             .map_err(|error| store_error(&error))?;
         let accepted = submissions.len() as u64;

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use super::{audit_entry, malformed, page_size, reason, store_error, subject_id};
 use crate::act::Acting;
 use crate::ids::SubjectId;
+use crate::lists::Lists;
 use crate::{case, changes, prints};
 
 /// Subjects in one request at most.
@@ -24,6 +25,7 @@ const MAX_SUBJECTS: usize = 10_000;
 pub(crate) struct SubjectRpc {
     pub(crate) store: Store,
     pub(crate) store_key: Arc<StoreKey>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) acting: Acting,
     pub(crate) publication: watch::Receiver<PublicationStatus>,
 }
@@ -42,8 +44,8 @@ impl SubjectService for SubjectRpc {
         if request.subject_ids.is_empty() {
             let after = hex::decode(&request.page_token)
                 .map_err(|_| malformed("page_token: not one of ours"))?;
-            let page = case::list(&self.store, &after, request.matched_only, limit).await;
-            response.subjects = page.map_err(failed)?;
+            let page = case::list(&self.store, &self.lists, &after, request.matched_only, limit);
+            response.subjects = page.await.map_err(failed)?;
             if let Some(last) = response.subjects.last()
                 && response.subjects.len() == limit as usize
             {
@@ -54,7 +56,8 @@ impl SubjectService for SubjectRpc {
                 return Err(malformed(format_args!("subject_ids: at most {}", page_size(0))));
             }
             for id in &request.subject_ids {
-                let found = case::by_id(&self.store, &subject_id(id)?).await.map_err(failed)?;
+                let found = case::by_id(&self.store, &self.lists, &subject_id(id)?).await;
+                let found = found.map_err(failed)?;
                 let wanted =
                     |case: &wire::SubjectState| !request.matched_only || !case.matches.is_empty();
                 response.subjects.extend(found.filter(wanted));

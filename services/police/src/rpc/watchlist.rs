@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use lanyard_party::StoreKey;
 use lanyard_shareholder::{FaultCount, Pseudonymiser};
 use lanyard_store::Store;
 use lanyard_transport::{caller, status};
@@ -17,6 +16,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{malformed, store_error};
 use crate::act::Acting;
+use crate::lists::Lists;
 use crate::watchlist::{self, Import, ImportError, Source};
 
 /// Longest name of a list in characters.
@@ -32,7 +32,7 @@ type Answer = Result<wire::ImportWatchlistResponse, Status>;
 #[derive(Clone)]
 pub(crate) struct WatchlistRpc {
     pub(crate) store: Store,
-    pub(crate) store_key: Arc<StoreKey>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) pseudonymiser: Pseudonymiser,
     pub(crate) acting: Acting,
     /// One import at a time: each takes all cores.
@@ -98,7 +98,7 @@ impl WatchlistRpc {
         let manifest = self.acting.manifests.current();
         let import = Import {
             store: &self.store,
-            store_key: &self.store_key,
+            lists: &self.lists,
             pseudonymiser: &self.pseudonymiser,
             event: &manifest.event,
             env: &self.acting.env,

@@ -1,11 +1,13 @@
 //! What the committee takes over of staff badges: seeds, profile, validity and binding, never a name nor a suspension.
 
+use std::collections::BTreeSet;
+
 use lanyard_core::record::Status;
 use lanyard_party::StoreKey;
-use lanyard_store::{Store, StoreError};
+use lanyard_store::{DamagedRow, SealValue, Store, StoreError, without};
 use lanyard_wire::staff::v1 as wire;
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::prints::{Held, by_id};
 use super::{PrintState, status_from_number};
@@ -56,7 +58,8 @@ pub(crate) struct Handed {
     pub(crate) sequence: u64,
 }
 
-/// Prints changed after the cursor, oldest change first. All up to the cursor is with the committee.
+/// Prints changed after the cursor, oldest change first, but for those of a damaged row: nothing is attested from it. All up to
+/// the cursor is with the committee.
 pub(crate) async fn take(
     store: &Store,
     store_key: &StoreKey,
@@ -65,14 +68,25 @@ pub(crate) async fn take(
 ) -> Result<Vec<Handed>, PrintError> {
     let cursor = i64::try_from(cursor).unwrap_or(i64::MAX);
     acknowledge(store, cursor).await?;
-    let rows = sqlx::query(
+    let after = [SealValue::Number(cursor)];
+    let mut damaged: BTreeSet<DamagedRow> = BTreeSet::new();
+    damaged.extend(store.damaged("staff_prints", "handover > $1", &after).await?);
+    let of = "badge_number IN (SELECT badge_number FROM staff_prints WHERE handover > $1)";
+    damaged.extend(store.damaged("staff", of, &after).await?);
+    for row in &damaged {
+        tracing::error!(%row, "damaged: not handed over; restore the store from a backup");
+    }
+    let statement = format!(
         "SELECT i.id, i.state, i.handover, s.profile, s.not_before, s.not_after, s.binding, s.status FROM staff_prints i \
-         JOIN staff s ON s.badge_number = i.badge_number WHERE i.handover > $1 ORDER BY i.handover LIMIT $2",
-    )
-    .bind(cursor)
-    .bind(i64::from(limit))
-    .fetch_all(store.pool())
-    .await?;
+         JOIN staff s ON s.badge_number = i.badge_number WHERE i.handover > $1{}{} ORDER BY i.handover LIMIT $2",
+        without("i.id", "staff_prints", &damaged),
+        without("i.badge_number", "staff", &damaged),
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(cursor)
+        .bind(i64::from(limit))
+        .fetch_all(store.pool())
+        .await?;
     let mut handed = Vec::with_capacity(rows.len());
     for row in &rows {
         // What has a place in this order was issued, and is never deleted.

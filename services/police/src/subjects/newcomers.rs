@@ -1,12 +1,13 @@
 //! Subjects that were never submitted before, stored many at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use lanyard_store::{StoreError, placeholders};
 use sqlx::{Any, AssertSqlSafe, Transaction};
 
 use super::Submission;
 use crate::act::Act;
+use crate::lists::Guard;
 use crate::matching::{Found, due_column, next_batch};
 use crate::prints;
 use crate::states::{is_strong, kind_from_number};
@@ -33,12 +34,12 @@ pub(super) async fn known(
 /// Stores subjects with their keys, and decides on them.
 pub(super) async fn store(
     transaction: &mut Transaction<'static, Any>,
+    guard: &Guard,
     submissions: &[&Submission],
     act: Act<'_>,
 ) -> Result<(), StoreError> {
     for submissions in submissions.chunks(SUBJECTS) {
-        let matches = matches(transaction, submissions).await?;
-        put(transaction, submissions, &matches, act).await?;
+        put(transaction, guard, submissions, act).await?;
         let keys: Vec<(&[u8], &[u8])> = submissions
             .iter()
             .flat_map(|one| one.keys.iter().map(|hash| (one.id.as_slice(), hash.as_slice())))
@@ -81,54 +82,38 @@ async fn holding(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// Strong and other matches of each hash with entries of lists; most are on none.
-async fn matches(
+/// What stands on lists against somebody; most match nothing.
+async fn found(
     transaction: &mut Transaction<'static, Any>,
-    submissions: &[&Submission],
-) -> Result<HashMap<Vec<u8>, (i64, i64)>, StoreError> {
-    let mut matches: HashMap<Vec<u8>, (i64, i64)> = HashMap::new();
-    let hashes: Vec<&[u8]> =
-        submissions.iter().flat_map(|one| one.keys.iter().map(|hash| hash.as_slice())).collect();
-    for hashes in hashes.chunks(ROWS) {
-        let statement = format!(
-            "SELECT hash, kind, COUNT(*) FROM list_keys WHERE hash IN {} GROUP BY hash, kind",
-            placeholders(1, 1, hashes.len())
-        );
-        let query = sqlx::query_as(AssertSqlSafe(statement));
-        let rows: Vec<(Vec<u8>, i64, i64)> = hashes
-            .iter()
-            .fold(query, |query, hash| query.bind(*hash))
-            .fetch_all(&mut **transaction)
-            .await?;
-        for (hash, kind, count) in rows {
-            let (strong, weak) = matches.entry(hash).or_default();
-            *(if is_strong(kind_from_number(kind)?) { strong } else { weak }) += count;
-        }
+    guard: &Guard,
+    one: &Submission,
+) -> Result<Found, StoreError> {
+    let mut found = Found { keys: one.keys.len() as i64, ..Found::default() };
+    for one in guard.matches(transaction, &one.keys).await? {
+        *(if is_strong(kind_from_number(one.kind)?) {
+            &mut found.strong
+        } else {
+            &mut found.weak
+        }) += 1;
     }
-    Ok(matches)
+    Ok(found)
 }
 
 async fn put(
     transaction: &mut Transaction<'static, Any>,
+    guard: &Guard,
     submissions: &[&Submission],
-    matches: &HashMap<Vec<u8>, (i64, i64)>,
     act: Act<'_>,
 ) -> Result<(), StoreError> {
     let statement = format!(
         "INSERT INTO subjects (subject_id, binding, verdict, decided_by, reason, due_millis, released, \
-         release_sequence, suspended, suspension_reason, withdrawn, mismatch, last_change) VALUES {}",
-        placeholders(1, submissions.len(), 13)
+         release_sequence, suspended, suspension_reason, withdrawn, mismatch, last_change, keys_tag) VALUES {}",
+        placeholders(1, submissions.len(), 14)
     );
     let due = due_column(Some(next_batch(act.now, act.delay_millis)));
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for one in submissions {
-        let mut found = Found { keys: one.keys.len() as i64, ..Found::default() };
-        for hash in &one.keys {
-            let (strong, weak) = matches.get(hash.as_slice()).copied().unwrap_or_default();
-            found.strong += strong;
-            found.weak += weak;
-        }
-        let ruling = found.ruling();
+        let ruling = found(transaction, guard, one).await?.ruling();
         query = query
             .bind(one.id.as_slice())
             .bind(one.binding.as_slice())
@@ -142,7 +127,8 @@ async fn put(
             .bind("")
             .bind(0_i64)
             .bind(0_i64)
-            .bind(0_i64);
+            .bind(0_i64)
+            .bind(one.keys_tag(guard.store_key()));
     }
     query.execute(&mut **transaction).await?;
     Ok(())

@@ -21,7 +21,7 @@ async fn matched(name: &str) -> World {
 }
 
 async fn listed(world: &World, undecided_only: bool) -> Vec<(Vec<u8>, CaseState)> {
-    let cases = cases::list(&world.store, &[], undecided_only, 10).await.unwrap();
+    let cases = cases::list(&world.store, &world.lists, &[], undecided_only, 10).await.unwrap();
     let of = |case: lanyard_wire::police::v1::Case| {
         let state = case.state();
         (case.subject.unwrap().subject_id, state)
@@ -40,7 +40,7 @@ async fn a_match_that_is_not_strong_is_a_case_and_nothing_else_is() {
     world.decide(1, Verdict::Cleared).await;
     assert_eq!(listed(&world, true).await, []);
     assert_eq!(listed(&world, false).await, one(CaseState::Decided));
-    let seen = cases::by_id(&world.store, &id(1)).await.unwrap().unwrap().seen;
+    let seen = cases::by_id(&world.store, &world.lists, &id(1)).await.unwrap().unwrap().seen;
     assert_eq!((seen[0].list.as_str(), seen[0].label.as_str()), ("list", "L-1"));
 }
 

@@ -1,105 +1,316 @@
-//! A flipped bit in any row that can reach a signature or a verdict: noticed, closed, and nobody else's concern.
+//! A flipped bit in any row that can reach a signature, a verdict or an answer: noticed, closed, and nobody else's concern.
+
+use std::sync::Arc;
 
 use lanyard_core::record::Status;
-use lanyard_store::Store;
-use lanyard_test_postgres::TestStore;
+use lanyard_store::{DamagedRow, StoreError};
+use lanyard_test_postgres::{TestStore, columns, damage, lose};
+use lanyard_wire::police::v1::{CaseState, Outcome};
 
-use super::world::{World, id, person, store_key, submission};
-use crate::registry::PrintRegistry;
+use super::disclosures::{disclose, identity};
+use super::world::{
+    COMMITTEE, DELAY, OFFICER, SECOND, World, entry, hash, id, passport, person, store_key,
+    submission,
+};
+use crate::ids::LocalHash;
+use crate::lists::Lists;
+use crate::registry::{PrintRegistry, SEALED};
+use crate::states::Verdict;
+use crate::subjects::key_index::subjects_with;
+use crate::subjects::{self, Submission};
+use crate::watchlist;
+use crate::{cases, examine};
 
-/// Exchanges what stands in a column for something else, as a failing disk would: no trigger hears of it. What stood there is
-/// returned, as SQL.
-async fn damage(store: &Store, table: &str, column: &str, value: Option<&str>) -> Vec<String> {
-    let mut connection = store.pool().acquire().await.unwrap();
-    let run = async |connection: &mut sqlx::AnyConnection, statement: String| {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(connection).await.unwrap();
-    };
-    let triggers: Vec<(String, String)> =
-        sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
-    let before: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "SELECT quote({column}) FROM {table} ORDER BY rowid LIMIT 1"
-    )))
-    .fetch_all(&mut *connection)
-    .await
-    .unwrap();
-    run(&mut connection, "PRAGMA foreign_keys = OFF".to_owned()).await;
-    for (name, _) in &triggers {
-        run(&mut connection, format!("DROP TRIGGER {name}")).await;
-    }
-    let flipped = format!(
-        "CASE typeof({column}) WHEN 'integer' THEN ({column} | 64) - ({column} & 64) WHEN 'text' THEN {column} || '!' \
-         ELSE CAST({column} || X'00' AS BLOB) END"
-    );
-    let value = value.unwrap_or(&flipped);
-    let first = format!("(SELECT MIN(rowid) FROM {table})");
-    run(&mut connection, format!("UPDATE {table} SET {column} = {value} WHERE rowid = {first}"))
-        .await;
-    for (_, sql) in triggers {
-        run(&mut connection, sql).await;
-    }
-    run(&mut connection, "PRAGMA foreign_keys = ON".to_owned()).await;
-    before.into_iter().map(|(value,)| value).collect()
-}
+/// Tables whose rows carry tags, on either engine.
+const TAGGED: &[&str] = &[
+    "list_entries",
+    "list_keys",
+    "staged_entries",
+    "staged_keys",
+    "subject_keys",
+    "key_runs",
+    "key_blocks",
+];
 
-/// Every column of a sealed table of which there is a row.
-async fn columns(store: &Store) -> Vec<(&'static str, String)> {
-    let mut found = Vec::new();
-    for table in crate::registry::SEALED {
-        let (count,): (i64,) =
-            sqlx::query_as(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}")))
-                .fetch_one(store.pool())
-                .await
-                .unwrap();
-        let columns: Vec<(String,)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-            "SELECT name FROM pragma_table_info('{table}')"
-        )))
-        .fetch_all(store.pool())
-        .await
-        .unwrap();
-        if count > 0 {
-            found.extend(columns.into_iter().map(|(column,)| (*table, column)));
-        }
-    }
-    found
-}
-
-#[tokio::test]
-async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else() {
-    let world = World::over(TestStore::sqlite()).await;
+/// Subjects 1 and 2 are cleared and may pass, 3 is a case, and a list is being imported. All tables that are sealed or tagged
+/// have rows, but for those of the staff.
+async fn world_over(place: TestStore) -> World {
+    let world = World::over(place).await;
+    world.import("list", vec![entry("L-1", "Cora Beispiel", &["X1"])]).await;
+    world.submit(&[submission(1, &[passport("P1"), person("Ada Sample")])]).await;
+    world.submit(&[submission(2, &[passport("P2"), person("Ada Sample")])]).await;
+    world.submit(&[submission(3, &[passport("P3"), person("Cora Beispiel")])]).await;
     for number in [1, 2] {
-        world.submit(&[submission(number, &[person("Ada Sample")])]).await;
         world.print(number, 1, number).await.unwrap();
     }
     world.release().await;
-    let statuses = async || {
-        let registry = PrintRegistry::new(world.store.clone(), store_key().into());
+    world.decide(3, Verdict::Pending).await;
+    disclose(&world, 3, identity("Dora Beispiel", "P3")).await;
+    assert_eq!(world.decides(OFFICER, 3, Verdict::Refused, true).await, Outcome::SecondOfficer);
+    world.stage("other", vec![entry("O-1", "Other Sample", &[])]).await;
+    world
+}
+
+impl World {
+    async fn published(&self) -> Vec<(u64, Status)> {
+        let registry = PrintRegistry::new(self.store.clone(), store_key().into());
         let changes = lanyard_authority::Registry::changes(&registry, 0, 100).await.unwrap();
         let mut found: Vec<_> =
             changes.entries.iter().map(|one| (one.id, one.record.status)).collect();
         found.sort_unstable();
         found
-    };
-    assert_eq!(statuses().await, [(1, Status::Valid), (2, Status::Valid)]);
-    let columns = columns(&world.store).await;
-    assert!(columns.len() > 15, "{columns:?}");
+    }
+
+    async fn examined(&self) -> Vec<DamagedRow> {
+        examine::examine(&self.store, &store_key()).await.unwrap()
+    }
+
+    /// Lists as a service reads them that has just started.
+    fn start_again(&mut self) {
+        self.lists = Arc::new(Lists::new(store_key().into()));
+    }
+
+    async fn try_submit(&self, submission: Submission) -> Result<(), StoreError> {
+        subjects::submit(&self.store, &self.lists, &[submission], self.act(COMMITTEE)).await
+    }
+
+    async fn verdict_of(&self, number: u8) -> i64 {
+        let (verdict,): (i64,) =
+            sqlx::query_as("SELECT verdict FROM subjects WHERE subject_id = $1")
+                .bind(id(number).as_slice())
+                .fetch_one(self.store.pool())
+                .await
+                .unwrap();
+        verdict
+    }
+}
+
+/// A submission of nothing but this hash.
+fn bare(number: u8, hash: LocalHash) -> Submission {
+    Submission { id: id(number), binding: [number; 20], keys: vec![hash] }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothing_else() {
+    let world = world_over(TestStore::sqlite()).await;
+    let pool = world.store.pool();
+    assert_eq!(world.published().await, [(1, Status::Valid), (2, Status::Valid)]);
+    let columns = columns(pool, SEALED).await;
+    assert!(columns.len() > 50, "{columns:?}");
     for (table, column) in columns {
-        let before = damage(&world.store, table, &column, None).await;
+        let flipped = damage(pool, table, &column, "1 = 1").await;
         let damaged = world.store.all_damaged().await.unwrap();
         assert_eq!(damaged.len(), 1, "{table}.{column}: {damaged:?}");
         assert_eq!(damaged[0].table, table);
-        let found = statuses().await;
+        let found = world.published().await;
         let good = found.iter().filter(|(_, status)| *status == Status::Valid).count();
-        assert_eq!(good, 1, "{table}.{column}: {found:?}");
+        let closed = usize::from(matches!(table, "subjects" | "prints"));
+        assert_eq!(good, 2 - closed, "{table}.{column}: {found:?}");
         if table == "subjects" {
             assert_eq!(world.verdict(1).await, None, "{column}: a damaged verdict was released");
             assert!(world.verdict(2).await.is_some());
         }
-        damage(&world.store, table, &column, before.first().map(String::as_str)).await;
+        // Cases: what is damaged is not said, and the others are.
+        let shown = cases::by_id(&world.store, &world.lists, &id(3)).await;
+        let own = matches!(table, "proposals" | "disclosures" | "seen_matches");
+        if own && column != "subject_id" {
+            assert!(shown.unwrap_err().is_damaged(), "{table}.{column}");
+        }
+        let listed = crate::case::list(&world.store, &world.lists, &[], false, 10).await.unwrap();
+        assert!(listed.iter().any(|one| one.reason == "rule: no match"), "{table}.{column}");
+        flipped.undo(pool).await;
         assert_eq!(world.store.all_damaged().await.unwrap(), [], "{table}.{column}");
     }
-    assert_eq!(statuses().await, [(1, Status::Valid), (2, Status::Valid)]);
+    assert_eq!(world.published().await, [(1, Status::Valid), (2, Status::Valid)]);
     assert!(world.released(0).await.iter().any(|one| one.subject_id == id(1)));
+}
+
+#[tokio::test]
+async fn a_damaged_word_of_the_first_officer_is_none() {
+    let world = world_over(TestStore::sqlite()).await;
+    for column in ["verdict", "proposed_by"] {
+        // Sealed, which happens at the next look.
+        assert_eq!(world.store.all_damaged().await.unwrap(), []);
+        damage(world.store.pool(), "proposals", column, "1 = 1").await;
+        // Said by the one who gave it, which the row no longer tells.
+        let said = world.decides(OFFICER, 3, Verdict::Refused, true).await;
+        assert_eq!(said, Outcome::SecondOfficer, "{column}");
+    }
+    assert_eq!(world.decides(SECOND, 3, Verdict::Refused, true).await, Outcome::Done);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_any_tagged_column_is_found() {
+    let world = world_over(TestStore::new().await).await;
+    let pool = world.store.pool();
+    assert_eq!(world.examined().await, []);
+    let columns = columns(pool, TAGGED).await;
+    assert_eq!(columns.len(), 4 + 4 + 4 + 4 + 2 + 3 + 4, "{columns:?}");
+    for (table, column) in columns {
+        let flipped = damage(pool, table, &column, "1 = 1").await;
+        assert_ne!(world.examined().await, [], "{table}.{column}");
+        flipped.undo(pool).await;
+        assert_eq!(world.examined().await, [], "{table}.{column}");
+    }
+    for table in ["list_keys", "staged_keys", "subject_keys", "key_runs", "key_blocks"] {
+        let world = world_over(TestStore::new().await).await;
+        lose(world.store.pool(), table, "1 = 1").await;
+        assert_ne!(world.examined().await, [], "a row of {table} was lost");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_list_clears_nobody_until_it_is_imported_again() {
+    for (table, column) in [
+        ("list_keys", "hash"),
+        ("list_keys", "entry_id"),
+        ("list_keys", "kind"),
+        ("list_keys", "tag"),
+        ("list_entries", "id"),
+        ("list_entries", "list_id"),
+        ("list_entries", "label"),
+        ("list_entries", "tag"),
+        ("watchlists", "id"),
+        ("watchlists", "digest"),
+    ] {
+        for started_since in [false, true] {
+            let mut world = world_over(TestStore::new().await).await;
+            let listed = hash(&person("Cora Beispiel"));
+            let is_own = format!("{table}.{column}, started since: {started_since}");
+            // The row of that very key.
+            let condition = match table {
+                "list_keys" => "kind = (SELECT MIN(kind) FROM list_keys WHERE kind > 1)",
+                _ => "1 = 1",
+            };
+            damage(world.store.pool(), table, column, condition).await;
+            // Noticed at once where the row itself is needed, and where all of them are read.
+            if started_since {
+                world.start_again();
+            }
+            let stranger = bare(9, hash(&passport("nobody's")));
+            let other = world.try_submit(stranger).await;
+            if started_since {
+                assert!(other.unwrap_err().is_damaged(), "{is_own}");
+            } else {
+                other.unwrap();
+            }
+            if started_since || table != "watchlists" {
+                let refused = world.try_submit(bare(8, listed)).await.unwrap_err();
+                assert!(refused.is_damaged(), "{is_own}: {refused}");
+            }
+            // Another list can be imported; nobody is cleared by it, and who was refused is not pardoned.
+            world.import("third", vec![entry("T-1", "Ada Sample", &[])]).await;
+            assert_eq!(world.verdict_of(1).await, Verdict::Pending.number(), "{is_own}");
+            world.import("third", vec![]).await;
+            assert_eq!(world.verdict_of(1).await, Verdict::Pending.number(), "{is_own}");
+            world.import("list", vec![entry("L-1", "Cora Beispiel", &["X1"])]).await;
+            assert_eq!(world.examined().await, [], "{is_own}");
+            assert_eq!(world.verdict_of(1).await, Verdict::Cleared.number(), "{is_own}");
+            world.try_submit(bare(8, listed)).await.unwrap();
+            assert_eq!(world.verdict_of(8).await, Verdict::Pending.number());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_damaged_while_it_waited_becomes_no_list() {
+    for (table, column) in [
+        ("staged_keys", "hash"),
+        ("staged_keys", "entry_id"),
+        ("staged_keys", "kind"),
+        ("staged_keys", "tag"),
+        ("staged_entries", "id"),
+        ("staged_entries", "import_id"),
+        ("staged_entries", "label"),
+        ("staged_entries", "tag"),
+        ("list_imports", "digest"),
+        ("list_imports", "list_id"),
+    ] {
+        let world = world_over(TestStore::new().await).await;
+        let import = world.stage("next", vec![entry("N-1", "Next Sample", &["N1"])]).await;
+        let newest = match table {
+            "staged_keys" => "entry_id = (SELECT MAX(entry_id) FROM staged_keys)",
+            "staged_entries" => "id = (SELECT MAX(id) FROM staged_entries)",
+            _ => "list = 'next'",
+        };
+        damage(world.store.pool(), table, column, newest).await;
+        let act = world.act(OFFICER);
+        let switched = watchlist::switch(&world.store, &world.lists, "next", import, act).await;
+        assert!(switched.is_err_and(|error| error.is_damaged()), "{table}.{column}");
+        let lists = watchlist::list(&world.store).await.unwrap();
+        assert_eq!(lists.len(), 1, "{table}.{column}: the lists are as they were");
+        world.import("next", vec![entry("N-1", "Next Sample", &["N1"])]).await;
+        assert_eq!(world.examined().await, [], "{table}.{column}");
+    }
+}
+
+#[tokio::test]
+async fn a_subject_whose_keys_are_damaged_is_not_cleared_and_stops_no_import() {
+    for column in ["hash", "subject_id"] {
+        let world = world_over(TestStore::new().await).await;
+        let own = hash(&passport("P1"));
+        let bytes = hex::encode(own.as_slice());
+        let is_own = match world.place.url().starts_with("sqlite") {
+            true => format!("hash = X'{bytes}'"),
+            false => format!("hash = '\\x{bytes}'"),
+        };
+        damage(world.store.pool(), "subject_keys", column, &is_own).await;
+        let act = world.act(OFFICER);
+        let asked = subjects_with(&world.store, &world.lists, &own, 10, act).await;
+        assert!(asked.unwrap_err().is_damaged(), "{column}: nobody is said to have that key");
+        let matched = world.import("new", vec![entry("N-1", "Somebody Else", &["P1", "P2"])]).await;
+        assert_eq!(matched, 2, "{column}: subjects 2 and 3");
+        assert_eq!(world.verdict_of(1).await, Verdict::Pending.number(), "{column}");
+        assert_eq!(world.verdict_of(2).await, Verdict::Refused.number(), "{column}");
+        let (store, lists, one) = (&world.store, &world.lists, id(1));
+        let decided =
+            cases::decide_case(store, lists, &one, Verdict::Cleared, "looks good", false, act);
+        assert!(decided.await.unwrap_err().is_damaged(), "{column}");
+        let cases = cases::list(&world.store, &world.lists, &[], false, 10).await.unwrap();
+        let own_case = &cases[0].subject.as_ref().unwrap();
+        assert_eq!(own_case.subject_id, id(1).as_slice());
+        assert!(own_case.reason.contains("damaged in the store"), "{}", own_case.reason);
+        assert_eq!(cases.len(), 2, "the other is there");
+        // The committee submits the same again.
+        world.submit(&[submission(1, &[passport("P1"), person("Ada Sample")])]).await;
+        assert_eq!(world.verdict_of(1).await, Verdict::Refused.number(), "{column}");
+        world.clock.advance_millis(DELAY);
+        assert_eq!(world.case_state(1).await, CaseState::Decided);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_index_of_keys_hides_nobody_and_is_made_anew() {
+    for (table, column) in [
+        ("key_runs", "id"),
+        ("key_runs", "level"),
+        ("key_runs", "tag"),
+        ("key_blocks", "run_id"),
+        ("key_blocks", "first"),
+        ("key_blocks", "body"),
+        ("key_blocks", "tag"),
+    ] {
+        for by_a_list in [false, true] {
+            let world = world_over(TestStore::new().await).await;
+            damage(world.store.pool(), table, column, "1 = 1").await;
+            if by_a_list {
+                let matched = world.import("new", vec![entry("N-1", "Else", &["P1"])]).await;
+                assert_eq!(matched, 2, "{table}.{column}: subjects 1 and 3");
+                assert_eq!(world.verdict_of(1).await, Verdict::Refused.number());
+            } else {
+                let (own, act) = (hash(&passport("P1")), world.act(OFFICER));
+                let found = subjects_with(&world.store, &world.lists, &own, 10, act).await.unwrap();
+                assert_eq!(found, [id(1)], "{table}.{column}");
+            }
+            assert_eq!(world.examined().await, [], "{table}.{column}");
+        }
+    }
+    // One run of three, and the last.
+    let world = world_over(TestStore::new().await).await;
+    for runs in ["id = (SELECT MIN(id) FROM key_runs)", "1 = 1"] {
+        let (own, act) = (hash(&passport("P1")), world.act(OFFICER));
+        lose(world.store.pool(), "key_runs", runs).await;
+        let found = subjects_with(&world.store, &world.lists, &own, 10, act).await.unwrap();
+        assert_eq!(found, [id(1)], "{runs}");
+    }
 }

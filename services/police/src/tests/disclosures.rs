@@ -133,7 +133,7 @@ async fn another_person_behind_a_clearance_is_found_and_cannot_be_cleared() {
     world.import("list", vec![]).await;
     assert_eq!(world.case_state(1).await, CaseState::Mismatch);
     world.decides(OFFICER, 1, Verdict::Refused, true).await;
-    let case = cases::by_id(&world.store, &id(1)).await.unwrap().unwrap();
+    let case = cases::by_id(&world.store, &world.lists, &id(1)).await.unwrap().unwrap();
     assert!(case.state() == CaseState::SecondOfficer && case.mismatch, "it shows all the same");
     world.decide(1, Verdict::Refused).await;
     assert_eq!(open(&world, 1).await, Some(("Bert Beispiel".to_owned(), false)), "evidence stays");
@@ -207,7 +207,7 @@ async fn a_sample_of_the_cleared_keeps_nothing_that_holds_and_stops_who_does_not
     assert_eq!(world.case_state(3).await, CaseState::Mismatch);
     assert_eq!(release_due(&world.store, world.env.now()).await.unwrap(), 1, "at once");
     assert_eq!(world.record(3).await.status, Status::NotYet);
-    let listed = cases::list(&world.store, &[], true, 10).await.unwrap();
+    let listed = cases::list(&world.store, &world.lists, &[], true, 10).await.unwrap();
     assert_eq!(listed.len(), 2, "Anna, and who is not Dora");
 }
 
@@ -217,7 +217,7 @@ async fn a_refusal_shows_with_its_reason_and_can_be_asked_again() {
     let (_, request) = ask(&world.store, &id(1), BASIS, world.act(OFFICER)).await.unwrap();
     let refused = settled(&world, request, Answer::Refused("no such article".to_owned())).await;
     assert_eq!(refused, Some(DisclosureState::Refused));
-    let case = cases::by_id(&world.store, &id(1)).await.unwrap().unwrap();
+    let case = cases::by_id(&world.store, &world.lists, &id(1)).await.unwrap().unwrap();
     assert_eq!(case.state(), CaseState::RefusedByCommittee);
     let disclosure = case.disclosure.unwrap();
     assert_eq!((&*disclosure.refusal, &*disclosure.answered_by), ("no such article", REGISTRAR));

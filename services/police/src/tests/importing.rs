@@ -16,7 +16,7 @@ use lanyard_wire::police::v1 as wire;
 use tonic::Status;
 
 use self::holders::{Dealer, Net, TestHolder, Wrapped, service};
-use super::world::{OFFICER, World, entry, event, store_key};
+use super::world::{OFFICER, World, entry, event};
 use crate::watchlist::{self, Entries, Import, ImportError, Source};
 
 /// Entries for several batches of 64 keys.
@@ -56,7 +56,7 @@ impl Police {
         let pseudonymiser = Pseudonymiser::new(env, own, vec![holder], settings).unwrap();
         let import = Import {
             store: &self.world.store,
-            store_key: &store_key(),
+            lists: &self.world.lists,
             pseudonymiser: &pseudonymiser,
             event: &event(),
             env: &self.world.env,

@@ -68,9 +68,10 @@ async fn a_key_leads_to_all_who_have_it_now_and_to_nobody_else() {
             .map(|(number, _)| subject(*number))
             .collect();
         let key = hash(&document(document_));
-        let found = subjects_with(&world.store, &key, usize::MAX).await.unwrap();
+        let (lists, act) = (&world.lists, world.act(OFFICER));
+        let found = subjects_with(&world.store, lists, &key, usize::MAX, act).await.unwrap();
         assert_eq!(found, expected, "document {document_}");
-        let few = subjects_with(&world.store, &key, 2).await.unwrap();
+        let few = subjects_with(&world.store, lists, &key, 2, act).await.unwrap();
         assert_eq!(few, expected[..expected.len().min(2)]);
     }
     let (runs,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM key_runs")
@@ -92,6 +93,40 @@ async fn a_changed_list_finds_everyone_by_any_key() {
     let matches = world.import("a", vec![entry("A-1", "Nobody Known", &passports)]).await;
     assert_eq!(matches, expected as u64);
     let mut transaction = world.store.begin().await.unwrap();
-    let again = rescreen::everyone(&mut transaction, world.act(OFFICER)).await.unwrap();
+    let guard = world.lists.guard(&mut transaction).await.unwrap();
+    let again = rescreen::everyone(&mut transaction, &guard, world.act(OFFICER)).await.unwrap();
     assert_eq!((again.matches, again.changed.len()), (expected as u64, 0));
+}
+
+/// Whichever block is lost, its neighbour misses it, and everyone is found.
+#[tokio::test]
+async fn a_lost_block_hides_nobody() {
+    let world = World::new().await;
+    let keys = |number: u16| [document(2 * number), document(2 * number + 1)].map(|key| hash(&key));
+    let submissions: Vec<_> = (0..160)
+        .map(|number| {
+            let mut keys = keys(number).to_vec();
+            keys.sort_unstable();
+            Submission { id: subject(number), binding: [0; 20], keys }
+        })
+        .collect();
+    world.submit(&submissions).await;
+    let act = world.act(OFFICER);
+    for place in 0..5 {
+        let blocks: Vec<(Vec<u8>,)> =
+            sqlx::query_as("SELECT body FROM key_blocks ORDER BY run_id, first")
+                .fetch_all(world.store.pool())
+                .await
+                .unwrap();
+        assert_eq!(blocks.len(), 5);
+        sqlx::query("DELETE FROM key_blocks WHERE body = $1")
+            .bind(&blocks[place].0)
+            .execute(world.store.pool())
+            .await
+            .unwrap();
+        for (number, key) in (0..160).flat_map(|number| keys(number).map(|key| (number, key))) {
+            let found = subjects_with(&world.store, &world.lists, &key, 9, act).await.unwrap();
+            assert_eq!(found, [subject(number)], "block {place}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! A police store with a clock of its own.
 
+use std::sync::Arc;
+
 use lanyard_authority::{Entry, Registry as _};
 use lanyard_core::identity::{
     BirthDate, BirthDates, Document, DocumentKind, Facts, IdentityKey, Name,
@@ -14,13 +16,14 @@ use lanyard_wire::police::v1 as wire;
 
 use crate::act::Act;
 use crate::ids::{LocalHash, SubjectId};
+use crate::lists::Lists;
 use crate::prints::{self, Print, PrintError, PrintSeeds};
 use crate::registry::{PrintRegistry, SEALED};
 use crate::release::{self, Released};
 use crate::schema::SCHEMA;
 use crate::states::Verdict;
 use crate::subjects::{self, Submission};
-use crate::watchlist::{self, Entries, StagedKey};
+use crate::watchlist::{self, Entries, ImportId, StagedKey};
 use crate::{case, cases};
 
 pub(super) const OFFICER: &str = "spiffe://police/operator/o-1";
@@ -33,6 +36,7 @@ pub(super) struct World {
     pub(super) env: Env,
     pub(super) clock: ManualClock,
     pub(super) store: Store,
+    pub(super) lists: Arc<Lists>,
     pub(super) registry: PrintRegistry,
     pub(super) place: TestStore,
     location: Location,
@@ -124,7 +128,8 @@ impl World {
         let location = Location::parse(place.url(), place.folder()).unwrap();
         let store = open(&location).await;
         let registry = PrintRegistry::new(store.clone(), store_key().into());
-        Self { env, clock, store, registry, place, location }
+        let lists = Arc::new(Lists::new(store_key().into()));
+        Self { env, clock, store, lists, registry, place, location }
     }
 
     /// The store as another process would open it.
@@ -137,16 +142,24 @@ impl World {
     }
 
     pub(super) async fn submit(&self, submissions: &[Submission]) {
-        subjects::submit(&self.store, submissions, self.act(COMMITTEE)).await.unwrap();
+        subjects::submit(&self.store, &self.lists, submissions, self.act(COMMITTEE)).await.unwrap();
     }
 
     pub(super) async fn import(&self, list: &str, entries: Vec<wire::ListEntry>) -> u64 {
+        let import = self.stage(list, entries).await;
+        let (lists, act) = (&self.lists, self.act(OFFICER));
+        watchlist::switch(&self.store, lists, list, import, act).await.unwrap().matches
+    }
+
+    /// All of an import but the last step.
+    pub(super) async fn stage(&self, list: &str, entries: Vec<wire::ListEntry>) -> ImportId {
         let mut read = Entries::new(event());
         let entries: Vec<_> = entries.into_iter().filter_map(|entry| read.add(entry)).collect();
         let labels: Vec<&str> = entries.iter().map(|entry| entry.label.as_str()).collect();
         let (import, _) = watchlist::begin(&self.store, list, &[]).await.unwrap();
         let mut transaction = self.store.begin().await.unwrap();
-        let staging = watchlist::stage_entries(&mut transaction, import, &labels, 0);
+        let key = store_key();
+        let staging = watchlist::stage_entries(&mut transaction, &key, import, &labels, 0);
         let first = staging.await.unwrap();
         let keys = (first..).zip(&entries).flat_map(|(id, entry)| {
             let keys = entry.keys.iter();
@@ -154,11 +167,10 @@ impl World {
         });
         let keys: Vec<_> = keys.collect();
         let padding = watchlist::padding(&keys, &mut self.env.rng());
-        let staging = watchlist::stage_keys(&mut transaction, import, &keys, &padding, 0);
+        let staging = watchlist::stage_keys(&mut transaction, &key, import, &keys, &padding, 0);
         staging.await.unwrap();
         transaction.commit().await.unwrap();
-        let act = self.act(OFFICER);
-        watchlist::switch(&self.store, list, import, act).await.unwrap().matches
+        import
     }
 
     /// Hands over a print with the seeds of `seeds_of`.
@@ -203,18 +215,26 @@ impl World {
         four_eyes: bool,
     ) -> wire::Outcome {
         let act = self.act(officer);
-        cases::decide_case(&self.store, &id(number), verdict, "looked at it", four_eyes, act)
-            .await
-            .unwrap()
+        cases::decide_case(
+            &self.store,
+            &self.lists,
+            &id(number),
+            verdict,
+            "looked at it",
+            four_eyes,
+            act,
+        )
+        .await
+        .unwrap()
     }
 
     /// Where the case of a subject stands.
     pub(super) async fn case_state(&self, number: u8) -> wire::CaseState {
-        cases::by_id(&self.store, &id(number)).await.unwrap().unwrap().state()
+        cases::by_id(&self.store, &self.lists, &id(number)).await.unwrap().unwrap().state()
     }
 
     pub(super) async fn case(&self, number: u8) -> wire::SubjectState {
-        case::by_id(&self.store, &id(number)).await.unwrap().unwrap()
+        case::by_id(&self.store, &self.lists, &id(number)).await.unwrap().unwrap()
     }
 
     pub(super) async fn changes(&self, after: u64) -> (Vec<Entry>, u64) {

@@ -79,7 +79,7 @@ impl Import<'_> {
             .bind(id)
             .fetch_one(self.store.pool())
             .await?;
-        let body = self.store_key.open(cell(id), &sealed)?;
+        let body = self.lists.store_key().open(cell(id), &sealed)?;
         let corrupt = StoreError::Corrupt { table: "list_batches", column: "body" };
         Ok(Kept::parse(id, &body).map_err(|_| corrupt)?)
     }
@@ -94,13 +94,15 @@ impl Import<'_> {
         let mut transaction = self.store.begin().await?;
         let end = parts.last().map_or(0, |part| part.end);
         let labels: Vec<&str> = parts.iter().map(|part| part.label.as_str()).collect();
-        let first = staging::stage_entries(&mut transaction, import, &labels, end).await?;
+        let first =
+            staging::stage_entries(&mut transaction, self.lists.store_key(), import, &labels, end)
+                .await?;
         let entries = (first..).zip(parts).map(|(entry, part)| (entry, part.kinds)).collect();
         let id = next_number(&mut transaction, "list_batch").await?;
         let kept = Kept { id, import, end, entries, batch };
         sqlx::query("INSERT INTO list_batches (id, body) VALUES ($1, $2)")
             .bind(id)
-            .bind(self.store_key.seal(cell(id), &kept.to_bytes(), &mut self.env.rng()))
+            .bind(self.lists.store_key().seal(cell(id), &kept.to_bytes(), &mut self.env.rng()))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
@@ -118,7 +120,7 @@ impl Import<'_> {
             .zip(&pseudonyms)
             .map(|((entry, kind), pseudonym)| {
                 let bytes: Zeroizing<[u8; Pseudonym::SIZE]> = pseudonym.to_bytes();
-                StagedKey { entry, hash: LocalHash::of(self.store_key, &bytes), kind }
+                StagedKey { entry, hash: LocalHash::of(self.lists.store_key(), &bytes), kind }
             })
             .collect();
         // A list with a gap must not take the place of a whole one.
@@ -127,7 +129,9 @@ impl Import<'_> {
         }
         let padding = staging::padding(&staged, &mut self.env.rng());
         let mut transaction = self.store.begin().await?;
-        staging::stage_keys(&mut transaction, import, &staged, &padding, evaluations).await?;
+        let store_key = self.lists.store_key();
+        staging::stage_keys(&mut transaction, store_key, import, &staged, &padding, evaluations)
+            .await?;
         sqlx::query("DELETE FROM list_batches WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)

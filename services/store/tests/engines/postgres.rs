@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lanyard_party::{Found, Report};
 use lanyard_store::{Documents, Recorded, RecordedTick, Succession};
 use lanyard_test_postgres::{Server, database, own_server};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -267,4 +268,22 @@ async fn exclusive_work_is_done_by_one_at_a_time_also_if_that_one_dies() {
     assert!(early.is_err(), "two at a time");
     drop(held);
     let _held = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn pages_without_checksums_are_warned_of() {
+    let Some(with) = own_server() else { return };
+    let without = Server::without_checksums().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (server, is_warned) in [(&with, false), (&without, true)] {
+        let url = server.url("postgres");
+        open_url(&url).await.unwrap().close().await;
+        let location = Location::parse(&url, folder.path()).unwrap();
+        let mut report = Report::default();
+        Store::inspect(&location, &STEPS, &mut report).await;
+        let warnings = report.findings().iter().filter(|one| one.found == Found::Warning);
+        let warnings: Vec<&str> = warnings.map(|one| one.detail.as_str()).collect();
+        assert_eq!(warnings.iter().any(|one| one.contains("pg_checksums --enable")), is_warned);
+        assert!(report.is_good(), "{}", report.table());
+    }
 }

@@ -1,0 +1,152 @@
+//! What a failing disk does to rows.
+
+use std::fmt::Write as _;
+
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+
+/// A value that was exchanged.
+pub struct Damage {
+    statement: String,
+}
+
+/// Exchanges what stands in a column of the first row that `condition` chooses, as a failing disk would: no trigger and no
+/// reference hears of it.
+///
+/// # Panics
+/// If there is no such row.
+pub async fn damage(pool: &AnyPool, table: &str, column: &str, condition: &str) -> Damage {
+    let mut connection = pool.acquire().await.expect("the test's store");
+    let place = if is_postgres(pool) { "ctid" } else { "rowid" };
+    let kind: (String,) = sqlx::query_as(AssertSqlSafe(match place {
+        "ctid" => format!("SELECT pg_typeof({column})::text FROM {table} LIMIT 1"),
+        _ => {
+            format!("SELECT typeof({column}) FROM {table} WHERE {condition} ORDER BY rowid LIMIT 1")
+        }
+    }))
+    .fetch_one(&mut *connection)
+    .await
+    .expect("a row");
+    let (flipped, before) = match (kind.0.as_str(), place) {
+        ("text", "ctid") => (format!("{column} || '!'"), format!("quote_literal({column})")),
+        ("bytea", _) => (
+            format!("{column} || '\\x00'::bytea"),
+            format!("'''\\x' || encode({column}, 'hex') || '''::bytea'"),
+        ),
+        (_, "ctid") => (format!("{column} # 64"), format!("{column}::text")),
+        ("integer", _) => {
+            (format!("({column} | 64) - ({column} & 64)"), format!("quote({column})"))
+        }
+        ("text", _) => (format!("{column} || '!'"), format!("quote({column})")),
+        _ => (format!("CAST({column} || X'00' AS BLOB)"), format!("quote({column})")),
+    };
+    let select = format!(
+        "SELECT CAST({place} AS TEXT), {before} FROM {table} WHERE {condition} ORDER BY {place} LIMIT 1"
+    );
+    let (row, before): (String, String) =
+        sqlx::query_as(AssertSqlSafe(select)).fetch_one(&mut *connection).await.expect("a row");
+    let row = if place == "ctid" { format!("'{row}'") } else { row };
+    let update = format!(
+        "UPDATE {table} SET {column} = {flipped} WHERE {place} = {row} RETURNING CAST({place} AS TEXT)"
+    );
+    let row = unheard(pool, &mut connection, update).await.expect("the row");
+    let row = if place == "ctid" { format!("'{row}'") } else { row };
+    let statement = format!(
+        "UPDATE {table} SET {column} = {before} WHERE {place} = {row} RETURNING CAST({place} AS TEXT)"
+    );
+    Damage { statement }
+}
+
+impl Damage {
+    /// Puts back what stood there, unheard as well.
+    ///
+    /// # Panics
+    /// If the store fails.
+    pub async fn undo(self, pool: &AnyPool) {
+        let mut connection = pool.acquire().await.expect("the test's store");
+        unheard(pool, &mut connection, self.statement).await;
+    }
+}
+
+/// Removes the first row that `condition` chooses, unheard.
+///
+/// # Panics
+/// If the store fails.
+pub async fn lose(pool: &AnyPool, table: &str, condition: &str) {
+    let mut connection = pool.acquire().await.expect("the test's store");
+    let place = if is_postgres(pool) { "ctid" } else { "rowid" };
+    let first = format!("SELECT {place} FROM {table} WHERE {condition} ORDER BY {place} LIMIT 1");
+    let delete =
+        format!("DELETE FROM {table} WHERE {place} = ({first}) RETURNING CAST({place} AS TEXT)");
+    unheard(pool, &mut connection, delete).await.expect("the row");
+}
+
+/// Every column of those tables in which there is a row, the engine's own left out.
+///
+/// # Panics
+/// If the store fails.
+pub async fn columns(pool: &AnyPool, tables: &[&'static str]) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for table in tables {
+        let (count,): (i64,) =
+            sqlx::query_as(AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}")))
+                .fetch_one(pool)
+                .await
+                .expect("a table");
+        let columns = match is_postgres(pool) {
+            true => format!(
+                "SELECT column_name::text FROM information_schema.columns WHERE table_name = '{table}' \
+                 ORDER BY ordinal_position"
+            ),
+            false => format!("SELECT name FROM pragma_table_info('{table}')"),
+        };
+        let columns: Vec<(String,)> =
+            sqlx::query_as(AssertSqlSafe(columns)).fetch_all(pool).await.expect("its columns");
+        if count > 0 {
+            found.extend(columns.into_iter().map(|(column,)| (*table, column)));
+        }
+    }
+    found
+}
+
+fn is_postgres(pool: &AnyPool) -> bool {
+    pool.connect_options().database_url.scheme().starts_with("postgres")
+}
+
+/// Runs a statement that no trigger and no reference hears of, and returns the first value of its row.
+async fn unheard(
+    pool: &AnyPool,
+    connection: &mut AnyConnection,
+    statement: String,
+) -> Option<String> {
+    let run = async |connection: &mut AnyConnection, statement: &str| {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(connection)
+            .await
+            .expect("a statement of a test");
+    };
+    let (before, after) = if is_postgres(pool) {
+        let role = |role: &str| format!("SET session_replication_role = {role}");
+        (role("replica"), role("origin"))
+    } else {
+        let triggers: Vec<(String, String)> =
+            sqlx::query_as("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+                .fetch_all(&mut *connection)
+                .await
+                .expect("its triggers");
+        let (mut before, mut after) =
+            ("PRAGMA foreign_keys = OFF;".to_owned(), "PRAGMA foreign_keys = ON;".to_owned());
+        for (name, sql) in triggers {
+            // Writing to a String does not fail.
+            let _ = write!(before, "DROP TRIGGER {name};");
+            let _ = write!(after, "{sql};");
+        }
+        (before, after)
+    };
+    run(connection, &before).await;
+    let row: Option<(String,)> = sqlx::query_as(AssertSqlSafe(statement))
+        .fetch_optional(&mut *connection)
+        .await
+        .expect("a statement of a test");
+    run(connection, &after).await;
+    row.map(|(value,)| value)
+}
