@@ -16,6 +16,8 @@ pub(crate) struct Checkpoints {
     roots: [BTreeMap<u64, Hash>; 2],
     /// Name of the witness, place of the authority: the greatest size cosigned.
     cosigned: BTreeMap<(String, usize), u64>,
+    /// The greatest size that a witness had cosigned when it was made to forget: such cosignatures may be seen again.
+    forgiven: BTreeMap<(String, usize), u64>,
 }
 
 impl Checkpoints {
@@ -23,7 +25,13 @@ impl Checkpoints {
     #[must_use]
     pub(crate) fn new(keys: [VerifyingKey; 2], origins: [String; 2]) -> Self {
         let origins = origins.map(|origin| format!("{origin}\n").into_bytes());
-        Self { keys, origins, roots: Default::default(), cosigned: BTreeMap::new() }
+        Self {
+            keys,
+            origins,
+            roots: Default::default(),
+            cosigned: BTreeMap::new(),
+            forgiven: BTreeMap::new(),
+        }
     }
 
     /// Takes every signed checkpoint out of some bytes.
@@ -63,7 +71,7 @@ impl Checkpoints {
         sizes.map(|(size, _)| size).max().unwrap_or_default()
     }
 
-    /// The greatest size that a party's witness cosigned.
+    /// The greatest size that a party's witness cosigned since it was last made to forget.
     #[must_use]
     pub(crate) fn cosigned(&self, party: &str, authority: Authority) -> u64 {
         let place = index(authority);
@@ -72,13 +80,15 @@ impl Checkpoints {
             .cosigned
             .iter()
             .filter(|((name, log), _)| *log == place && name.ends_with(&witness));
-        of_party.map(|(_, size)| *size).max().unwrap_or_default()
+        let since = of_party.filter(|(key, size)| self.forgiven.get(key) < Some(size));
+        since.map(|(_, size)| *size).max().unwrap_or_default()
     }
 
     /// A witness was made to forget.
     pub(crate) fn forgive(&mut self, party: &str) {
         let witness = format!("/witness/{party}");
-        self.cosigned.retain(|(name, _), _| !name.ends_with(&witness));
+        let of_party = self.cosigned.iter().filter(|((name, _), _)| name.ends_with(&witness));
+        self.forgiven.extend(of_party.map(|(key, size)| (key.clone(), *size)));
     }
 
     /// How many there are.

@@ -246,11 +246,11 @@ impl Ledger {
         let slack = self.links.slack(asked.saturating_sub(2 * LIMIT_MILLIS), now) + (now - asked);
         for authority in Authority::ALL {
             let (place, name) = (index(authority), authority.name());
-            let cut_off = self.links.cut_off_since(gate, authority);
-            if cut_off.is_some_and(|since| asked > since + LIMIT_MILLIS + slack) {
+            let known = self.links.known_until(gate, authority);
+            if known.is_some_and(|until| asked > until + LIMIT_MILLIS + slack) {
                 return found(
                     "two-attestations",
-                    format!("nothing of the {name} can reach it since {cut_off:?}"),
+                    format!("what it can know of the {name} was attested at {known:?} or before"),
                 );
             }
             if let Some(stood) = self.people[person].stood[place]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lanyard_core::ids::Authority;
 
 use crate::event::{GATES, LIAR, SKEW_MILLIS};
-use crate::op::Lie;
+use crate::op::{Lie, MACHINES};
 
 /// Longest delay of a message on a way that counts as good, in milliseconds.
 const GOOD_DELAY: u64 = 100;
@@ -20,8 +20,8 @@ pub(crate) struct Links {
     offsets: Vec<(&'static str, u64, i64)>,
     /// Since when each gate has had nothing but good ways to each authority.
     good_since: BTreeMap<(&'static str, usize), u64>,
-    /// Since when nothing that an authority attests can reach a gate.
-    cut_off_since: BTreeMap<(&'static str, usize), u64>,
+    /// When what a machine may know was attested, at the latest.
+    known: BTreeMap<(&'static str, usize), u64>,
 }
 
 /// An authority's place in arrays.
@@ -69,7 +69,7 @@ impl Default for Links {
             lies: [Lie::Honest; 2],
             offsets: Vec::new(),
             good_since: all().map(|key| (key, 0)).collect(),
-            cut_off_since: BTreeMap::new(),
+            known: BTreeMap::new(),
         }
     }
 }
@@ -89,6 +89,7 @@ impl Links {
 
     /// A machine stops or starts.
     pub(crate) fn set_up(&mut self, machine: &'static str, up: bool, now: u64) {
+        self.spread(now);
         if up {
             self.down.remove(machine);
         } else {
@@ -99,6 +100,7 @@ impl Links {
 
     /// A link is cut or mended.
     pub(crate) fn set_cut(&mut self, a: &'static str, b: &'static str, cut: bool, now: u64) {
+        self.spread(now);
         if cut {
             self.cut.insert(pair(a, b));
         } else {
@@ -109,18 +111,21 @@ impl Links {
 
     /// A link gets slow, or quick again.
     pub(crate) fn set_delay(&mut self, a: &'static str, b: &'static str, millis: u64, now: u64) {
+        self.spread(now);
         self.delays.insert(pair(a, b), millis);
         self.changed(now);
     }
 
     /// The mirror lies in another way.
     pub(crate) fn set_lie(&mut self, authority: Authority, lie: Lie, now: u64) {
+        self.spread(now);
         self.lies[index(authority)] = lie;
         self.changed(now);
     }
 
     /// A clock is set.
     pub(crate) fn set_offset(&mut self, machine: &'static str, millis: i64, now: u64) {
+        self.spread(now);
         self.offsets.push((machine, now, millis));
         self.changed(now);
     }
@@ -151,14 +156,31 @@ impl Links {
         found.map(|(_, since)| *since)
     }
 
-    /// Since when nothing new that an authority attests can reach a gate.
+    /// When the newest that a gate may know of an authority was attested; `None` if what is attested now can come to it.
     #[must_use]
-    pub(crate) fn cut_off_since(&self, gate: &str, authority: Authority) -> Option<u64> {
-        let found = self.cut_off_since.iter().find(|(key, _)| *key == &(gate, index(authority)));
-        found.map(|(_, since)| *since)
+    pub(crate) fn known_until(&self, gate: &'static str, authority: Authority) -> Option<u64> {
+        let known = self.known.get(&(gate, index(authority))).copied().unwrap_or_default();
+        (!self.is_reached(gate, authority)).then_some(known)
+    }
+
+    /// What was attested until now comes wherever there is a way.
+    fn spread(&mut self, now: u64) {
+        for authority in Authority::ALL {
+            let place = index(authority);
+            if self.is_attested(authority) {
+                self.known.insert((authority.name(), place), now);
+            }
+            for machine in MACHINES.into_iter().chain([LIAR]) {
+                let ways = self.ways(machine).into_iter();
+                let newest = ways.filter_map(|from| self.known.get(&(from, place))).max().copied();
+                let known = self.known.entry((machine, place)).or_default();
+                *known = newest.unwrap_or_default().max(*known);
+            }
+        }
     }
 
     fn changed(&mut self, now: u64) {
+        self.spread(now);
         for gate in GATES {
             for authority in Authority::ALL {
                 let key = (gate, index(authority));
@@ -167,11 +189,6 @@ impl Links {
                     self.good_since.entry(key).or_insert(now);
                 } else {
                     self.good_since.remove(&key);
-                }
-                if self.is_reached(gate, authority) {
-                    self.cut_off_since.remove(&key);
-                } else {
-                    self.cut_off_since.entry(key).or_insert(now);
                 }
             }
         }
@@ -204,28 +221,32 @@ impl Links {
         clocks_right && upstreams(gate).iter().all(|upstream| way(upstream))
     }
 
-    /// Whether an attestation that is made now can come to the gate by any way.
-    fn is_reached(&self, gate: &'static str, authority: Authority) -> bool {
+    /// Whether what an authority signs now finds its quorum.
+    fn is_attested(&self, authority: Authority) -> bool {
         let own = authority.name();
         let witnesses = WITNESSES.into_iter().filter(|name| *name != own && self.linked(own, name));
-        if !self.is_up(own) || witnesses.count() < 2 {
-            return false;
-        }
-        let mut reached: Vec<&'static str> = upstreams(gate)
-            .iter()
-            .copied()
-            .filter(|upstream| self.linked(gate, upstream))
-            .collect();
-        let mut next = 0;
+        self.is_up(own) && witnesses.count() >= 2
+    }
+
+    /// Whether an attestation that is made now can come to the gate by any way.
+    fn is_reached(&self, gate: &'static str, authority: Authority) -> bool {
+        self.is_attested(authority) && self.ways(gate).contains(&authority.name())
+    }
+
+    /// From which machines a feed can come to one, by any number of others.
+    fn ways(&self, to: &'static str) -> Vec<&'static str> {
+        let from =
+            |machine| if GATES.contains(&machine) { upstreams(machine) } else { sources(machine) };
+        let (mut reached, mut next) = (vec![to], 0);
         while let Some(machine) = reached.get(next).copied() {
             next += 1;
-            for source in sources(machine) {
+            for source in from(machine) {
                 if self.linked(machine, source) && !reached.contains(source) {
                     reached.push(source);
                 }
             }
         }
-        reached.contains(&own)
+        reached
     }
 
     /// How much longer than by a right clock knowledge may look fresh.
