@@ -1,9 +1,12 @@
 //! A changed list decides anew on everyone who was submitted before.
 
+use std::sync::Arc;
+
 use lanyard_core::record::Status;
 use lanyard_wire::police::v1::CaseState;
 
-use super::world::{World, entry, id, passport, person, submission};
+use super::world::{World, entry, id, passport, person, store_key, submission};
+use crate::lists::Lists;
 use crate::release::release_due;
 use crate::states::Verdict;
 
@@ -97,4 +100,21 @@ async fn what_an_officer_cleared_stands_until_a_new_entry_matches() {
     world.import("c", vec![entry("C-1", "Cora Beispiel", &["P2"])]).await;
     assert_eq!(at_once(&world).await, 1);
     assert_eq!(world.verdict(1).await, Some(Verdict::Refused));
+}
+
+#[tokio::test]
+async fn a_list_that_another_instance_imported_counts_at_once() {
+    let mut world = World::new().await;
+    world.import("a", vec![entry("A-1", "Anna Beispiel", &["P1"])]).await;
+    // The other instance knows the list as it is now.
+    let other = Arc::new(Lists::new(store_key().into()));
+    let mut snapshot = world.store.snapshot().await.unwrap();
+    other.guard(&mut snapshot).await.unwrap();
+    drop(snapshot);
+    world.import("a", vec![entry("A-2", "Cora Beispiel", &["P2"])]).await;
+    world.lists = other;
+    world.submit(&[submission(1, &[passport("P1")]), submission(2, &[passport("P2")])]).await;
+    world.release().await;
+    assert_eq!(world.verdict(1).await, Some(Verdict::Cleared));
+    assert_eq!(world.verdict(2).await, Some(Verdict::Refused));
 }
