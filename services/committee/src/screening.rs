@@ -334,30 +334,26 @@ impl Screening {
     /// Gives the police the seeds of prints that they do not have, but for those of a damaged row.
     pub(crate) async fn hand_over_prints(&self) -> Result<u64, ScreeningError> {
         let mut damaged: BTreeSet<DamagedRow> = BTreeSet::new();
-        let of = "badge_number IN (SELECT badge_number FROM prints WHERE handed_over = 0)";
-        for (table, condition) in [("prints", "handed_over = 0"), ("people", of)] {
-            damaged.extend(self.store.damaged(table, condition, &[]).await?);
-        }
-        for row in &damaged {
-            tracing::error!(%row, "damaged: not handed over; restore the store from a backup");
-        }
-        let statement = format!(
-            "SELECT i.id, i.print_number, i.seeds, i.changed, p.subject_id FROM prints i \
-             JOIN people p ON p.badge_number = i.badge_number \
-             WHERE i.handed_over = 0 AND i.state = $1 AND p.screening <> $2{}{} ORDER BY i.id LIMIT $3",
-            without("i.id", "prints", &damaged),
-            without("i.badge_number", "people", &damaged),
-        );
         let mut total = 0;
         loop {
-            let rows = sqlx::query(AssertSqlSafe(statement.as_str()))
+            let statement = format!(
+                "SELECT i.id, i.print_number, i.seeds, i.changed, p.subject_id FROM prints i \
+                 JOIN people p ON p.badge_number = i.badge_number \
+                 WHERE i.handed_over = 0 AND i.state = $1 AND p.screening <> $2{}{} ORDER BY i.id LIMIT $3",
+                without("i.id", "prints", &damaged),
+                without("i.badge_number", "people", &damaged),
+            );
+            let rows = sqlx::query(AssertSqlSafe(statement))
                 .bind(PrintState::Issued.number())
                 .bind(State::New.number())
                 .bind(PAGE)
                 .fetch_all(self.store.pool())
                 .await?;
-            if rows.is_empty() {
-                return Ok(total);
+            let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(total) };
+            let known = damaged.len();
+            damaged.extend(self.damaged_prints(first.try_get("id")?, last.try_get("id")?).await?);
+            if damaged.len() > known {
+                continue;
             }
             let mut prints = Vec::with_capacity(rows.len());
             let mut ids: Vec<(i64, i64)> = Vec::with_capacity(rows.len());
@@ -392,6 +388,20 @@ impl Screening {
             transaction.commit().await?;
             total += ids.len() as u64;
         }
+    }
+
+    /// Damaged rows of issued prints with these ids, and of their people. No more than is handed over now: after an import,
+    /// a million prints wait.
+    async fn damaged_prints(&self, first: i64, last: i64) -> Result<Vec<DamagedRow>, StoreError> {
+        const PRINTS: &str = "handed_over = 0 AND state = $1 AND id >= $2 AND id <= $3";
+        let of = format!("badge_number IN (SELECT badge_number FROM prints WHERE {PRINTS})");
+        let range = [PrintState::Issued.number(), first, last].map(SealValue::Number);
+        let mut damaged = self.store.damaged("prints", PRINTS, &range).await?;
+        damaged.extend(self.store.damaged("people", &of, &range).await?);
+        for row in &damaged {
+            tracing::error!(%row, "damaged: not handed over; restore the store from a backup");
+        }
+        Ok(damaged)
     }
 
     /// Takes in the verdicts released since the last time.
