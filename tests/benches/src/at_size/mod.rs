@@ -77,6 +77,7 @@ async fn measure(options: &Options) -> Result<bool, Failure> {
         options.entries,
         input.planted()
     );
+    let peer = options.peer.then(|| peer::Running::start(folder.path(), &input));
     let mut machine = start(folder.path().join("event"), options).await?;
 
     let profiles = folder.path().join("profiles.toml");
@@ -145,8 +146,8 @@ async fn measure(options: &Options) -> Result<bool, Failure> {
         each / bare
     );
     println!("  one scalar multiplication                        {:>10}", time(single));
-    if options.peer {
-        match peer::measure(folder.path(), &input) {
+    if let Some(peer) = peer {
+        match peer.wait() {
             Ok(peer) => {
                 let needed = peer.each_nanos();
                 println!(

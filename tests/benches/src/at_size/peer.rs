@@ -1,7 +1,8 @@
 //! The nearest peer on the same sets: OpenMined PSI, two parties, neither threshold nor proofs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::JoinHandle;
 
 use serde::Deserialize;
 
@@ -33,15 +34,30 @@ impl Peer {
     }
 }
 
-/// Installs and runs it: people's keys as the client's set, the list's as the server's.
-pub(super) fn measure(folder: &Path, input: &Input) -> Result<Peer, Failure> {
+/// The peer at work, beside the services: what slows the one slows the other.
+pub(super) struct Running(JoinHandle<Result<Peer, String>>);
+
+impl Running {
+    /// Installs and starts it: people's keys as the client's set, the list's as the server's.
+    pub(super) fn start(folder: &Path, input: &Input) -> Self {
+        let folder = folder.to_owned();
+        let keys = [input.people_keys.clone(), input.list_keys.clone()];
+        Self(std::thread::spawn(move || measure(&folder, &keys).map_err(|error| error.to_string())))
+    }
+
+    pub(super) fn wait(self) -> Result<Peer, Failure> {
+        let ended = self.0.join().map_err(|_| "it panicked")?;
+        Ok(ended?)
+    }
+}
+
+fn measure(folder: &Path, keys: &[PathBuf; 2]) -> Result<Peer, Failure> {
     let (venv, script) = (folder.join("venv"), folder.join("peer.py"));
     std::fs::write(&script, SCRIPT)?;
     let python = venv.join("bin/python");
     said(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     said(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]))?;
-    let answer =
-        said(Command::new(&python).arg(&script).args([&input.people_keys, &input.list_keys]))?;
+    let answer = said(Command::new(&python).arg(&script).args(keys))?;
     Ok(serde_json::from_str(&answer)?)
 }
 
