@@ -110,9 +110,9 @@ impl PrintRegistry {
     }
 
     /// Looks for damage in what is about to be read, at the start in everything; what the publisher has not been told of
-    /// yet is closed.
+    /// yet is closed. Before the first print there is no start: each tick would look at everybody who was ever imported.
     async fn newly_closed(&self, after: i64, end: i64) -> Result<Vec<Entry>, PrintError> {
-        let found = if after == 0 {
+        let found = if after == 0 && end > 0 {
             self.store.all_damaged().await?
         } else {
             let range = [SealValue::Number(after), SealValue::Number(end)];
