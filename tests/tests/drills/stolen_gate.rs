@@ -118,6 +118,10 @@ fn a_stolen_gate_is_shut_out_and_goes_blind() {
         feed.follow(request).await.unwrap().into_inner()
     });
 
+    // Before it can hear of the manifest that shuts it out: a thief would see to that.
+    let stolen_with = newest(&env, &event.folder(STOLEN));
+    let written = written(&event, &badges[0]);
+
     let name: GateName = STOLEN.parse().unwrap();
     let tree = expel_gate(&env, event.dir(), &name, since).unwrap();
     assert!(tree.services.keys().all(|member| member.name() != STOLEN));
@@ -134,7 +138,7 @@ fn a_stolen_gate_is_shut_out_and_goes_blind() {
         news_flow(&Desk::of(&event), &badges[1], "P-0001").await;
     });
     let manifest = newest(&env, &event.folder("committee"));
-    receipts(&event, &badges[0], &manifest);
+    receipts(&written, &stolen_with, &manifest);
     keys(&mut event, &clock, &thief, &manifest);
 }
 
@@ -146,11 +150,10 @@ fn newest(env: &Env, folder: &Path) -> Arc<VerifiedManifest> {
     ManifestStore::open(&Folder::open(folder, env)).unwrap().current()
 }
 
-/// The thief goes on writing receipts. Under the manifest that it was stolen with they all hold; under the newest one only
-/// those of before.
-fn receipts(event: &TestEvent, badge: &str, manifest: &VerifiedManifest) {
+/// The thief goes on writing receipts: all that the gate has.
+fn written(event: &TestEvent, badge: &str) -> String {
     let there = Desk::at(event, STOLEN);
-    let text = run_together(async {
+    run_together(async {
         there.check(badge, POOL).await.unwrap();
         let request = gate::ExportReceiptsRequest { from: 1, limit: 0 };
         let mut client = there.gate_operator.gate().unwrap();
@@ -160,8 +163,11 @@ fn receipts(event: &TestEvent, badge: &str, manifest: &VerifiedManifest) {
             text.extend(part.data);
         }
         String::from_utf8(text).unwrap()
-    });
-    let stolen_with = there.gate_operator.manifest();
+    })
+}
+
+/// Under the manifest that it was stolen with they all hold; under the newest one only those of before.
+fn receipts(text: &str, stolen_with: &VerifiedManifest, manifest: &VerifiedManifest) {
     let key = stolen_with.gate(STOLEN).unwrap().receipts.clone();
     let origin = ReceiptOrigin::new(&manifest.event, STOLEN).unwrap();
     let title = "lanyard receipt v1\n";
