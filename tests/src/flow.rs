@@ -302,6 +302,23 @@ impl Desk {
         Ok([(committee.log_size, committee.waiting), (police.log_size, police.waiting)])
     }
 
+    /// Enrols so many people, issues and screens, and waits until all of it is at the gate; their badges' texts, by number of
+    /// person.
+    ///
+    /// # Panics
+    /// If something is refused, or takes too long.
+    pub async fn publish_people(&self, count: usize) -> Vec<String> {
+        let everyone = crate::people(count);
+        self.enrol(&everyone).await.expect("they are enrolled");
+        let texts = self.issue().await.expect("badges are issued");
+        eventually("screening ends", async || {
+            (self.screen(2).await.ok()?.cleared == count as u64).then_some(())
+        })
+        .await;
+        self.settle().await;
+        everyone.iter().map(|person| texts[&person.reference].clone()).collect()
+    }
+
     /// Waits until all that was changed before is signed, cosigned and at the gate.
     ///
     /// # Panics

@@ -13,7 +13,7 @@ use lanyard_core::ids::{Audience, Authority, EventId};
 use lanyard_feed::{Lookup, Mirror, MirrorConfig, Recipient};
 use lanyard_party::{Folder, ManifestStore, PartyConfig};
 use lanyard_store::Schema;
-use lanyard_tests::{Desk, TestEvent, eventually, people, run_together};
+use lanyard_tests::{Desk, TestEvent, eventually, run_together};
 use lanyard_wire::common::v1::StatusAction;
 
 const MAIN: &str = "sta-main";
@@ -23,15 +23,7 @@ fn published() -> (TestEvent, Vec<String>) {
     let event = TestEvent::started();
     let badges = run_together(async {
         let desk = Desk::of(&event);
-        let everyone = people(3);
-        desk.enrol(&everyone).await.unwrap();
-        let texts = desk.issue().await.unwrap();
-        eventually("screening ends", async || {
-            (desk.screen(2).await.ok()?.cleared == 3).then_some(())
-        })
-        .await;
-        desk.settle().await;
-        everyone.iter().map(|person| texts[&person.reference].clone()).collect()
+        desk.publish_people(3).await
     });
     (event, badges)
 }

@@ -205,16 +205,7 @@ fn a_full_disk_refuses_new_work_and_goes_on_when_there_is_space() {
     let world = World::start();
     run_together(async {
         let desk = Desk::of(&world.event);
-        let everyone = people(3);
-        desk.enrol(&everyone).await.unwrap();
-        let texts = desk.issue().await.unwrap();
-        eventually("screening ends", async || {
-            (desk.screen(2).await.ok()?.cleared == 3).then_some(())
-        })
-        .await;
-        desk.settle().await;
-        let badges: Vec<String> =
-            everyone.iter().map(|person| texts[&person.reference].clone()).collect();
+        let badges = desk.publish_people(3).await;
         committee_full(&world, &desk, &badges).await;
         police_full(&world, &desk, &badges).await;
         trustee_full(&world, &desk).await;

@@ -18,7 +18,7 @@ use lanyard_gate::GateSection;
 use lanyard_liar::{Liar, Mode};
 use lanyard_party::{Folder, ManifestStore, PartyConfig, expected, trust_anchors};
 use lanyard_sponsor::SponsorSection;
-use lanyard_tests::{Desk, TestEvent, eventually, people, run_together, sample_plan};
+use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
 use lanyard_transport::{Role, Tls, connect};
 use lanyard_wire::common::v1::{Audience, StatusAction};
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
@@ -51,19 +51,6 @@ fn plan(gates: &[(&str, &[&str])]) -> EventPlan {
         })
         .collect();
     plan
-}
-
-/// Enrols and clears so many people; their badges.
-async fn published(desk: &Desk, count: usize) -> Vec<String> {
-    let everyone = people(count);
-    desk.enrol(&everyone).await.unwrap();
-    let texts = desk.issue().await.unwrap();
-    eventually("screening ends", async || {
-        (desk.screen(2).await.ok()?.cleared == count as u64).then_some(())
-    })
-    .await;
-    desk.settle().await;
-    everyone.iter().map(|person| texts[&person.reference].clone()).collect()
 }
 
 /// A gate as its scanner sees it.
@@ -146,7 +133,7 @@ fn a_gate_behind_a_gate_survives_a_lying_sponsor_and_moves_on_and_back() {
 
     let badges = run_together(async {
         let desk = Desk::of(&event);
-        let badges = published(&desk, 4).await;
+        let badges = desk.publish_people(4).await;
         let (first, second) = (Gate::of(&event, "gate-1"), Gate::of(&event, "gate-2"));
         for authority in Authority::ALL {
             first.follows(authority, "sponsor").await;
@@ -244,7 +231,7 @@ fn a_mirror_with_many_followers_some_of_whom_do_not_read_reaches_all_who_do() {
     event.start_all();
     run_together(async {
         let desk = Desk::of(&event);
-        let badges = published(&desk, 2).await;
+        let badges = desk.publish_people(2).await;
         let folder = Folder::open(event.folder("gate-1"), event.env());
         let manifest = ManifestStore::open(&folder).unwrap().current();
         let anchors = trust_anchors(&manifest).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lanyard_ceremony::EventPlan;
 use lanyard_env::Env;
-use lanyard_tests::{Desk, TestEvent, eventually, people};
+use lanyard_tests::{Desk, TestEvent, eventually};
 use lanyard_wire::common::v1::StatusAction;
 
 pub(crate) const MAIN: &str = "sta-main";
@@ -22,15 +22,7 @@ pub(crate) fn started(plan: &EventPlan, env: Env) -> TestEvent {
 
 /// Enrols, issues, screens and publishes; the badges' texts by number of person.
 pub(crate) async fn published(desk: &Desk) -> Vec<String> {
-    let everyone = people(PEOPLE);
-    desk.enrol(&everyone).await.unwrap();
-    let texts = desk.issue().await.unwrap();
-    eventually("screening ends", async || {
-        (desk.screen(2).await.ok()?.cleared == PEOPLE as u64).then_some(())
-    })
-    .await;
-    desk.settle().await;
-    everyone.iter().map(|person| texts[&person.reference].clone()).collect()
+    desk.publish_people(PEOPLE).await
 }
 
 /// Waits until a gate says this of a badge.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lanyard_ceremony::EventPlan;
 use lanyard_env::{Env, SkewedClock};
-use lanyard_tests::{Desk, TestEvent, eventually, people, run_together, sample_plan};
+use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
 
 const MAIN: &str = "sta-main";
 
@@ -27,15 +27,7 @@ fn published(plan: &EventPlan, env: &Env, count: usize) -> (TestEvent, Vec<Strin
     }
     let badges = run_together(async {
         let desk = Desk::of(&event);
-        let everyone = people(count);
-        desk.enrol(&everyone).await.unwrap();
-        let texts = desk.issue().await.unwrap();
-        eventually("screening ends", async || {
-            (desk.screen(2).await.ok()?.cleared == count as u64).then_some(())
-        })
-        .await;
-        desk.settle().await;
-        everyone.iter().map(|person| texts[&person.reference].clone()).collect()
+        desk.publish_people(count).await
     });
     (event, badges)
 }

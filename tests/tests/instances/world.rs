@@ -16,7 +16,7 @@ use lanyard_feed::{Mirror, MirrorConfig, SyncState, Upstream, follow};
 use lanyard_party::{Folder, ManifestStore, PartyConfig, trust_anchors};
 use lanyard_store::{Location, Publishing, Succession};
 use lanyard_test_postgres::Server;
-use lanyard_tests::{Desk, TestEvent, eventually, people, run_together, sample_plan};
+use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
 use lanyard_transport::{Expected, PartyName, Role, Tls, connect};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1 as police;
@@ -185,15 +185,7 @@ impl World {
     /// Enrols and publishes people; their badges' texts.
     pub(crate) async fn publish_people(&self, count: usize) -> Vec<String> {
         let desk = Desk::of(&self.event);
-        let everyone = people(count);
-        desk.enrol(&everyone).await.unwrap();
-        let texts = desk.issue().await.unwrap();
-        eventually("screening ends", async || {
-            (desk.screen(2).await.ok()?.cleared == count as u64).then_some(())
-        })
-        .await;
-        desk.settle().await;
-        everyone.iter().map(|person| texts[&person.reference].clone()).collect()
+        desk.publish_people(count).await
     }
 
     async fn publishing(&self) -> Publishing {
