@@ -66,9 +66,18 @@ fn a_course_gives_the_same_answers_each_time() {
 fn each_defect_is_found_and_named() {
     let event = tempfile::tempdir().unwrap();
     let gate = "seed 1\n1000 crash gate-1\n500 start gate-1\n";
+    // Cut off when it starts: what it has forgotten must not be there again before it is asked.
+    let lone_gate = "seed 1
+1000 crash gate-1
+0 cut sponsor gate-1
+0 cut committee gate-1
+500 start gate-1
+5000 mend sponsor gate-1
+0 mend committee gate-1
+";
     let witness = "seed 1\n1000 crash trustee\n500 start trustee\n";
     for (defect, course, invariant) in [
-        ("forgetful-gate", gate, "no-gate-goes-back"),
+        ("forgetful-gate", lone_gate, "no-gate-goes-back"),
         ("unsynced-receipts", gate, "nothing-lost"),
         ("unsynced-witness", witness, "nothing-lost"),
     ] {
