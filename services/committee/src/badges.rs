@@ -5,10 +5,11 @@ use lanyard_core::ids::{Authority, BadgeNumber};
 use lanyard_core::record::Status;
 use lanyard_env::Env;
 use lanyard_party::{Cell, StoreKey};
-use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError, next_number};
+use lanyard_store::{
+    AuditTrail, NewAuditEntry, SealValue, Store, StoreError, Transaction, next_number,
+};
 use lanyard_wire::committee::v1 as wire;
 use lanyard_wire::common::v1::StatusAction;
-use sqlx::{Any, Transaction};
 use zeroize::Zeroizing;
 
 use crate::import::mark_changed;
@@ -100,10 +101,7 @@ pub(crate) struct Badge {
     last_change: i64,
 }
 
-async fn find(
-    transaction: &mut Transaction<'static, Any>,
-    reference: &str,
-) -> Result<Option<Badge>, StoreError> {
+async fn find(transaction: &mut Transaction, reference: &str) -> Result<Option<Badge>, StoreError> {
     let row: Option<(i64, i64, i64, i64)> = sqlx::query_as(
         "SELECT badge_number, status, current_print, last_change FROM people WHERE reference = $1",
     )
@@ -118,7 +116,7 @@ async fn find(
 
 /// The badge of a number, whoever issued it, and what it is called in the audit trail.
 pub(crate) async fn find_number(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     number: u32,
 ) -> Result<Option<(String, Badge)>, StoreError> {
     if !is_police(number.into()) {
@@ -238,7 +236,7 @@ const fn action_name(action: StatusAction) -> &'static str {
 }
 
 pub(crate) async fn remember(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     change_id: i64,
     badge: &Badge,
 ) -> Result<(), StoreError> {
@@ -257,7 +255,7 @@ pub(crate) async fn remember(
 
 /// Stores a status and the change that made it, and puts the badge before the publisher.
 pub(crate) async fn store_status(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     number: i64,
     status: i64,
     last_change: i64,
@@ -359,7 +357,7 @@ pub(crate) async fn reissue(
 
 /// Ends the current print and puts one before the issuing station whose number is greater by `step`.
 pub(crate) async fn reprint(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     badge: &Badge,
     step: i64,
 ) -> Result<wire::Outcome, StoreError> {

@@ -11,14 +11,16 @@ use lanyard_core::hpke_box::{BoxError, HpkePublicKey};
 use lanyard_core::ids::{BadgeNumber, EventId, Hash};
 use lanyard_env::Env;
 use lanyard_party::ManifestStore;
-use lanyard_store::{AuditTrail, DamagedRow, NewAuditEntry, SealValue, Store, StoreError, without};
+use lanyard_store::{
+    AuditTrail, DamagedRow, NewAuditEntry, SealValue, Store, StoreError, Transaction, without,
+};
 use lanyard_transport::status;
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::screening::v1 as wire;
 use lanyard_wire::screening::v1::disclosure_answer::Decision;
 use lanyard_wire::screening::v1::screening_service_client::ScreeningServiceClient;
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Row as _};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -261,7 +263,7 @@ pub(crate) async fn take_in(
 
 /// Keeps a request unless it is known; whom it is about, if it was new. A subject that nobody knows is passed over.
 async fn insert(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     request: &wire::DisclosureRequest,
 ) -> Result<Option<String>, StoreError> {
     let person: Option<(i64, String)> =

@@ -6,10 +6,12 @@ use std::collections::{HashMap, HashSet};
 use lanyard_core::binding::BindingSalt;
 use lanyard_core::ids::{BadgeNumber, EventId};
 use lanyard_env::Env;
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_numbers, placeholders};
+use lanyard_store::{
+    AuditTrail, NewAuditEntry, Store, StoreError, Transaction, next_numbers, placeholders,
+};
 use lanyard_wire::committee::v1 as wire;
 use rand::Rng as _;
-use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::person::{self, Accreditation, Applicant, Identity, Rules};
 use crate::profiles::ProfileIndex;
@@ -29,7 +31,7 @@ pub(crate) struct Import {
     applicants: Vec<Applicant>,
     /// Hashes of the references so far.
     seen: HashSet<[u8; 16]>,
-    transaction: Option<Transaction<'static, Any>>,
+    transaction: Option<Transaction>,
     response: wire::ImportPeopleResponse,
 }
 
@@ -107,6 +109,7 @@ impl Import {
                 }
             }
         }
+        writer.transaction.seal().await?;
         self.transaction = Some(writer.transaction);
         Ok(())
     }
@@ -152,7 +155,7 @@ fn short_hash(reference: &str) -> [u8; 16] {
 struct Writer<'a> {
     env: &'a Env,
     event: &'a EventId,
-    transaction: Transaction<'static, Any>,
+    transaction: Transaction,
 }
 
 /// A person who is enrolled already.
@@ -328,7 +331,7 @@ fn documents_json(identity: &Identity) -> String {
 
 /// Puts all prints of a badge before the publisher again, each under a number of its own.
 pub(crate) async fn mark_changed(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     badge_number: i64,
 ) -> Result<(), StoreError> {
     let (prints,): (i64,) =

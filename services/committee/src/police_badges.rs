@@ -17,9 +17,9 @@ use lanyard_core::binding::Binding;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
 use lanyard_party::{Cell, StoreKey};
-use lanyard_store::{DamagedRow, Store, StoreError, next_number, without};
+use lanyard_store::{DamagedRow, Store, StoreError, Transaction, next_number, without};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::registry::RegistryError;
 use crate::states::status_from_number;
@@ -33,7 +33,7 @@ pub(crate) fn seeds_cell(print_id: i64) -> Cell<'static> {
 
 /// Puts all prints of a badge before the publisher again.
 pub(crate) async fn mark_changed(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     badge_number: i64,
 ) -> Result<(), StoreError> {
     let prints: Vec<(i64,)> =
@@ -54,7 +54,7 @@ pub(crate) async fn mark_changed(
 
 /// Puts all badges under a profile before the publisher again: it was defined anew.
 pub(crate) async fn mark_profile_changed(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     code: &str,
 ) -> Result<(), StoreError> {
     let badges: Vec<(i64,)> =

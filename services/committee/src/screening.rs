@@ -457,9 +457,11 @@ impl Screening {
         if let Some(cursor) = cursors::read(&self.store, "verdicts").await? {
             return Ok(cursor);
         }
+        let mut transaction = self.store.begin().await?;
         sqlx::query("INSERT INTO cursors (name, value) VALUES ('verdicts', 0) ON CONFLICT (name) DO NOTHING")
-            .execute(self.store.pool())
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(0)
     }
 

@@ -1,9 +1,9 @@
 //! Cases: subjects that an officer has to look at or has, where they stand, and what officers decide.
 
-use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError};
+use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError, Transaction};
 use lanyard_wire::police::v1 as wire;
 use lanyard_wire::screening::v1::Verdict as WireVerdict;
-use sqlx::{Any, AnyConnection, Row as _, Transaction};
+use sqlx::{AnyConnection, Row as _};
 
 use crate::act::Act;
 use crate::ids::SubjectId;
@@ -215,7 +215,7 @@ pub(crate) async fn decide_case(
 
 /// Who proposed this verdict.
 async fn first_officer(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
     verdict: Verdict,
 ) -> Result<Option<String>, StoreError> {
@@ -229,7 +229,7 @@ async fn first_officer(
 }
 
 pub(crate) async fn forget_proposal(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM proposals WHERE subject_id = $1")
@@ -241,7 +241,7 @@ pub(crate) async fn forget_proposal(
 
 /// Keeps an officer's word; it takes the place of another one.
 async fn propose(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
     verdict: Verdict,
     reason: &str,
@@ -262,7 +262,7 @@ async fn propose(
 }
 
 async fn append(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     action: &str,
     subject_id: &SubjectId,
     reason: &str,

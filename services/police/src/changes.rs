@@ -2,10 +2,11 @@
 
 use lanyard_authority::Held;
 use lanyard_core::ids::Timestamp;
-use lanyard_store::{AuditTrail, NewAuditEntry, SealValue, Store, StoreError, next_numbers};
+use lanyard_store::{
+    AuditTrail, NewAuditEntry, SealValue, Store, StoreError, Transaction, next_numbers,
+};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1 as wire;
-use sqlx::{Any, Transaction};
 
 use crate::act::Act;
 use crate::ids::SubjectId;
@@ -21,7 +22,7 @@ struct Stop {
 
 impl Stop {
     async fn load(
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         subject_id: &[u8],
     ) -> Result<Option<Self>, StoreError> {
         let row: Option<(i64, String, i64)> = sqlx::query_as(
@@ -39,7 +40,7 @@ impl Stop {
 
     async fn store(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         subject_id: &[u8],
     ) -> Result<(), StoreError> {
         sqlx::query(
@@ -56,7 +57,7 @@ impl Stop {
 
     async fn remember(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         change_id: i64,
         subject_id: &[u8],
     ) -> Result<(), StoreError> {
@@ -162,7 +163,7 @@ pub(crate) const fn suspends(action: StatusAction) -> Option<bool> {
 }
 
 async fn append(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     action: &str,
     subjects: &[String],
     reason: &str,

@@ -10,12 +10,12 @@ use lanyard_core::ids::EventId;
 use lanyard_env::Env;
 use lanyard_party::{Cell, SealedBlobError, StoreKey};
 use lanyard_store::{
-    AuditTrail, NewAuditEntry, SealValue, Store, StoreError, next_number, without,
+    AuditTrail, NewAuditEntry, SealValue, Store, StoreError, Transaction, next_number, without,
 };
 use lanyard_wire::police::v1 as wire;
 use lanyard_wire::screening::v1 as screening;
 use rand::seq::index::sample;
-use sqlx::{Any, AnyConnection, Transaction};
+use sqlx::AnyConnection;
 use thiserror::Error;
 
 use crate::act::Act;
@@ -115,7 +115,7 @@ pub(crate) async fn draw(
 }
 
 async fn put(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &SubjectId,
     sample: bool,
     legal_basis: &str,
@@ -140,7 +140,7 @@ async fn put(
 }
 
 async fn audit(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     action: &str,
     subjects: &[(String, &str)],
     act: Act<'_>,
@@ -281,7 +281,7 @@ pub(crate) async fn settle(
 /// Whether this is who was submitted: the binding, and that all keys were compared with the lists, beside others that may
 /// be padding.
 async fn holds(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     subject_id: &SubjectId,
     identity: &DisclosedIdentity,
@@ -304,7 +304,7 @@ async fn holds(
 
 /// A subject whose preimage is another person's cannot stay cleared.
 async fn distrust(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &SubjectId,
     act: Act<'_>,
 ) -> Result<(), StoreError> {
@@ -324,7 +324,7 @@ async fn distrust(
 
 /// The case has its verdict: what is asked is asked no longer, and the identity goes. Evidence of a mismatch stays.
 pub(crate) async fn end_case(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
 ) -> Result<(), StoreError> {
     end(transaction, subject_id, "AND sample = 0").await
@@ -332,7 +332,7 @@ pub(crate) async fn end_case(
 
 /// As [`end_case`] for a subject that is withdrawn or submitted anew, samples included.
 pub(crate) async fn end_subject(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
 ) -> Result<(), StoreError> {
     cases::forget_proposal(transaction, subject_id).await?;
@@ -340,7 +340,7 @@ pub(crate) async fn end_subject(
 }
 
 async fn end(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
     which: &str,
 ) -> Result<(), StoreError> {

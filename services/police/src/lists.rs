@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::TryStreamExt as _;
 use lanyard_party::StoreKey;
-use lanyard_store::{DamagedRow, StoreError, next_number};
+use lanyard_store::{DamagedRow, StoreError, Transaction, next_number};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyConnection, Row as _, Transaction};
+use sqlx::{AnyConnection, Row as _};
 use tokio::sync::Mutex;
 
 use crate::ids::LocalHash;
@@ -90,7 +90,7 @@ impl Lists {
     /// What the lists hold after a change that is not committed yet: [`Lists::install`] it then.
     pub(crate) async fn changed(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
     ) -> Result<Arc<Guard>, StoreError> {
         let version = next_number(transaction, VERSION).await?;
         Ok(Arc::new(self.read(transaction, version).await?))

@@ -15,8 +15,8 @@
 //!   was submitted. New keys are a new case.
 
 use lanyard_core::ids::Timestamp;
-use lanyard_store::StoreError;
-use sqlx::{Any, AnyConnection, Row as _, Transaction};
+use lanyard_store::{StoreError, Transaction};
+use sqlx::{AnyConnection, Row as _};
 
 use crate::states::{DecidedBy, Verdict};
 use crate::{cases, disclosures};
@@ -177,7 +177,7 @@ pub(crate) fn next_batch(now: Timestamp, delay_millis: u64) -> Timestamp {
 /// Stores a ruling on a known subject. Prints change when it is released. What another officer proposed before is void, and
 /// a case that has its verdict needs no identity any more.
 pub(crate) async fn decide(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
     standing: &Standing,
     ruling: &Ruling<'_>,

@@ -3,8 +3,7 @@
 use lanyard_core::badge::Seed;
 use lanyard_env::Env;
 use lanyard_party::{Cell, SealedBlobError, StoreKey};
-use lanyard_store::{Store, StoreError, next_number, next_numbers};
-use sqlx::{Any, Transaction};
+use lanyard_store::{Store, StoreError, Transaction, next_number, next_numbers};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -108,7 +107,7 @@ pub(crate) async fn register(
 }
 
 async fn put(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     env: &Env,
     store_key: &StoreKey,
     index: usize,
@@ -173,7 +172,7 @@ async fn put(
 
 /// Puts the prints of a subject before the publisher.
 pub(crate) async fn mark_changed(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
 ) -> Result<(), StoreError> {
     let prints: Vec<(i64,)> = sqlx::query_as("SELECT id FROM prints WHERE subject_id = $1")

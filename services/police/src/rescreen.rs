@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use lanyard_store::{AuditTrail, NewAuditEntry, StoreError};
+use lanyard_store::{AuditTrail, NewAuditEntry, StoreError, Transaction};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyConnection, Row as _, Transaction};
+use sqlx::{AnyConnection, Row as _};
 
 use crate::act::Act;
 use crate::ids::SubjectId;
@@ -78,7 +78,7 @@ pub(crate) struct Rescreened {
 
 /// Decides anew, of everyone, what the lists have changed.
 pub(crate) async fn everyone(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     guard: &Guard,
     act: Act<'_>,
 ) -> Result<Rescreened, StoreError> {
@@ -109,7 +109,7 @@ pub(crate) async fn everyone(
 
 /// Decides anew on some subjects, and keeps it in the audit trail.
 pub(crate) async fn reconsider(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     guard: &Guard,
     subjects: &[SubjectId],
     act: Act<'_>,
@@ -137,7 +137,7 @@ pub(crate) fn audit_entry<'a>(
 
 /// Stores what the rules change about a subject.
 async fn apply(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject: &SubjectId,
     found: Found,
     act: Act<'_>,
@@ -156,7 +156,7 @@ async fn apply(
 
 /// Keeps what matches now as what an officer saw who decides now.
 pub(crate) async fn remember_seen(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject: &SubjectId,
     matches: &[Match],
 ) -> Result<(), StoreError> {
@@ -181,7 +181,7 @@ pub(crate) async fn remember_seen(
 
 /// Forgets it: the subject is a new case.
 pub(crate) async fn forget_seen(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     subject_id: &[u8],
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM seen_matches WHERE subject_id = $1")

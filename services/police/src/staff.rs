@@ -21,8 +21,7 @@ pub(crate) use prints::{
 pub(crate) use views::{by_number, by_reference, count, list};
 
 use lanyard_core::record::Status;
-use lanyard_store::{StoreError, next_number};
-use sqlx::{Any, Transaction};
+use lanyard_store::{StoreError, Transaction, next_number};
 
 /// Where one print of a badge stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +69,7 @@ enum Concerns {
 
 /// Puts what was issued of a badge before the publisher again, and before the committee if it is concerned.
 async fn mark_changed(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     badge_number: i64,
     concerns: Concerns,
 ) -> Result<(), StoreError> {

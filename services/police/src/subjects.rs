@@ -8,8 +8,7 @@ use std::collections::HashSet;
 
 use lanyard_core::binding::Binding;
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError};
-use sqlx::{Any, Transaction};
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, Transaction};
 
 use crate::act::Act;
 use crate::ids::{LocalHash, SubjectId};
@@ -99,7 +98,7 @@ fn key_entries(submissions: &[&Submission]) -> Vec<key_index::Entry> {
 
 /// Whether exactly this was submitted before, and is stored as it was.
 async fn is_known(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     submission: &Submission,
 ) -> Result<bool, StoreError> {
@@ -113,7 +112,7 @@ async fn is_known(
 }
 
 async fn put(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     submission: &Submission,
     found: Found,
     act: Act<'_>,
@@ -136,7 +135,7 @@ async fn put(
 
 /// Replaces the keys; a subject that is new gets a row that [`put`] completes.
 async fn store_keys(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     submission: &Submission,
 ) -> Result<(), StoreError> {

@@ -1,9 +1,9 @@
 //! Who did what to whom, when and why. Written in the transaction of the deed, so neither is there without the other.
 
 use lanyard_core::ids::Timestamp;
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::AnyPool;
 
-use crate::{StoreError, next_number, next_numbers};
+use crate::{StoreError, Transaction, next_number, next_numbers};
 
 /// What is to be written.
 pub struct NewAuditEntry<'a> {
@@ -43,9 +43,7 @@ impl AuditTrail {
     ///
     /// # Errors
     /// [`StoreError::Query`].
-    pub async fn new_change(
-        transaction: &mut Transaction<'static, Any>,
-    ) -> Result<i64, StoreError> {
+    pub async fn new_change(transaction: &mut Transaction) -> Result<i64, StoreError> {
         next_number(transaction, "change").await
     }
 
@@ -54,7 +52,7 @@ impl AuditTrail {
     /// # Errors
     /// [`StoreError::Query`].
     pub async fn append(
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         time: Timestamp,
         change_id: i64,
         entries: &[NewAuditEntry<'_>],

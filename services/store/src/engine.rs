@@ -1,6 +1,6 @@
 //! What differs between the engines, in one place.
 
-use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use sqlx::{AnyConnection, AnyPool};
 
 /// The engines that a store runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,10 +76,10 @@ impl Engine {
     /// on after a number miss nothing, and code that writes need not be ready to run twice.
     pub(crate) async fn lock_writers(
         self,
-        transaction: &mut Transaction<'static, Any>,
+        connection: &mut AnyConnection,
     ) -> Result<(), sqlx::Error> {
         if self == Self::Postgres {
-            sqlx::query(WRITER).execute(&mut **transaction).await?;
+            sqlx::query(WRITER).execute(connection).await?;
         }
         Ok(())
     }

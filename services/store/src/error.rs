@@ -84,7 +84,7 @@ pub enum StoreError {
     },
     /// A row that is not what was written there.
     #[error(
-        "store: {row} is damaged and nothing is said from it; restore the store from a backup (lanyard fsck lists all)"
+        "store: {row} is damaged and nothing is built on it; restore the store from a backup (lanyard fsck lists all)"
     )]
     Damaged {
         /// Which.

@@ -1,5 +1,7 @@
 //! Looking a store over without changing it.
 
+use std::sync::Arc;
+
 use sqlx::AssertSqlSafe;
 
 use crate::engine::Engine;
@@ -39,7 +41,7 @@ impl Store {
         let pool = location.pool(CONNECTIONS, ACQUIRE_TIMEOUT)?;
         let mut store = Self { pool, engine: location.engine, seals: None };
         if store.engine() == Engine::Sqlite {
-            store.seals = Some(Seals::unchanged(&store, key, tables).await?);
+            store.seals = Some(Arc::new(Seals::unchanged(&store, key, tables).await?));
         }
         Ok(store)
     }

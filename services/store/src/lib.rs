@@ -18,13 +18,14 @@ mod owner;
 mod schema;
 mod seals;
 mod succession;
+mod transaction;
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use lanyard_telemetry::metrics;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _};
 
 use crate::engine::Engine;
 
@@ -38,6 +39,7 @@ pub use owner::Owner;
 pub use schema::Schema;
 pub use seals::{DamagedRow, SealKey, SealValue, without};
 pub use succession::{Publishing, Recorded, RecordedTick, Succession, Term};
+pub use transaction::Transaction;
 
 /// Connections that a service opens at most. There is one writer at a time, whatever this says.
 const CONNECTIONS: u32 = 8;
@@ -59,7 +61,7 @@ pub fn install_drivers(install: impl FnOnce()) {
 pub struct Store {
     pool: AnyPool,
     engine: Engine,
-    seals: Option<seals::Seals>,
+    seals: Option<Arc<seals::Seals>>,
 }
 
 /// Work that one instance does at a time, until this is dropped: the session that holds the lock ends then.
@@ -134,19 +136,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the store is busy for too long or gone.
-    pub async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let asked = Instant::now();
         let mut transaction = self.pool.begin_with(self.engine.begin()).await?;
         self.engine.lock_writers(&mut transaction).await?;
         metrics::STORE_WAIT.of([]).record(asked.elapsed());
-        Ok(transaction)
+        Ok(Transaction::new(transaction, self.seals.clone()))
     }
 
     /// Begins a transaction for reads that belong together: all see the store at one moment, and no writer waits for it.
     ///
     /// # Errors
     /// [`StoreError`] if the store does not answer.
-    pub async fn snapshot(&self) -> Result<Transaction<'static, Any>, StoreError> {
+    pub async fn snapshot(&self) -> Result<sqlx::Transaction<'static, Any>, StoreError> {
         Ok(self.pool.begin_with(self.engine.snapshot()).await?)
     }
 
@@ -180,10 +182,7 @@ impl Store {
 ///
 /// # Errors
 /// [`StoreError::Query`].
-pub async fn next_number(
-    transaction: &mut Transaction<'static, Any>,
-    counter: &str,
-) -> Result<i64, StoreError> {
+pub async fn next_number(transaction: &mut Transaction, counter: &str) -> Result<i64, StoreError> {
     next_numbers(transaction, counter, 1).await
 }
 
@@ -192,7 +191,7 @@ pub async fn next_number(
 /// # Errors
 /// [`StoreError::Query`].
 pub async fn next_numbers(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     counter: &str,
     count: i64,
 ) -> Result<i64, StoreError> {

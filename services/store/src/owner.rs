@@ -1,9 +1,8 @@
 //! Whose store it is: recorded in the store itself, so that a wrong URL does not mix two parties or two events.
 
 use lanyard_core::ids::{Authority, EventId};
-use sqlx::{Any, Transaction};
 
-use crate::StoreError;
+use crate::{StoreError, Transaction};
 
 /// The party and the event that a store belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +15,7 @@ pub struct Owner {
 
 impl Owner {
     /// Compares with what is recorded; records it if the store is new.
-    pub(crate) async fn claim(
-        &self,
-        transaction: &mut Transaction<'static, Any>,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn claim(&self, transaction: &mut Transaction) -> Result<(), StoreError> {
         let Self { party, event } = self;
         sqlx::query("CREATE TABLE IF NOT EXISTS owner (party TEXT NOT NULL, event TEXT NOT NULL)")
             .execute(&mut **transaction)

@@ -1,9 +1,9 @@
 //! Schema steps: applied in order, once each, all in one transaction.
 
-use sqlx::{Any, AnyPool, AssertSqlSafe, Transaction};
+use sqlx::{AnyPool, AssertSqlSafe};
 
-use crate::StoreError;
 use crate::engine::Engine;
+use crate::{StoreError, Transaction};
 
 /// Every store has these.
 const COMMON: &str = "
@@ -74,7 +74,7 @@ impl Schema {
     pub(crate) async fn apply(
         &self,
         engine: Engine,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
     ) -> Result<(), StoreError> {
         sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
             .execute(&mut **transaction)

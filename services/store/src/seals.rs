@@ -1,20 +1,18 @@
 //! Seals of rows: a keyed hash over every column, so that a flipped bit in a row is noticed before anything is signed,
 //! released or answered from it.
 //!
-//! Whoever writes need not know. Triggers note each row that is written, in the transaction that writes it, with what it was
-//! before; [`Store::damaged`] has sealed what is noted, and looks for rows whose seal is not theirs. A row that was
-//! damaged before it was written stays damaged: changing one column never puts a seal over another that nobody wrote.
+//! Whoever writes need not know. Triggers note each row that is written, with what it was before, and the transaction seals
+//! what is noted before it commits: no row is ever on the disk without its seal. A row that was damaged before it was
+//! written stays damaged: changing one column never puts a seal over another that nobody wrote.
 //!
 //! PostgreSQL has checksums of its own over its pages: there is nothing to seal, and a damaged page fails the statement.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Row as _, Transaction};
-use tokio::sync::Mutex;
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use zeroize::Zeroizing;
 
 use crate::engine::Engine;
@@ -67,29 +65,28 @@ impl fmt::Display for DamagedRow {
 }
 
 /// The seals of a store.
-#[derive(Clone)]
 pub(crate) struct Seals {
     key: SealKey,
     tables: Vec<SealedTable>,
     /// Tables that have no seals, of a store that is only looked at.
     unsealed: Vec<&'static str>,
-    /// Held while rows are being sealed; none in a store that is only looked at.
-    settling: Option<Arc<Mutex<()>>>,
 }
 
-#[derive(Clone)]
 struct SealedTable {
     name: &'static str,
     /// Columns and whether each belongs to the primary key, in the table's order; the seal is not among them.
     columns: Vec<(String, bool)>,
 }
 
-/// Rows sealed in one transaction, so that writers do not wait for long.
+/// Counters tell publishers what is new: a number that is drawn twice hides a change. So nothing is committed with a number
+/// while any counter is damaged.
+const COUNTERS: &str = "counters";
+/// Sealed in every store.
+const COMMON: [&str; 2] = [COUNTERS, "audit"];
+/// Rows in memory while they are being sealed.
 const PAGE: i64 = 2_000;
 /// Rows of one statement.
 const ROWS: usize = 50;
-/// How long a reader waits for rows to be sealed.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 impl SealedTable {
     /// All columns of a row as text, whatever a damaged one holds: the type and the bytes of each. `of` is what stands
@@ -138,11 +135,11 @@ impl Seals {
         tables: &[&'static str],
     ) -> Result<Self, StoreError> {
         let (mut sealed, mut unsealed) = (Vec::new(), Vec::new());
-        for name in tables {
+        for name in COMMON.iter().chain(tables) {
             let (table, has_seals) = describe(&mut *store.pool().acquire().await?, name).await?;
             if has_seals { sealed.push(table) } else { unsealed.push(*name) }
         }
-        Ok(Self { key, tables: sealed, unsealed, settling: None })
+        Ok(Self { key, tables: sealed, unsealed })
     }
 
     pub(crate) fn unsealed(&self) -> impl Iterator<Item = &'static str> {
@@ -154,6 +151,106 @@ impl Seals {
         hasher.update(&(table.len() as u64).to_be_bytes());
         hasher.update(table.as_bytes()).update(content.as_bytes());
         hasher.finalize().as_bytes()[..16].to_vec()
+    }
+
+    /// Seals the rows that this transaction has written.
+    pub(crate) async fn seal_written(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<(), StoreError> {
+        let noted: Vec<(String,)> = sqlx::query_as("SELECT DISTINCT relation FROM unsealed")
+            .fetch_all(&mut *connection)
+            .await?;
+        for table in &self.tables {
+            if noted.iter().any(|(name,)| name == table.name) {
+                while self.seal_page(connection, table).await? {}
+                if table.name == COUNTERS
+                    && let Some(row) = self.damaged(connection, table, "1 = 1", &[]).await?.pop()
+                {
+                    return Err(StoreError::Damaged { row });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals the first rows of a table that are noted, but for those that were damaged before they were written; `false` if
+    /// none is noted any more.
+    async fn seal_page(
+        &self,
+        connection: &mut AnyConnection,
+        table: &SealedTable,
+    ) -> Result<bool, StoreError> {
+        let name = table.name;
+        let statement = format!(
+            "SELECT u.place, u.fresh, u.content AS before, hex(u.seal) AS sealed, n.content AS content FROM (SELECT * FROM \
+             unsealed WHERE relation = '{name}' ORDER BY place LIMIT {PAGE}) u LEFT JOIN (SELECT rowid AS place, {} AS \
+             content FROM {name}) n ON n.place = u.place ORDER BY u.place",
+            table.content(""),
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut *connection).await?;
+        let (mut sealed, mut last) = (Vec::new(), 0);
+        for row in &rows {
+            last = row.try_get("place")?;
+            let fresh = row.try_get::<i64, _>("fresh")? != 0;
+            let (before, seal): (&str, &str) = (row.try_get("before")?, row.try_get("sealed")?);
+            // A row that was removed again has no content.
+            let Ok(content) = row.try_get::<&str, _>("content") else { continue };
+            if fresh || seal == hex(&self.seal(name, before)) {
+                sealed.push((last, self.seal(name, content)));
+            } else {
+                tracing::error!(table = name, "a damaged row was written to; it stays damaged");
+            }
+        }
+        for rows in sealed.chunks(ROWS) {
+            let statement = format!(
+                "UPDATE {name} SET seal = v.column2 FROM (VALUES {}) AS v WHERE {name}.rowid = v.column1",
+                crate::placeholders(1, rows.len(), 2)
+            );
+            let query = sqlx::query(AssertSqlSafe(statement));
+            rows.iter()
+                .fold(query, |query, (place, seal)| query.bind(*place).bind(seal.as_slice()))
+                .execute(&mut *connection)
+                .await?;
+        }
+        sqlx::query("DELETE FROM unsealed WHERE relation = $1 AND place <= $2")
+            .bind(name)
+            .bind(last)
+            .execute(&mut *connection)
+            .await?;
+        Ok(rows.len() as i64 == PAGE)
+    }
+
+    async fn damaged(
+        &self,
+        connection: &mut AnyConnection,
+        table: &SealedTable,
+        condition: &str,
+        values: &[SealValue<'_>],
+    ) -> Result<Vec<DamagedRow>, StoreError> {
+        let name = table.name;
+        let statement = format!(
+            "SELECT {} AS named, {} AS content, hex(seal) AS seal FROM {name} WHERE {condition}",
+            table.key(),
+            table.content(""),
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for value in values {
+            query = match value {
+                SealValue::Number(number) => query.bind(*number),
+                SealValue::Bytes(bytes) => query.bind(*bytes),
+                SealValue::Text(text) => query.bind(*text),
+            };
+        }
+        let mut damaged = Vec::new();
+        let mut rows = query.fetch(connection);
+        while let Some(row) = rows.try_next().await? {
+            if row.try_get::<&str, _>("seal")? != hex(&self.seal(name, row.try_get("content")?)) {
+                let key = row.try_get::<String, _>("named").unwrap_or_default();
+                damaged.push(DamagedRow { table: name, key });
+            }
+        }
+        Ok(damaged)
     }
 }
 
@@ -179,17 +276,13 @@ impl Store {
         )
         .await?;
         let mut sealed = Vec::new();
-        for name in tables {
+        for name in COMMON.iter().chain(tables) {
             sealed.push(prepare(&mut transaction, name).await?);
         }
+        let seals = Seals { key, tables: sealed, unsealed: Vec::new() };
+        seals.seal_written(&mut transaction).await?;
         transaction.commit().await?;
-        self.seals = Some(Seals {
-            key,
-            tables: sealed,
-            unsealed: Vec::new(),
-            settling: Some(Arc::default()),
-        });
-        self.settle_all().await?;
+        self.seals = Some(Arc::new(seals));
         Ok(self)
     }
 
@@ -208,39 +301,8 @@ impl Store {
         let Some(sealed) = seals.tables.iter().find(|sealed| sealed.name == table) else {
             return Ok(Vec::new());
         };
-        self.settle().await;
-        // A row that was written a moment ago and is not sealed yet is told by what it was before.
-        let statement = format!(
-            "SELECT {} AS named, {} AS content, hex({table}.seal) AS seal, COALESCE(u.fresh, -1) AS fresh, \
-             COALESCE(u.content, '') AS before, COALESCE(hex(u.seal), '') AS sealed FROM {table} LEFT JOIN unsealed u ON \
-             u.relation = '{table}' AND u.place = {table}.rowid WHERE {table}.rowid IN (SELECT rowid FROM {table} WHERE \
-             {condition})",
-            sealed.key(),
-            sealed.content(&format!("{table}.")),
-        );
-        let mut query = sqlx::query(AssertSqlSafe(statement));
-        for value in values {
-            query = match value {
-                SealValue::Number(number) => query.bind(*number),
-                SealValue::Bytes(bytes) => query.bind(*bytes),
-                SealValue::Text(text) => query.bind(*text),
-            };
-        }
-        let mut damaged = Vec::new();
-        let mut rows = query.fetch(self.pool());
-        while let Some(row) = rows.try_next().await? {
-            let text = |column| row.try_get::<&str, _>(column);
-            let is_sound = match row.try_get("fresh")? {
-                -1_i64 => text("seal")? == hex(&seals.seal(table, text("content")?)),
-                0 => text("sealed")? == hex(&seals.seal(table, text("before")?)),
-                _ => true,
-            };
-            if !is_sound {
-                let key = row.try_get::<String, _>("named").unwrap_or_default();
-                damaged.push(DamagedRow { table, key });
-            }
-        }
-        Ok(damaged)
+        let mut connection = self.pool().acquire().await?;
+        seals.damaged(&mut connection, sealed, condition, values).await
     }
 
     /// Refuses to go on if one of the chosen rows is damaged: see [`Store::damaged`].
@@ -271,35 +333,6 @@ impl Store {
         }
         Ok(damaged)
     }
-
-    /// Seals the rows that were written since the last time, if that is quickly done: whoever reads does not wait for a long
-    /// import, and goes on where the disk is full. It is done beside then, or the next time.
-    async fn settle(&self) {
-        let Some(settling) = self.seals.as_ref().and_then(|seals| seals.settling.clone()) else {
-            return;
-        };
-        let Ok(guard) = settling.try_lock_owned() else { return };
-        let store = self.clone();
-        let settled = tokio::spawn(async move {
-            let _guard = guard;
-            if let Err(error) = store.settle_all().await {
-                tracing::warn!(%error, "rows are sealed later");
-            }
-        });
-        let _ = tokio::time::timeout(PATIENCE, settled).await;
-    }
-
-    async fn settle_all(&self) -> Result<(), StoreError> {
-        let Some(seals) = &self.seals else { return Ok(()) };
-        for table in &seals.tables {
-            while is_noted(self, table.name).await? {
-                let mut transaction = self.begin().await?;
-                settle_page(&mut transaction, seals, table).await?;
-                transaction.commit().await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What a condition of [`Store::damaged`] compares with.
@@ -313,31 +346,28 @@ pub enum SealValue<'a> {
     Text(&'a str),
 }
 
-async fn execute(
-    transaction: &mut Transaction<'static, Any>,
-    statement: &str,
-) -> Result<(), StoreError> {
-    sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut **transaction).await?;
+async fn execute(connection: &mut AnyConnection, statement: &str) -> Result<(), StoreError> {
+    sqlx::query(AssertSqlSafe(statement.to_owned())).execute(connection).await?;
     Ok(())
 }
 
 /// Gives a table its column for seals and its triggers, if it has none yet. What stands in it then is taken as it is.
 async fn prepare(
-    transaction: &mut Transaction<'static, Any>,
+    connection: &mut AnyConnection,
     name: &'static str,
 ) -> Result<SealedTable, StoreError> {
-    let (table, has_seals) = describe(transaction, name).await?;
+    let (table, has_seals) = describe(connection, name).await?;
     if !has_seals {
-        execute(transaction, &format!("ALTER TABLE {name} ADD COLUMN seal BLOB")).await?;
+        execute(connection, &format!("ALTER TABLE {name} ADD COLUMN seal BLOB")).await?;
         execute(
-            transaction,
+            connection,
             &format!(
                 "INSERT INTO unsealed (relation, place, fresh, content, seal) SELECT '{name}', rowid, 1, '', NULL FROM {name}"
             ),
         )
         .await?;
         for trigger in table.triggers() {
-            execute(transaction, &trigger).await?;
+            execute(connection, &trigger).await?;
         }
     }
     Ok(table)
@@ -359,57 +389,6 @@ async fn describe(
     Ok((SealedTable { name, columns }, has_seals))
 }
 
-async fn is_noted(store: &Store, table: &str) -> Result<bool, StoreError> {
-    let noted = sqlx::query("SELECT 1 FROM unsealed WHERE relation = $1 LIMIT 1").bind(table);
-    Ok(noted.fetch_optional(store.pool()).await?.is_some())
-}
-
-/// Seals the first rows that are noted, but for those that were damaged before they were written.
-async fn settle_page(
-    transaction: &mut Transaction<'static, Any>,
-    seals: &Seals,
-    table: &SealedTable,
-) -> Result<(), StoreError> {
-    let name = table.name;
-    let statement = format!(
-        "SELECT u.place, u.fresh, u.content AS before, hex(u.seal) AS sealed, n.content AS content FROM (SELECT * FROM \
-         unsealed WHERE relation = '{name}' ORDER BY place LIMIT {PAGE}) u LEFT JOIN (SELECT rowid AS place, {} AS content \
-         FROM {name}) n ON n.place = u.place ORDER BY u.place",
-        table.content(""),
-    );
-    let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut **transaction).await?;
-    let (mut sealed, mut last) = (Vec::new(), 0);
-    for row in &rows {
-        last = row.try_get("place")?;
-        let fresh = row.try_get::<i64, _>("fresh")? != 0;
-        let (before, seal): (&str, &str) = (row.try_get("before")?, row.try_get("sealed")?);
-        // A row that was removed again has no content.
-        let Ok(content) = row.try_get::<&str, _>("content") else { continue };
-        if fresh || seal == hex(&seals.seal(name, before)) {
-            sealed.push((last, seals.seal(name, content)));
-        } else {
-            tracing::error!(table = name, "a damaged row was written to; it stays damaged");
-        }
-    }
-    for rows in sealed.chunks(ROWS) {
-        let statement = format!(
-            "UPDATE {name} SET seal = v.column2 FROM (VALUES {}) AS v WHERE {name}.rowid = v.column1",
-            crate::placeholders(1, rows.len(), 2)
-        );
-        let query = sqlx::query(AssertSqlSafe(statement));
-        rows.iter()
-            .fold(query, |query, (place, seal)| query.bind(*place).bind(seal.as_slice()))
-            .execute(&mut **transaction)
-            .await?;
-    }
-    sqlx::query("DELETE FROM unsealed WHERE relation = $1 AND place <= $2")
-        .bind(name)
-        .bind(last)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(())
-}
-
 /// As SQLite writes it.
 fn hex(bytes: &[u8]) -> String {
     hex::encode_upper(bytes)
@@ -421,7 +400,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::Schema;
+    use crate::{Schema, next_number};
 
     const STEPS: Schema = Schema::new(&[
         "CREATE TABLE people (id BIGINT PRIMARY KEY, name TEXT NOT NULL, tag BYTES NOT NULL, status BIGINT NOT NULL)",
@@ -439,18 +418,21 @@ mod tests {
     }
 
     /// As a failing disk would: no trigger hears of it.
-    async fn damage(folder: &TempDir, statement: &str) {
+    async fn damage(folder: &TempDir, set: &str) {
         let store = crate::tests::open(folder.path(), &STEPS).await;
-        let columns = ["id", "name", "tag", "status"].map(|name| (name.to_owned(), name == "id"));
-        let table = SealedTable { name: "people", columns: columns.into() };
-        let dropped = ["inserted", "updated"].map(|name| format!("DROP TRIGGER people_{name}"));
         let mut connection = store.pool().acquire().await.unwrap();
-        let made = table.triggers();
-        for statement in dropped.into_iter().chain([statement.to_owned()]).chain(made) {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await.unwrap();
-        }
+        flip(&mut connection, "people", set).await;
         drop(connection);
         store.close().await;
+    }
+
+    async fn flip(connection: &mut AnyConnection, table: &'static str, set: &str) {
+        let (sealed, _) = describe(connection, table).await.unwrap();
+        let dropped = ["inserted", "updated"].map(|name| format!("DROP TRIGGER {table}_{name}"));
+        let update = format!("UPDATE {table} SET {set}");
+        for statement in dropped.into_iter().chain([update]).chain(sealed.triggers()) {
+            execute(connection, &statement).await.unwrap();
+        }
     }
 
     async fn keys(store: &Store) -> Vec<String> {
@@ -463,30 +445,31 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let store = open(&folder).await;
         for id in 1..=4 {
-            let row =
-                format!("INSERT INTO people VALUES ({id}, 'Ada {id}', X'00FF{id:02}', 1, NULL)");
+            let row = format!(
+                "INSERT INTO people (id, name, tag, status) VALUES ({id}, 'Ada {id}', X'00FF{id:02}', 1)"
+            );
             run(&store, &row).await;
         }
         run(&store, "UPDATE people SET status = 2 WHERE id > 2").await;
         assert_eq!(keys(&store).await, [""; 0]);
-        for (statement, key) in [
-            ("UPDATE people SET status = 3 WHERE id = 1", "1"),
-            ("UPDATE people SET name = 'Adb 1' WHERE id = 1", "1"),
-            ("UPDATE people SET tag = X'00FE01' WHERE id = 1", "1"),
-            ("UPDATE people SET id = 9 WHERE id = 1", "9"),
+        for (set, key) in [
+            ("status = 3 WHERE id = 1", "1"),
+            ("name = 'Adb 1' WHERE id = 1", "1"),
+            ("tag = X'00FE01' WHERE id = 1", "1"),
+            ("id = 9 WHERE id = 1", "9"),
             // Another type, and text that is none.
-            ("UPDATE people SET tag = CAST(tag AS TEXT) WHERE id = 1", "1"),
-            ("UPDATE people SET name = CAST(X'FFFE' AS TEXT) WHERE id = 1", "1"),
-            ("UPDATE people SET seal = X'00112233445566778899AABBCCDDEEFF' WHERE id = 1", "1"),
-            ("UPDATE people SET seal = NULL WHERE id = 1", "1"),
-            ("UPDATE people SET seal = (SELECT seal FROM people WHERE id = 2) WHERE id = 1", "1"),
+            ("tag = CAST(tag AS TEXT) WHERE id = 1", "1"),
+            ("name = CAST(X'FFFE' AS TEXT) WHERE id = 1", "1"),
+            ("seal = X'00112233445566778899AABBCCDDEEFF' WHERE id = 1", "1"),
+            ("seal = NULL WHERE id = 1", "1"),
+            ("seal = (SELECT seal FROM people WHERE id = 2) WHERE id = 1", "1"),
         ] {
             store.close().await;
             let copy = TempDir::new().unwrap();
             std::fs::copy(folder.path().join("test.db"), copy.path().join("test.db")).unwrap();
-            damage(&copy, statement).await;
+            damage(&copy, set).await;
             let store = open(&copy).await;
-            assert_eq!(keys(&store).await, [key], "{statement}");
+            assert_eq!(keys(&store).await, [key], "{set}");
             let refused = store.refuse_damaged("people", "1 = 1", &[]).await.unwrap_err();
             let text = refused.to_string();
             assert!(text.contains(&format!("row {key} of table people")), "{text}");
@@ -502,12 +485,12 @@ mod tests {
         let store = open(&folder).await;
         run(
             &store,
-            "INSERT INTO people VALUES (1, 'Ada', X'00', 1, NULL), (2, 'Ben', X'00', 1, NULL)",
+            "INSERT INTO people (id, name, tag, status) VALUES (1, 'Ada', X'00', 1), (2, 'Ben', X'00', 1)",
         )
         .await;
         assert_eq!(keys(&store).await, [""; 0]);
         store.close().await;
-        damage(&folder, "UPDATE people SET name = 'Adb' WHERE id = 1").await;
+        damage(&folder, "name = 'Adb' WHERE id = 1").await;
         let store = open(&folder).await;
         run(&store, "UPDATE people SET status = 2").await;
         assert_eq!(keys(&store).await, ["1"]);
@@ -516,19 +499,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_row_is_never_there_without_its_seal() {
+        let folder = TempDir::new().unwrap();
+        let store = open(&folder).await;
+        run(&store, "INSERT INTO people (id, name, tag, status) VALUES (1, 'Ada', X'00', 1)").await;
+        run(&store, "UPDATE people SET status = 2").await;
+        let mut transaction = store.begin().await.unwrap();
+        next_number(&mut transaction, "change").await.unwrap();
+        transaction.commit().await.unwrap();
+        // Seen by another connection, before anybody has looked.
+        for table in ["people", COUNTERS] {
+            let count = format!("SELECT COUNT(*) FROM {table} WHERE seal IS NULL");
+            let (bare,): (i64,) =
+                sqlx::query_as(AssertSqlSafe(count)).fetch_one(store.pool()).await.unwrap();
+            assert_eq!(bare, 0, "{table}");
+        }
+        store.close().await;
+        damage(&folder, "status = 3").await;
+        assert_eq!(keys(&open(&folder).await).await, ["1"]);
+    }
+
+    #[tokio::test]
+    async fn no_number_is_drawn_beside_a_damaged_counter() {
+        let folder = TempDir::new().unwrap();
+        let store = open(&folder).await;
+        let draw = async |counter| {
+            let mut transaction = store.begin().await?;
+            let number = next_number(&mut transaction, counter).await?;
+            transaction.commit().await.map(|()| number)
+        };
+        assert_eq!((draw("change").await.unwrap(), draw("change").await.unwrap()), (1, 2));
+        for (damaged, mended) in [
+            ("value = 0 WHERE name = 'change'", "value = 2 WHERE name = 'change'"),
+            // The number that is drawn stands in no row then.
+            ("name = 'changf' WHERE name = 'change'", "name = 'change' WHERE name = 'changf'"),
+        ] {
+            let mut connection = store.pool().acquire().await.unwrap();
+            flip(&mut connection, COUNTERS, damaged).await;
+            for counter in ["change", "other"] {
+                let refused = draw(counter).await.unwrap_err();
+                assert!(refused.is_damaged(), "{damaged}: {refused}");
+            }
+            flip(&mut connection, COUNTERS, mended).await;
+        }
+        assert_eq!((draw("change").await.unwrap(), draw("other").await.unwrap()), (3, 1));
+    }
+
+    #[tokio::test]
     async fn rows_that_were_never_sealed_are_sealed_once() {
         let folder = TempDir::new().unwrap();
         let store = crate::tests::open(folder.path(), &STEPS).await;
-        run(&store, "INSERT INTO people VALUES (1, 'Ada', X'00', 1)").await;
+        run(&store, "INSERT INTO people (id, name, tag, status) VALUES (1, 'Ada', X'00', 1)").await;
         store.close().await;
         let store = open(&folder).await;
         assert_eq!(keys(&store).await, [""; 0]);
         store.close().await;
-        // A kill between a transaction and its seals leaves notes, which are taken up.
-        damage(&folder, "SELECT 1").await;
-        let store = crate::tests::open(folder.path(), &STEPS).await;
-        run(&store, "UPDATE people SET status = 5").await;
-        store.close().await;
-        assert_eq!(keys(&open(&folder).await).await, [""; 0]);
+        damage(&folder, "status = 5").await;
+        assert_eq!(keys(&open(&folder).await).await, ["1"]);
     }
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use lanyard_core::ids::Hash;
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{AnyConnection, AnyPool};
 
 use crate::{Location, QUICK_TIMEOUT, StoreError};
 
@@ -231,7 +231,7 @@ impl Succession {
 }
 
 async fn insert(
-    transaction: &mut Transaction<'static, Any>,
+    connection: &mut AnyConnection,
     size: i64,
     tick: &RecordedTick,
 ) -> Result<(), StoreError> {
@@ -239,12 +239,12 @@ async fn insert(
     sqlx::query("UPDATE succession SET size = $1, root = $2 WHERE id = 1")
         .bind(size)
         .bind(root.clone())
-        .execute(&mut **transaction)
+        .execute(&mut *connection)
         .await?;
     sqlx::query("DELETE FROM recorded_ticks WHERE size <= $1 OR size >= $2")
         .bind(size - KEPT_TICKS)
         .bind(size)
-        .execute(&mut **transaction)
+        .execute(&mut *connection)
         .await?;
     // An empty part is one row too.
     let chunks = tick.parts.iter().flat_map(|(name, body)| {
@@ -260,7 +260,7 @@ async fn insert(
         .bind(root.clone())
         .bind(name.as_str())
         .bind(chunk)
-        .execute(&mut **transaction)
+        .execute(&mut *connection)
         .await?;
     }
     Ok(())

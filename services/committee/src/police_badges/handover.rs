@@ -8,12 +8,11 @@ use lanyard_core::binding::Binding;
 use lanyard_core::ids::{Authority, BadgeNumber};
 use lanyard_env::Env;
 use lanyard_party::StoreKey;
-use lanyard_store::{Store, StoreError, next_number};
+use lanyard_store::{Store, StoreError, Transaction, next_number};
 use lanyard_transport::status;
 use lanyard_wire::convert::{WireError, array};
 use lanyard_wire::staff::v1 as wire;
 use lanyard_wire::staff::v1::handover_service_client::HandoverServiceClient;
-use sqlx::{Any, Transaction};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -175,7 +174,7 @@ impl Handover {
     /// place would be one badge speaking for another.
     async fn put_print(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         print: &Print,
     ) -> Result<bool, StoreError> {
         let [gate, police, sponsor] = print.tags(&self.store_key);
@@ -220,7 +219,7 @@ impl Handover {
 
     async fn insert_print(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         print: &Print,
         [gate, police, sponsor]: [Vec<u8>; 3],
     ) -> Result<bool, StoreError> {
@@ -267,10 +266,7 @@ impl Handover {
 }
 
 /// Stores what is said of a badge as a whole, and says whether anything is new.
-async fn put_badge(
-    transaction: &mut Transaction<'static, Any>,
-    print: &Print,
-) -> Result<bool, StoreError> {
+async fn put_badge(transaction: &mut Transaction, print: &Print) -> Result<bool, StoreError> {
     type Columns = (String, i64, i64, Vec<u8>, i64);
     let known: Option<Columns> = sqlx::query_as(
         "SELECT profile, not_before, not_after, binding, revoked FROM police_badges WHERE badge_number = $1",

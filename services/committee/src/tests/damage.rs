@@ -23,10 +23,12 @@ impl Desk {
         };
         let requests: Vec<_> = (5..).zip(subjects).map(asked).collect();
         disclosures::take_in(&self.store, &self.env, &requests).await.unwrap();
+        let mut transaction = self.store.begin().await.unwrap();
         sqlx::query("INSERT INTO cursors (name, value) VALUES ('verdicts', 7)")
-            .execute(self.store.pool())
+            .execute(&mut *transaction)
             .await
             .unwrap();
+        transaction.commit().await.unwrap();
     }
 }
 

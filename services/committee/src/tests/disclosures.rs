@@ -22,7 +22,9 @@ async fn submitted() -> (Desk, DisclosureRequest) {
     }];
     let ada = wire::Person { documents, portrait_hash: vec![4; 32], ..person("A-1", "Ada Sample") };
     desk.import(vec![ada], wire::ImportMode::AllOrNothing).await;
-    sqlx::query("UPDATE people SET screening = 2").execute(desk.store.pool()).await.unwrap();
+    let mut transaction = desk.store.begin().await.unwrap();
+    sqlx::query("UPDATE people SET screening = 2").execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
     let (subject_id,): (Vec<u8>,) =
         sqlx::query_as("SELECT subject_id FROM people").fetch_one(desk.store.pool()).await.unwrap();
     let request = DisclosureRequest {

@@ -1,10 +1,9 @@
 //! What officers do to staff badges: suspend, reinstate, revoke, replace a lost one, and take a change back.
 
 use lanyard_core::record::Status;
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_number};
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, Transaction, next_number};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::staff::v1 as wire;
-use sqlx::{Any, Transaction};
 
 use super::{Concerns, PrintState, mark_changed, status_from_number};
 use crate::act::Act;
@@ -17,10 +16,7 @@ struct Badge {
     last_change: i64,
 }
 
-async fn find(
-    transaction: &mut Transaction<'static, Any>,
-    reference: &str,
-) -> Result<Option<Badge>, StoreError> {
+async fn find(transaction: &mut Transaction, reference: &str) -> Result<Option<Badge>, StoreError> {
     let row: Option<(i64, i64, i64, i64)> = sqlx::query_as(
         "SELECT badge_number, status, current_print, last_change FROM staff WHERE reference = $1",
     )
@@ -99,7 +95,7 @@ fn outcome_of(reference: &str, outcome: wire::Outcome) -> wire::ReferenceOutcome
 
 /// One entry of the audit trail for each that was done.
 async fn append(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     action: &str,
     outcomes: &[wire::ReferenceOutcome],
     reason: &str,
@@ -119,7 +115,7 @@ async fn append(
 }
 
 async fn remember(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     change_id: i64,
     badge: &Badge,
 ) -> Result<(), StoreError> {
@@ -137,7 +133,7 @@ async fn remember(
 }
 
 async fn set_status(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     badge: &Badge,
     status: Status,
     last_change: i64,
@@ -153,7 +149,7 @@ async fn set_status(
 
 /// Suspends the badge of a print, after a restored backup; its reference, if it was good.
 pub(crate) async fn hold(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     print_id: u64,
     change_id: i64,
 ) -> Result<Option<String>, StoreError> {
@@ -182,7 +178,7 @@ pub(crate) struct Undone {
 
 /// Takes a change of status back, for every badge that nothing has changed since. The audit trail is the caller's.
 pub(crate) async fn undo(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     change_id: i64,
 ) -> Result<Undone, StoreError> {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
@@ -229,7 +225,7 @@ pub(crate) async fn reissue(
 }
 
 async fn reprint(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     badge: &Badge,
 ) -> Result<wire::Outcome, StoreError> {
     if badge.current_print >= i64::from(u16::MAX) {

@@ -6,9 +6,9 @@ use lanyard_core::binding::BindingSalt;
 use lanyard_core::ids::{BadgeNumber, EventId};
 use lanyard_env::Env;
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, next_number};
+use lanyard_store::{AuditTrail, NewAuditEntry, Store, StoreError, Transaction, next_number};
 use lanyard_wire::staff::v1 as wire;
-use sqlx::{Any, Row as _, Transaction};
+use sqlx::Row as _;
 
 use super::member::{self, Duty, Identity, Member, key_hash};
 use super::{Concerns, OfferedProfile, PrintState, mark_changed};
@@ -120,7 +120,7 @@ struct Known {
 }
 
 async fn known(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     reference: &str,
 ) -> Result<Option<Known>, StoreError> {
     let row = sqlx::query(
@@ -159,7 +159,7 @@ pub(crate) struct Writer<'a> {
 impl Writer<'_> {
     async fn create(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         member: &Member,
     ) -> Result<(), StoreError> {
         let first = i64::from(BadgeNumber::FIRST_OF_POLICE.get());
@@ -201,7 +201,7 @@ impl Writer<'_> {
 
     async fn update(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         known: &Known,
         member: &Member,
     ) -> Result<(), StoreError> {
@@ -238,7 +238,7 @@ impl Writer<'_> {
 
     async fn put_keys(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Transaction,
         badge_number: i64,
         identity: &Identity,
     ) -> Result<(), StoreError> {

@@ -12,9 +12,9 @@
 //! anew from `subject_keys`.
 
 use lanyard_party::StoreKey;
-use lanyard_store::{DamagedRow, Store, StoreError, next_number, placeholders};
+use lanyard_store::{DamagedRow, Store, StoreError, Transaction, next_number, placeholders};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Row as _, Transaction};
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::keys;
 use crate::act::Act;
@@ -75,7 +75,7 @@ const TOP: i64 = level(FULL);
 /// Adds entries as a run, and merges while there are many of one size. An index that is damaged is made anew first: returned
 /// are the subjects whose own keys are damaged, if it was.
 pub(super) async fn add(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     entries: Vec<Entry>,
 ) -> Result<Vec<SubjectId>, StoreError> {
@@ -88,7 +88,7 @@ pub(super) async fn add(
 }
 
 async fn merge(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     mut entries: Vec<Entry>,
 ) -> Result<(), StoreError> {
@@ -155,7 +155,7 @@ fn verify_runs(store_key: &StoreKey, rows: &[AnyRow]) -> Result<Vec<(i64, i64)>,
 }
 
 async fn seal_runs(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     runs: &[(i64, i64)],
 ) -> Result<(), StoreError> {
@@ -172,7 +172,7 @@ fn damaged(table: &'static str, key: i64) -> StoreError {
 
 /// Stores a run; its blocks begin where their first entries do, the first of all at nothing.
 async fn put(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     level: i64,
     entries: &[Entry],
@@ -208,7 +208,7 @@ async fn put(
 
 /// Takes the runs of a level out, if there are [`FAN`] of them.
 async fn take_if_many(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     level: i64,
     runs: &mut Vec<(i64, i64)>,
@@ -408,7 +408,7 @@ async fn repair(
 
 /// Makes the index anew from the keys of all subjects, and returns those whose keys are damaged: it may not lead to them.
 async fn rebuild(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     why: &StoreError,
 ) -> Result<Vec<SubjectId>, StoreError> {
@@ -444,7 +444,7 @@ async fn rebuild(
 /// Subjects with a key that stands on a list, for all that their entries tell, in the order of their ids. Both sides are
 /// read in order, once. A damaged index is made anew first, and whoever has damaged keys is among them then.
 pub(crate) async fn listed(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     guard: &Guard,
 ) -> Result<Vec<SubjectId>, StoreError> {
     match listed_in(transaction, guard).await {
@@ -460,7 +460,7 @@ pub(crate) async fn listed(
 }
 
 async fn listed_in(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     guard: &Guard,
 ) -> Result<Vec<SubjectId>, StoreError> {
     let mut subjects = Vec::new();

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use lanyard_store::{StoreError, placeholders};
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use lanyard_store::{StoreError, Transaction, placeholders};
+use sqlx::AssertSqlSafe;
 
 use super::Submission;
 use crate::act::Act;
@@ -19,7 +19,7 @@ const ROWS: usize = 128;
 
 /// Which of these subjects are stored already.
 pub(super) async fn known(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     submissions: &[Submission],
 ) -> Result<HashSet<Vec<u8>>, StoreError> {
     let mut known = HashSet::new();
@@ -33,7 +33,7 @@ pub(super) async fn known(
 
 /// Stores subjects with their keys, and decides on them.
 pub(super) async fn store(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     guard: &Guard,
     submissions: &[&Submission],
     act: Act<'_>,
@@ -66,7 +66,7 @@ pub(super) async fn store(
 /// Which of at most [`ROWS`] subjects have a row in a table.
 async fn holding(
     table: &str,
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     submissions: &[&Submission],
 ) -> Result<Vec<Vec<u8>>, StoreError> {
     let statement = format!(
@@ -84,7 +84,7 @@ async fn holding(
 
 /// What stands on lists against somebody; most match nothing.
 async fn found(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     guard: &Guard,
     one: &Submission,
 ) -> Result<Found, StoreError> {
@@ -100,7 +100,7 @@ async fn found(
 }
 
 async fn put(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     guard: &Guard,
     submissions: &[&Submission],
     act: Act<'_>,

@@ -264,7 +264,9 @@ async fn what_is_asked_tells_no_verdict_before_its_release() {
 async fn a_kept_identity_opens_in_its_own_row_only() {
     let world = matched().await;
     disclose(&world, 1, identity("Anna Beispiel", "P1")).await;
-    sqlx::query("UPDATE disclosures SET id = id + 1").execute(world.store.pool()).await.unwrap();
+    let mut transaction = world.store.begin().await.unwrap();
+    sqlx::query("UPDATE disclosures SET id = id + 1").execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
     let act = world.act(OFFICER);
     let opened = disclosures::open(&world.store, &store_key(), &id(1), act).await;
     assert!(matches!(opened, Err(OpenError::Sealed(_))));

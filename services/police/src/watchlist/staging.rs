@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use lanyard_core::identity::{Facts, KeyKind};
 use lanyard_party::StoreKey;
 use lanyard_store::{
-    AuditTrail, NewAuditEntry, SealValue, Store, StoreError, next_number, next_numbers,
-    placeholders,
+    AuditTrail, NewAuditEntry, SealValue, Store, StoreError, Transaction, next_number,
+    next_numbers, placeholders,
 };
 use rand::Rng;
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use sqlx::AssertSqlSafe;
 
 use crate::act::Act;
 use crate::ids::LocalHash;
@@ -44,10 +44,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn load(
-        transaction: &mut Transaction<'static, Any>,
-        import: ImportId,
-    ) -> Result<Self, StoreError> {
+    async fn load(transaction: &mut Transaction, import: ImportId) -> Result<Self, StoreError> {
         let (list_id, digest) =
             sqlx::query_as("SELECT list_id, digest FROM list_imports WHERE id = $1")
                 .bind(import.0)
@@ -119,10 +116,7 @@ pub(crate) async fn begin(
     Ok((ImportId(id), 0))
 }
 
-async fn discard(
-    transaction: &mut Transaction<'static, Any>,
-    import: ImportId,
-) -> Result<(), StoreError> {
+async fn discard(transaction: &mut Transaction, import: ImportId) -> Result<(), StoreError> {
     for statement in [
         "DELETE FROM staged_keys WHERE entry_id IN (SELECT id FROM staged_entries WHERE import_id = $1)",
         "DELETE FROM staged_entries WHERE import_id = $1",
@@ -134,10 +128,7 @@ async fn discard(
 }
 
 /// Discards an import that is damaged, with what belongs to none any more.
-async fn give_up(
-    transaction: &mut Transaction<'static, Any>,
-    import: ImportId,
-) -> Result<(), StoreError> {
+async fn give_up(transaction: &mut Transaction, import: ImportId) -> Result<(), StoreError> {
     discard(transaction, import).await?;
     for statement in [
         "DELETE FROM staged_keys WHERE entry_id NOT IN \
@@ -151,7 +142,7 @@ async fn give_up(
 
 /// Stages entries, and that `end` entries of the list are in batches; returns the id of the first.
 pub(crate) async fn stage_entries(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     import: ImportId,
     labels: &[&str],
@@ -199,7 +190,7 @@ pub(crate) fn padding(keys: &[StagedKey], rng: &mut impl Rng) -> Vec<StagedKey> 
 
 /// Stages all keys of staged entries with their padding, and counts what the keys took.
 pub(crate) async fn stage_keys(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     store_key: &StoreKey,
     import: ImportId,
     keys: &[StagedKey],
@@ -331,7 +322,7 @@ async fn switch_sound(
 
 /// Takes a list away, and with it what belongs to no list any more, if something is damaged.
 async fn empty(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Transaction,
     list_id: i64,
     is_damaged: bool,
 ) -> Result<(), StoreError> {
