@@ -116,25 +116,29 @@ async fn runs(
 ) -> Result<Vec<(i64, i64)>, StoreError> {
     let rows = sqlx::query("SELECT id, level, tag FROM key_runs ORDER BY id");
     let runs = verify_runs(store_key, &rows.fetch_all(&mut *connection).await?)?;
-    refuse_orphans(connection, &runs).await?;
+    refuse_lost(connection, &runs).await?;
     Ok(runs)
 }
 
-/// The last run that is lost has no other to miss it, but its blocks.
-async fn refuse_orphans(
+/// The last run that is lost has no other to miss it, but its blocks, or else the keys that an index was once made of.
+async fn refuse_lost(
     connection: &mut AnyConnection,
     runs: &[(i64, i64)],
 ) -> Result<(), StoreError> {
     if !runs.is_empty() {
         return Ok(());
     }
-    let orphan: Option<(i64,)> = sqlx::query_as("SELECT run_id FROM key_blocks LIMIT 1")
-        .fetch_optional(&mut *connection)
-        .await?;
-    match orphan {
-        Some((run,)) => Err(damaged("key_runs", run)),
-        None => Ok(()),
+    for missed_by in [
+        "SELECT run_id FROM key_blocks LIMIT 1",
+        "SELECT value FROM counters WHERE name = 'key_run' AND EXISTS (SELECT 1 FROM subject_keys)",
+    ] {
+        let lost: Option<(i64,)> =
+            sqlx::query_as(missed_by).fetch_optional(&mut *connection).await?;
+        if let Some((run,)) = lost {
+            return Err(damaged("key_runs", run));
+        }
     }
+    Ok(())
 }
 
 /// Reads rows of runs, each at least once, in order.
@@ -359,14 +363,19 @@ async fn candidates(
     // One statement: runs that are being merged are seen before or after it, not in between. Of each run the block that
     // `lowest` is in and those up to `highest`, and the one behind, which tells where they end.
     let rows = sqlx::query(
-        "SELECT r.id, r.level, r.tag, b.first, b.body, b.tag AS block_tag FROM key_runs r          LEFT JOIN key_blocks b ON b.run_id = r.id          AND b.first >= COALESCE((SELECT c.first FROM key_blocks c WHERE c.run_id = r.id AND c.first <= $1          ORDER BY c.first DESC LIMIT 1), $1)          AND b.first <= COALESCE((SELECT c.first FROM key_blocks c WHERE c.run_id = r.id AND c.first > $2          ORDER BY c.first LIMIT 1), $2) ORDER BY r.id, b.first",
+        "SELECT r.id, r.level, r.tag, b.first, b.body, b.tag AS block_tag FROM key_runs r \
+         LEFT JOIN key_blocks b ON b.run_id = r.id \
+         AND b.first >= COALESCE((SELECT c.first FROM key_blocks c WHERE c.run_id = r.id AND c.first <= $1 \
+         ORDER BY c.first DESC LIMIT 1), $1) \
+         AND b.first <= COALESCE((SELECT c.first FROM key_blocks c WHERE c.run_id = r.id AND c.first > $2 \
+         ORDER BY c.first LIMIT 1), $2) ORDER BY r.id, b.first",
     )
     .bind(lowest.0.as_slice())
     .bind(highest.0.as_slice())
     .fetch_all(store.pool())
     .await?;
     let runs = verify_runs(store_key, &rows)?;
-    refuse_orphans(&mut *store.pool().acquire().await?, &runs).await?;
+    refuse_lost(&mut *store.pool().acquire().await?, &runs).await?;
     let (mut subjects, mut rest) = (Vec::new(), rows.as_slice());
     for (run, _) in runs {
         let of_run = rest.iter().take_while(|row| row.try_get("id").is_ok_and(|id: i64| id == run));
@@ -403,7 +412,7 @@ async fn repair(
     let guard = lists.guard(&mut transaction).await?;
     let damaged = rebuild(&mut transaction, lists.store_key(), why).await?;
     rescreen::reconsider(&mut transaction, &guard, &damaged, act).await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 /// Makes the index anew from the keys of all subjects, and returns those whose keys are damaged: it may not lead to them.
