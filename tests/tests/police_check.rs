@@ -4,10 +4,12 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_env::Env;
+use lanyard_test_postgres::damage;
 use lanyard_tests::{
     Desk, Recorder, Sent, TestEvent, eventually, list_entry, member, people, run_together,
     sample_plan,
@@ -17,6 +19,7 @@ use lanyard_wire::common::v1::RecordStatus;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::police::v1::check_document_request::Shown;
 use lanyard_wire::screening::v1::{KeyKind, Verdict};
+use tonic::Code;
 
 /// Checks of each kind at most, and how many must have sent the same: ticks and the committee's questions fall into some, and
 /// what a check itself sends is what most of them send.
@@ -73,7 +76,22 @@ fn a_hit_sends_what_a_miss_sends() {
         // 64 blinded elements of 32 bytes, however few keys were asked for.
         let bytes: usize = hit.iter().map(|sent| sent.bytes).sum();
         assert!((64 * 32..64 * 32 + 600).contains(&bytes), "{bytes} bytes");
+        a_damaged_key_is_no_miss(&desk, &event.folder("police")).await;
     });
+}
+
+/// Whose key is damaged is not said to be nobody, and who asks is told why.
+async fn a_damaged_key_is_no_miss(desk: &Desk, folder: &Path) {
+    sqlx::any::install_default_drivers();
+    let store = format!("sqlite://{}", folder.join("data/police.db").display());
+    let store = sqlx::AnyPool::connect(&store).await.unwrap();
+    let flipped = damage(&store, "staff_keys", "hash", "1 = 1").await;
+    let status = desk.check_document("passport", "UTO", "S0000003").await.unwrap_err();
+    assert_eq!(status.code(), Code::DataLoss, "{status:?}");
+    flipped.undo(&store).await;
+    store.close().await;
+    let own = desk.check_document("passport", "UTO", "S0000003").await.unwrap().people;
+    assert!(own[0].staff.is_some());
 }
 
 /// Twelve people, one of them listed, one member of staff.

@@ -133,13 +133,15 @@ async fn unheard(
                 .fetch_all(&mut *connection)
                 .await
                 .expect("its triggers");
-        let (mut before, mut after) =
-            ("PRAGMA foreign_keys = OFF;".to_owned(), "PRAGMA foreign_keys = ON;".to_owned());
+        // In a transaction: a service that writes meanwhile is heard.
+        let mut before = "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE;".to_owned();
+        let mut after = String::new();
         for (name, sql) in triggers {
             // Writing to a String does not fail.
             let _ = write!(before, "DROP TRIGGER {name};");
             let _ = write!(after, "{sql};");
         }
+        after.push_str("COMMIT; PRAGMA foreign_keys = ON;");
         (before, after)
     };
     run(connection, &before).await;

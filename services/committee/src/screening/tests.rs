@@ -14,20 +14,24 @@ use lanyard_core::ids::{EventId, Timestamp};
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
 use lanyard_shareholder::Purpose;
-use lanyard_store::Store;
-use lanyard_test_postgres::TestStore;
+use lanyard_store::{SealKey, Store};
+use lanyard_test_postgres::{TestStore, damage};
 use lanyard_wire::committee::v1 as wire;
 use tokio::sync::Mutex;
 
 use self::holders::Committee;
 use self::police::FakePolice;
 use super::{Screening, ScreeningError};
+use crate::badges::{SEEDS, seeds_cell};
 use crate::import::Import;
 use crate::person::{Rules, check};
 use crate::profiles::{self, ProfileIndex};
+use crate::registry::SEALED;
+use crate::states::PrintState;
 
 /// Elements of a batch: one padding's worth, so that few people make several batches.
 const BATCH: usize = 64;
+const STORE_KEY: [u8; 32] = [5; 32];
 /// Enough people for several batches.
 const PEOPLE: usize = 12;
 
@@ -40,10 +44,14 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::over(TestStore::new().await).await
+    }
+
+    async fn over(place: TestStore) -> Self {
         let mut holders = Committee::new();
         (holders.settings.batch, holders.settings.concurrency) = (BATCH, 2);
-        let place = TestStore::new().await;
         let store = crate::tests::open(&place).await;
+        let store = store.with_seals(SealKey::from_bytes([5; 32]), SEALED).await.unwrap();
         let profile = wire::Profile {
             code: "village".into(),
             category: "athlete".into(),
@@ -71,7 +79,7 @@ impl World {
             store: self.store.clone(),
             env: Env::system(),
             event: event(),
-            store_key: Arc::new(StoreKey::from_bytes(&[5; 32])),
+            store_key: Arc::new(StoreKey::from_bytes(&STORE_KEY)),
             pseudonymiser: self.holders.pseudonymiser(),
             police: self.police.client(),
             running: Mutex::new(()),
@@ -101,6 +109,23 @@ impl World {
         assert_eq!(self.police.subjects(), PEOPLE);
         assert_eq!(self.police.conflicts(), 0);
         assert!(self.police.all_padded());
+    }
+
+    /// A print for everyone, as a station registers it.
+    async fn issue(&self) {
+        let key = StoreKey::from_bytes(&STORE_KEY);
+        let mut transaction = self.store.begin().await.unwrap();
+        for id in 1..=PEOPLE as i64 {
+            let seeds = key.seal(seeds_cell(id), &[7; SEEDS], &mut Env::system().rng());
+            sqlx::query("UPDATE prints SET state = $1, seeds = $2 WHERE id = $3")
+                .bind(PrintState::Issued.number())
+                .bind(seeds)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
+        }
+        transaction.commit().await.unwrap();
     }
 
     /// As a writer: what was sent to be committed before a kill is seen.
@@ -228,4 +253,29 @@ async fn what_waits_for_the_police_is_sealed() {
     for (body,) in bodies {
         assert!(!body.windows(5).any(|bytes| bytes == b"ERIKA"), "a name in clear");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_neither_screened_nor_handed_over_and_all_else_is() {
+    let world = World::over(TestStore::sqlite()).await;
+    let pool = world.store.pool();
+    let flipped = damage(pool, "people", "full_name", "badge_number = 5").await;
+    world.run().await.unwrap();
+    assert_eq!(world.police.subjects(), PEOPLE - 1);
+    flipped.undo(pool).await;
+    world.run().await.unwrap();
+    assert_eq!(world.police.subjects(), PEOPLE);
+
+    world.issue().await;
+    let mut handed_over = 0;
+    for (table, column) in [("prints", "seeds"), ("prints", "print_number"), ("people", "status")] {
+        let flipped = damage(pool, table, column, "badge_number = 5").await;
+        world.screening().hand_over_prints().await.unwrap();
+        assert!(world.police.prints() < PEOPLE, "{table}.{column}");
+        handed_over = world.police.prints();
+        flipped.undo(pool).await;
+    }
+    assert_eq!(handed_over, PEOPLE - 1);
+    assert_eq!(world.screening().hand_over_prints().await.unwrap(), 1);
+    assert_eq!(world.police.prints(), PEOPLE);
 }

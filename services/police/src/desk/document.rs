@@ -82,7 +82,7 @@ impl Desk {
             reason,
         };
         AuditTrail::append(&mut transaction, act.now, change, &[entry]).await?;
-        transaction.commit().await.map_err(|error| DeskError::Store(error.into()))
+        Ok(transaction.commit().await?)
     }
 
     async fn known(

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{malformed, reason, store_error};
 use crate::act::Acting;
 use crate::desk::{Checked, Desk, DeskError, Found, FoundPrint, Person, Side};
+use crate::prints::PrintError;
 use crate::{case, staff};
 
 /// A directory, or what proves it, has not arrived.
@@ -176,7 +177,8 @@ fn refused(error: &DeskError) -> Status {
         DeskError::Pseudonym(_) => {
             status::error(Code::FailedPrecondition, "PSEUDONYMS_UNAVAILABLE", error.to_string())
         }
-        DeskError::Store(_) | DeskError::Print(_) | DeskError::Key(_) => status::internal(error),
+        DeskError::Store(error) | DeskError::Print(PrintError::Store(error)) => store_error(error),
+        DeskError::Print(_) | DeskError::Key(_) => status::internal(error),
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct FakePolice {
     subjects: Arc<Mutex<HashMap<Vec<u8>, Told>>>,
     order: Arc<Mutex<Vec<Vec<u8>>>>,
     conflicts: Arc<Mutex<usize>>,
+    prints: Arc<Mutex<usize>>,
 }
 
 impl FakePolice {
@@ -58,6 +59,11 @@ impl FakePolice {
     /// Times that a subject came again with the same binding and other pseudonyms.
     pub(super) fn conflicts(&self) -> usize {
         *self.conflicts.lock().unwrap()
+    }
+
+    /// Prints that were handed over.
+    pub(super) fn prints(&self) -> usize {
+        *self.prints.lock().unwrap()
     }
 
     fn here(&self) -> Result<(), Status> {
@@ -95,8 +101,12 @@ impl ScreeningService for FakePolice {
 
     async fn register_prints(
         &self,
-        _request: Request<Streaming<wire::RegisterPrintsRequest>>,
+        request: Request<Streaming<wire::RegisterPrintsRequest>>,
     ) -> Result<Response<wire::RegisterPrintsResponse>, Status> {
+        let mut stream = request.into_inner();
+        while let Some(message) = stream.message().await? {
+            *self.prints.lock().unwrap() += message.prints.len();
+        }
         Ok(Response::new(wire::RegisterPrintsResponse::default()))
     }
 
