@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::backup::BackupArgs;
 use crate::ceremony::CeremonyArgs;
 use crate::code::CodeArgs;
 use crate::committee::CommitteeArgs;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Quota(QuotaArgs),
     /// Look a party's folder over, running or stopped: keys, manifests, store, feeds, witness, quotas, receipts.
     Fsck(FsckArgs),
+    /// Copy what a party cannot get again to another folder, while its service runs, and look the copy over.
+    Backup(BackupArgs),
     /// A scanner's loop: reads badges from a keyboard-wedge scanner or a pipe and shows each verdict.
     Scan(ScanArgs),
     /// Derive from a badge the code of one audience and one epoch, as a phone does.

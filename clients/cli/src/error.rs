@@ -15,6 +15,7 @@ use lanyard_core::receipt::ReceiptError;
 use lanyard_env::FileError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, TomlError};
 use lanyard_shareholder::LedgerError;
+use lanyard_store::StoreError;
 use thiserror::Error;
 
 use crate::cluster::ClusterError;
@@ -96,6 +97,9 @@ pub enum CliError {
     /// A certificate of a folder.
     #[error(transparent)]
     Identity(#[from] IdentityFileError),
+    /// An authority's store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A share holder's count of evaluations.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

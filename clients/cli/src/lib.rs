@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods)] // clients are not simulated
 
 mod args;
+mod backup;
 mod ceremony;
 pub mod cluster;
 mod code;
@@ -87,6 +88,7 @@ async fn run(command: Command, context: &Context) -> Result<(), CliError> {
         Command::Panic(args) => args.run(context).await,
         Command::Quota(args) => args.run(context).await,
         Command::Fsck(args) => args.run(context).await,
+        Command::Backup(args) => args.run(context).await,
         Command::Scan(args) => args.run(context).await,
         Command::Code(args) => args.run(context),
         Command::Lookup(args) => args.run(context).await,

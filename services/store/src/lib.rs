@@ -8,6 +8,7 @@
 //! upserts as `INSERT … ON CONFLICT (…) DO UPDATE`. One transaction writes at a time, on either engine: see [`Store::begin`].
 
 mod audit;
+mod copy;
 mod documents;
 mod engine;
 mod error;

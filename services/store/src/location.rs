@@ -121,6 +121,12 @@ impl Location {
         self.engine == Engine::Postgres
     }
 
+    /// The file of a SQLite store.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        (self.engine == Engine::Sqlite).then(|| Path::new(&self.shown))
+    }
+
     /// The same store to be looked at: nothing is made or changed.
     pub(crate) fn read_only(&self) -> Self {
         Self { access: Access::Read, ..self.clone() }

@@ -23,7 +23,7 @@ async fn insert(store: &Store, id: i64) -> Result<(), StoreError> {
         .bind(vec![7_u8; 3_000])
         .execute(&mut *transaction)
         .await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 async fn count(store: &Store) -> i64 {

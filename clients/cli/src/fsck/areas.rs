@@ -8,11 +8,11 @@ use lanyard_core::receipt::ReceiptOrigin;
 use lanyard_feed::{FeedError, Mirror, MirrorConfig};
 use lanyard_party::{ManifestStore, ShareStore};
 use lanyard_shareholder::Ledger;
-use lanyard_store::{Flaw, Location, SealKey, Store};
+use lanyard_store::{Flaw, SealKey, Store};
 use lanyard_transport::PartyName;
 use lanyard_witness::Memory;
 
-use super::Look;
+use super::{Look, store_location};
 use crate::progress::Progress;
 
 const BACKUP: &str = "stop the service and restore this file from the party's backup";
@@ -31,13 +31,13 @@ const RECEIPTS: &str = "stop the gate, keep this folder as evidence, and restore
 /// Areas that [`all`] looks at.
 pub(super) const COUNT: u64 = 7;
 
-pub(super) async fn all(look: &mut Look, running: bool, progress: &mut Progress) {
+pub(super) async fn all(look: &mut Look, progress: &mut Progress) {
     keys(look);
     progress.set(1);
     let manifests = manifests(look);
     progress.set(2);
     if let Some(manifests) = &manifests {
-        feeds(look, manifests, running);
+        feeds(look, manifests);
         progress.set(3);
         witness(look, manifests);
         progress.set(4);
@@ -108,7 +108,8 @@ fn manifests(look: &mut Look) -> Option<Arc<ManifestStore>> {
 }
 
 /// Every feed recomputed up to its signed roots, and every file in it.
-fn feeds(look: &mut Look, manifests: &Arc<ManifestStore>, running: bool) {
+fn feeds(look: &mut Look, manifests: &Arc<ManifestStore>) {
+    let running = look.running;
     let data = look.folder.data_dir();
     let is_gate = look.name.starts_with("gate-");
     for authority in Authority::ALL {
@@ -191,7 +192,8 @@ fn witness(look: &mut Look, manifests: &ManifestStore) {
 fn evaluations(look: &mut Look, manifests: &ManifestStore) {
     let manifest = manifests.current();
     // With PostgreSQL the count is in there, for all instances.
-    let is_shared = location(look).is_some_and(|found| found.is_ok_and(|found| found.is_shared()));
+    let is_shared = store_location(&look.folder, &look.config)
+        .is_some_and(|found| found.is_ok_and(|found| found.is_shared()));
     if manifest.share_holder(&look.name).is_none() || is_shared {
         return;
     }
@@ -216,20 +218,6 @@ fn receipts(look: &mut Look, manifests: &ManifestStore) {
     }
 }
 
-/// Where the store is, with its password; `None` if the configuration names none.
-fn location(look: &Look) -> Option<Result<Location, String>> {
-    let text = |name| look.config.section.get(name).and_then(toml::Value::as_str);
-    let url = text("store")?;
-    let located = Location::parse(url, look.folder.path()).map_err(|error| error.to_string());
-    let Some(file) = text("store_password_file") else { return Some(located) };
-    let file = look.folder.path().join(file);
-    Some(located.and_then(|location| {
-        let password = look.folder.private_text(&file).map_err(|error| error.to_string())?;
-        let password = password.trim_end_matches(['\r', '\n']);
-        location.with_password(password).map_err(|error| error.to_string())
-    }))
-}
-
 /// The SQL store: the engine's own check, the seals of all rows, the audit trail.
 async fn store(look: &mut Look) {
     let tables = match look.name.parse() {
@@ -237,7 +225,7 @@ async fn store(look: &mut Look) {
         Ok(PartyName::Police) => lanyard_police::SEALED_TABLES,
         _ => return,
     };
-    let location = match location(look) {
+    let location = match store_location(&look.folder, &look.config) {
         None => return,
         Some(Ok(location)) => location,
         Some(Err(error)) => return look.found("store", "config.toml", error, STORE_URL),

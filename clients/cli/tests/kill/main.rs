@@ -5,13 +5,15 @@
 //! checkpoint that was shown too, and at the end every party is asked for it.
 //!
 //! First every process dies once at each of its named crash points (`points.rs`; docs/DURABILITY.md says what each leaves
-//! behind), then processes are killed at random moments.
+//! behind), then processes are killed at random moments, and at last sponsor, trustee and gate are restored from backups that were taken while they
+//! ran.
 //!
 //! `LANYARD_KILLS` sets how many are killed at random (200 unless told), `LANYARD_SEED` repeats a run's choices.
 
 #![allow(clippy::disallowed_methods)]
 
 mod acknowledged;
+mod backup;
 mod event;
 mod fsck;
 mod load;
@@ -110,10 +112,16 @@ async fn nothing_acknowledged_is_lost() {
     event.cluster.wait_ready(READY).await.expect("all listen");
     // What the last restart left undone ends by itself.
     tokio::time::sleep(Duration::from_secs(1)).await;
+    let [under_load, backups] =
+        [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    backup::of_all(&event.cluster, under_load.path());
     stop.cancel();
     for task in load {
         task.await.expect("the load goes on");
     }
+    backup::of_all(&event.cluster, backups.path());
+    backup::restore_all(&mut event.cluster, backups.path(), READY).await;
+    println!("{}: sponsor, trustee and gate restored from backups", elapsed());
     acknowledged.check(&event, &badges).await;
     observer.check(&event).await;
     fsck::all_sound(&event.cluster);
