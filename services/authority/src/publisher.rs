@@ -369,7 +369,7 @@ impl<R: Registry> Publisher<R> {
             reason: &order.reason,
         };
         AuditTrail::append(&mut transaction, self.env.now(), change, &[entry]).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The newest epoch that the other authority lives in.

@@ -258,7 +258,7 @@ pub(crate) async fn take_in(
             AuditTrail::append(&mut transaction, env.now(), change, &[entry]).await?;
         }
     }
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 /// Keeps a request unless it is known; whom it is about, if it was new. A subject that nobody knows is passed over.

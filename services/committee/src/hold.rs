@@ -57,5 +57,5 @@ pub(crate) async fn hold(
         })
         .collect();
     AuditTrail::append(&mut transaction, now, change_id, &audit).await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }

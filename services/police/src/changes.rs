@@ -150,7 +150,7 @@ pub(crate) async fn hold(
     let operator = "the service, after a restored backup";
     let act = Act { operator, now, delay_millis: 0 };
     append(&mut transaction, "hold", &changed, REASON, change_id, act).await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 /// Whether the action suspends; `None` if it is not one of the police's.

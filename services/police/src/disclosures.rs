@@ -384,7 +384,7 @@ pub(crate) async fn open(
     let identity = DisclosedIdentity::from_bytes(&opened).map_err(|_| corrupt)?;
     let reason = format!("request {id}");
     audit(&mut transaction, "open-identity", &[(subject_id.to_string(), &*reason)], act).await?;
-    transaction.commit().await.map_err(StoreError::from)?;
+    transaction.commit().await?;
     Ok(Some((identity, State::from_number(state)? == State::Holds)))
 }
 

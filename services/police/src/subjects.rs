@@ -85,7 +85,7 @@ pub(crate) async fn submit(
         let change = AuditTrail::new_change(&mut transaction).await?;
         AuditTrail::append(&mut transaction, act.now, change, &entries).await?;
     }
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 fn key_entries(submissions: &[&Submission]) -> Vec<key_index::Entry> {

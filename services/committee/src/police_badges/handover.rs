@@ -167,7 +167,7 @@ impl Handover {
         .bind(i64::try_from(cursor).unwrap_or(i64::MAX))
         .execute(&mut *transaction)
         .await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Stores a print, and says whether anything is new. A print keeps its seeds, and takes no other's: two records in one

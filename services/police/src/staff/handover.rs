@@ -49,7 +49,7 @@ pub(crate) async fn offer(
             .execute(&mut *transaction)
             .await?;
     }
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 /// A print for the committee, and its place in the order of changes.
@@ -114,7 +114,7 @@ async fn acknowledge(store: &Store, cursor: i64) -> Result<(), StoreError> {
     .bind(cursor)
     .execute(&mut *transaction)
     .await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 fn read(row: &AnyRow, held: &Held) -> Result<Handed, PrintError> {
