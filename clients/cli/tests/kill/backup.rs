@@ -45,7 +45,7 @@ pub(crate) fn of_all(cluster: &Cluster, dir: &Path) {
 /// (docs/DRILLS.md); `tests/tests/restored.rs` restores one.
 pub(crate) async fn restore_all(cluster: &mut Cluster, dir: &Path, ready: Duration) {
     let mut members = cluster.members();
-    members.retain(|member| Authority::parse(&member.name()).is_err());
+    members.retain(|member| Authority::parse(member.name()).is_err());
     for member in members {
         cluster.stop(&member).await.expect("it stops when asked to");
         let folder = cluster.folder(&member);
