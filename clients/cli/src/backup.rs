@@ -50,7 +50,7 @@ impl BackupArgs {
         let source = Source::open(&self.folder, context)?;
         let unfinished = self.unfinished(&source)?;
         let mut tries = 0;
-        let (copied, look) = loop {
+        let (copied, mut look) = loop {
             tries += 1;
             clear(&unfinished)?;
             let copied = source.copy(&unfinished, context).await;
@@ -66,6 +66,7 @@ impl BackupArgs {
         };
         let placed = |source| FileError::new("rename", &unfinished, source);
         fs::rename(&unfinished, &self.to).map_err(placed)?;
+        look.moved(&self.to);
         sync(self.to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
 
         let mut json = look.json();

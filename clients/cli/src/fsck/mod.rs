@@ -67,6 +67,16 @@ impl Look {
         Ok(look)
     }
 
+    /// What was looked over stands elsewhere now.
+    pub(crate) fn moved(&mut self, to: &Path) {
+        let from = self.folder.path().display().to_string();
+        for finding in &mut self.findings {
+            for text in [&mut finding.place, &mut finding.problem] {
+                *text = text.replace(&from, &to.display().to_string());
+            }
+        }
+    }
+
     pub(crate) fn is_sound(&self) -> bool {
         self.findings.is_empty()
     }

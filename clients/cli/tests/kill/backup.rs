@@ -40,6 +40,14 @@ pub(crate) fn of_all(cluster: &Cluster, dir: &Path) {
     assert_eq!(left, cluster.members().len(), "nothing unfinished is left");
 }
 
+/// Of a folder that is damaged, the copy says so, in its own place.
+pub(crate) fn of_what_is_damaged(folder: &Path, dir: &Path) {
+    let to = dir.join("damaged");
+    let (code, said) = back_up(folder, &to);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&to.join("data").display().to_string()), "{said}");
+}
+
 /// Puts the backups of those who publish nothing in the place of their folders, one after the other, while the others run.
 /// An authority may stop when witnesses have its newest tick and no mirror has, and then rightly waits for it
 /// (docs/DRILLS.md); `tests/tests/restored.rs` restores one.

@@ -6,6 +6,8 @@ use std::process::Command;
 use lanyard::cluster::Cluster;
 use serde_json::Value;
 
+use crate::backup;
+
 /// Looks a folder over; whether it is sound, and what was found.
 fn look(folder: &Path) -> (bool, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_lanyard"))
@@ -58,6 +60,10 @@ pub(crate) fn finds_what_is_damaged(cluster: &Cluster) {
         damaged[place] ^= 1;
         std::fs::write(&path, damaged).expect("a damaged file");
         let (is_sound, found) = look(&folder);
+        if kind == "data/receipts/chain" {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            backup::of_what_is_damaged(&folder, dir.path());
+        }
         std::fs::write(&path, bytes).expect("the file as it was");
         assert!(!is_sound, "{member}/{kind} is damaged and nothing was found");
         let findings = found["findings"].as_array().expect("findings");
