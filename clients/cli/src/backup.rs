@@ -100,7 +100,7 @@ impl BackupArgs {
         let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else {
             return Err(CliError::option("--to", "name a folder that does not exist yet"));
         };
-        let dir = fs::canonicalize(dir).map_err(|error| FileError::new("find", dir, error))?;
+        let dir = found("--to", dir)?;
         if dir.starts_with(&source.root) {
             let problem = "it lies in the folder that is backed up; give a place outside of it";
             return Err(CliError::option("--to", problem));
@@ -111,8 +111,7 @@ impl BackupArgs {
 
 impl Source {
     fn open(folder: &Path, context: &Context) -> Result<Self, CliError> {
-        let root =
-            fs::canonicalize(folder).map_err(|error| FileError::new("find", folder, error))?;
+        let root = found("--folder", folder)?;
         let folder = Folder::open(&root, &context.env);
         let path = folder.config_path();
         let config = PartyConfig::<toml::Table>::read(&**folder.files(), &path)?;
@@ -138,7 +137,8 @@ impl Source {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let of_store = store.is_some_and(|store| {
             let file = store.file_name().unwrap_or_default().to_string_lossy();
-            path.parent() == store.parent() && name.starts_with(&*file)
+            let rest = name.strip_prefix(&*file);
+            path.parent() == store.parent() && matches!(rest, Some("" | "-wal" | "-shm"))
         });
         let others_feed = path.parent() == Some(Path::new("data/feeds")) && name != self.name;
         let again = ["data/mirror", "data/audit", "data/inspection.probe"];
@@ -226,6 +226,12 @@ fn turn(path: &Path) -> u8 {
         Some("data/signed") => 2,
         _ => 1,
     }
+}
+
+/// A folder that an option names, or is to be made in.
+fn found(option: &'static str, dir: &Path) -> Result<PathBuf, CliError> {
+    let found = fs::canonicalize(dir);
+    found.map_err(|error| CliError::option(option, FileError::new("find", dir, error)))
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<u64, FileError> {

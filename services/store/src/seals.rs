@@ -514,6 +514,7 @@ mod tests {
                 sqlx::query_as(AssertSqlSafe(count)).fetch_one(store.pool()).await.unwrap();
             assert_eq!(bare, 0, "{table}");
         }
+        assert_eq!(keys(&store).await, [""; 0]);
         store.close().await;
         damage(&folder, "status = 3").await;
         assert_eq!(keys(&open(&folder).await).await, ["1"]);
