@@ -17,7 +17,7 @@ use sqlx::any::{
     AnyArguments, AnyConnectOptions, AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Any, ConnectOptions, Connection, Database, Either, Error, SqlSafeStr as _, SqlStr};
+use sqlx::{ConnectOptions, Connection, Database, Either, Error, SqlSafeStr as _, SqlStr};
 use sqlx_core::Url;
 use sqlx_core::any::AnyConnectionBackend;
 use sqlx_core::any::driver::AnyDriver;
@@ -184,10 +184,6 @@ impl AnyConnectionBackend for InThreadConnection {
     ) -> BoxFuture<'c, Result<AnyStatement, Error>> {
         let prepared = block_on(AnyConnectionBackend::prepare_with(self.inner(), sql, parameters));
         ready(prepared).boxed()
-    }
-
-    fn describe(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<sqlx::Describe<Any>, Error>> {
-        ready(block_on(AnyConnectionBackend::describe(self.inner(), sql))).boxed()
     }
 }
 
