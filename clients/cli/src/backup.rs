@@ -55,7 +55,8 @@ impl BackupArgs {
             clear(&unfinished)?;
             let copied = source.copy(&unfinished, context).await;
             if copied.is_err() {
-                clear(&unfinished)?;
+                // That error is told, whatever becomes of what was copied until then.
+                let _ = clear(&unfinished);
             }
             let copied = copied?;
             let look = Look::over(&unfinished, context).await?;
