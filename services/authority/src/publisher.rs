@@ -29,6 +29,9 @@ use crate::reign::Reign;
 use crate::sealer::Desired;
 use crate::witnesses::Witnesses;
 
+/// How long a stop waits for the witnesses of the last tick.
+const LAST_TICK: Duration = Duration::from_secs(1);
+
 /// Entries read from the store at once.
 const PAGE: u32 = 4_096;
 
@@ -106,7 +109,8 @@ pub(crate) struct Publisher<R> {
 }
 
 impl<R: Registry> Publisher<R> {
-    /// Ticks until `shutdown`, or until a witness says that this machine is behind; a tick that has begun is finished.
+    /// Ticks until `shutdown`, or until a witness says that this machine is behind; a tick that has begun is finished, and
+    /// witnesses have [`LAST_TICK`] for the last one.
     ///
     /// # Errors
     /// [`PublishError`] if what was published cannot be taken up. Later failures are logged and tried again at the next tick.
@@ -171,8 +175,9 @@ impl<R: Registry> Publisher<R> {
             self.hold_back(&publication).await?;
         }
         let ahead = watch::Sender::new(None);
-        let stop_cosigning = shutdown.child_token();
-        let cosigning = tokio::spawn(witnessing.cosign(ahead.clone(), stop_cosigning.clone()));
+        let (finish, stop) = (shutdown.clone(), CancellationToken::new());
+        let _stop = stop.clone().drop_guard();
+        let mut cosigning = tokio::spawn(witnessing.cosign(ahead.clone(), finish, stop.clone()));
         let mut ended = Ended::Stopped;
         let mut clock = ClockLog::default();
         while !shutdown.is_cancelled() {
@@ -229,8 +234,12 @@ impl<R: Registry> Publisher<R> {
             }
             self.pause(&mut publication, asked, &decided, started, shutdown).await;
         }
-        stop_cosigning.cancel();
-        let _ = cosigning.await;
+        // Whoever cosigns has the last tick too, and this machine may be lost.
+        let patience = if ended == Ended::Stopped { LAST_TICK } else { Duration::ZERO };
+        if tokio::time::timeout(patience, &mut cosigning).await.is_err() {
+            stop.cancel();
+            let _ = cosigning.await;
+        }
         Ok(ended)
     }
 
@@ -489,15 +498,21 @@ struct Witnessing {
 }
 
 impl Witnessing {
-    /// Has every new checkpoint cosigned until `shutdown`, or until one knows more: then `ahead` hears how much.
-    async fn cosign(self, ahead: watch::Sender<Option<u64>>, shutdown: CancellationToken) {
+    /// Has every new checkpoint cosigned, or until one knows more: then `ahead` hears how much. After `finish` the newest is
+    /// the last; at `stop` it ends at once.
+    async fn cosign(
+        self,
+        ahead: watch::Sender<Option<u64>>,
+        finish: CancellationToken,
+        stop: CancellationToken,
+    ) {
         let mut visible = self.mirror.subscribe();
         let mut asked = 0;
-        while !shutdown.is_cancelled() {
+        while !stop.is_cancelled() {
             let newest = self.mirror.read().signed().map(|signed| signed.checkpoint().clone());
             if let Some(checkpoint) = newest.filter(|checkpoint| checkpoint.size() > asked) {
                 asked = checkpoint.size();
-                match shutdown.run_until_cancelled(self.ask(checkpoint)).await {
+                match stop.run_until_cancelled(self.ask(checkpoint)).await {
                     None => return,
                     Some(None) => {}
                     Some(known) => {
@@ -505,9 +520,12 @@ impl Witnessing {
                         return;
                     }
                 }
+                continue;
             }
-            if !matches!(shutdown.run_until_cancelled(visible.changed()).await, Some(Ok(()))) {
-                return;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = finish.cancelled() => return,
+                changed = visible.changed() => if changed.is_err() { return },
             }
         }
     }

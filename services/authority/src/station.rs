@@ -3,7 +3,8 @@
 //!
 //! The order of starting: the data folder is taken; own state is read and verified; the port is opened; the own newest head
 //! is fetched from the mirrors, in case this machine was restored from a backup; only then the publisher may sign. Stopping
-//! is the reverse: a tick that has begun is finished, requests in progress are answered, then the folder is let go.
+//! is the reverse: a tick that has begun is finished and given to others, requests in progress are answered, then the folder is
+//! let go.
 
 mod config;
 mod error;
@@ -21,7 +22,7 @@ use lanyard_core::threshold::ShareIndex;
 use lanyard_env::Env;
 use lanyard_feed::{
     FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState, Upstream,
-    UpstreamError, catch_up, follow, upstreams,
+    UpstreamError, catch_up, follow, held_by, upstreams,
 };
 use lanyard_objects::Objects;
 use lanyard_party::{
@@ -134,8 +135,12 @@ impl Station {
         let other = other(authority);
         let audiences = Audience::published_by(other).to_vec();
         let other = MirrorConfig { authority: other, audiences, recipient, publisher: false };
+        let other = open_mirror(&env, &folder, other, &manifests)?;
         let witness = match manifest.witness(name) {
-            Some(_) => Some(open_witness(&kept, &folder, authority, &manifests)?),
+            Some(_) => {
+                let witness = open_witness(&kept, &folder, authority, &manifests)?;
+                Some(witness.beside_mirrors(Arc::new(held_by([Arc::clone(&other)]))))
+            }
             None => None,
         };
         let peers = Peers::new(&env, &tls, &config.common);
@@ -143,7 +148,7 @@ impl Station {
         let (epochs, asked) = EpochServer::new(authority);
         Ok(Self {
             own: open_mirror(&env, &folder, own, &manifests)?,
-            other: open_mirror(&env, &folder, other, &manifests)?,
+            other,
             key_share: open_key_share(&kept, &folder, authority, &manifests, &shares)?,
             pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
             status: watch::Sender::default(),
@@ -261,9 +266,11 @@ impl Station {
         registry: R,
         shutdown: CancellationToken,
     ) -> Result<(), StationError> {
-        // An authority that cannot sign shall not look alive: whatever ends, all of it ends.
-        let shutdown = shutdown.child_token();
-        self.telemetry.listen(&self.env, shutdown.clone()).await?;
+        // An authority that cannot sign shall not look alive: when publishing ends, for whatever reason, all of it ends. Not
+        // before: others shall have what was signed last.
+        let running = CancellationToken::new();
+        let _stop = running.clone().drop_guard();
+        self.telemetry.listen(&self.env, running.clone()).await?;
         let objects = self.objects().await?;
         let source: Arc<dyn ManifestSource> = Arc::clone(&self.manifests) as _;
         let mut upstreams = self.upstreams()?;
@@ -282,26 +289,26 @@ impl Station {
 
         let tasks = TaskTracker::new();
         let manifests = Arc::clone(&self.manifests);
-        tasks.spawn(Arc::clone(&manifests).reload_every(MANIFEST_INTERVAL, shutdown.clone()));
+        tasks.spawn(Arc::clone(&manifests).reload_every(MANIFEST_INTERVAL, running.clone()));
         let shares = Arc::clone(&self.shares);
-        tasks.spawn(shares.reload_every(MANIFEST_INTERVAL, shutdown.clone()));
-        tasks.spawn(follow_trust(self.tls.anchors().clone(), manifests, shutdown.clone()));
+        tasks.spawn(shares.reload_every(MANIFEST_INTERVAL, running.clone()));
+        tasks.spawn(follow_trust(self.tls.anchors().clone(), manifests, running.clone()));
         let (identity, env, token) =
-            (self.tls.identity().clone(), self.env.clone(), shutdown.clone());
+            (self.tls.identity().clone(), self.env.clone(), running.clone());
         tasks.spawn(async move { identity.reload_every(env, CERTIFICATE_INTERVAL, token).await });
         let (sync, synced) = watch::channel(SyncState::default());
         self.observe(synced);
-        let following = follow(Arc::clone(&self.other), upstreams.clone(), sync, shutdown.clone());
+        let following = follow(Arc::clone(&self.other), upstreams.clone(), sync, running.clone());
         tasks.spawn(self.telemetry.watched("following the other authority", following));
         if let Some(objects) = objects.filter(Objects::archives) {
             for mirror in [&self.own, &self.other] {
                 let archive = objects.archive(mirror, &source);
                 archive.observe(&self.telemetry);
-                tasks.spawn(archive.run(shutdown.clone()));
+                tasks.spawn(archive.run(running.clone()));
             }
         }
-        let routes = self.routes(services, &shutdown);
-        let serving = lanyard_transport::serve(routes, acceptor, shutdown.clone());
+        let routes = self.routes(services, &running);
+        let serving = lanyard_transport::serve(routes, acceptor, running.clone());
         tasks.spawn(self.telemetry.watched("serving", serving));
         self.telemetry.serving();
 
@@ -315,7 +322,7 @@ impl Station {
             }
         };
         let published = self.telemetry.watched("publishing", publishing).await;
-        shutdown.cancel();
+        running.cancel();
         tasks.close();
         tasks.wait().await;
         if let Some(audit) = audit {

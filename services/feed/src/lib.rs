@@ -56,7 +56,7 @@ pub use frame::Frames;
 pub use handover::PreparedTick;
 pub use intake::{Applied, Intake};
 pub use manifests::{ManifestSource, allowed_millis};
-pub use mirror::{Mirror, MirrorConfig, Recipient};
+pub use mirror::{Mirror, MirrorConfig, Recipient, held_by};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};
 pub use serve::BEHIND;

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use lanyard_core::audience_key::SealedAudienceKey;
 use lanyard_core::freshness::{ClockError, FreshnessError};
 use lanyard_core::head::MapHead;
@@ -22,6 +24,25 @@ use crate::state::{State, read, write};
 use crate::store::Store;
 use crate::view::View;
 use crate::{DirectoryKey, FeedError};
+
+/// How long a tick may be on its way to a mirror that a witness asks about.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+
+/// Tells a witness whether these mirrors hold a log, named by its origin, up to a size; see [`Mirror::holds`]. True of a log
+/// that is not among them.
+pub fn held_by<const N: usize>(
+    mirrors: [Arc<Mirror>; N],
+) -> impl Fn(&str, u64) -> BoxFuture<'static, bool> + Send + Sync {
+    move |origin, size| {
+        let mirror = mirrors.iter().find(|mirror| mirror.origin().as_str() == origin).cloned();
+        Box::pin(async move {
+            match mirror {
+                Some(mirror) => mirror.holds(size).await,
+                None => true,
+            }
+        })
+    }
+}
 
 /// Who this party is as a verifier: opens the audience keys that are sealed to it.
 #[derive(Clone)]
@@ -241,6 +262,17 @@ impl Mirror {
     #[must_use]
     pub fn base_size(&self) -> u64 {
         self.lock().base
+    }
+
+    /// Whether the log is held up to `size`, for a witness that cosigns only what is held here. A tick that is on its way is
+    /// waited for, [`ON_ITS_WAY`] at most. A mirror that lacks more than one tick has got stuck or is catching up: that
+    /// shall not keep its party's witness from its part in a quorum.
+    pub async fn holds(&self, size: u64) -> bool {
+        let mut visible = self.subscribe();
+        let held = || self.read().size();
+        let arrives = async { while held() < size && visible.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(ON_ITS_WAY, arrives).await;
+        held() >= size || held() + 1 < size
     }
 
     /// Takes the updates of one stream from `sender`, whose name goes into evidence.

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
@@ -12,7 +13,7 @@ use lanyard_core::ids::{Audience, Epoch};
 use lanyard_core::log::{ConsistencyProof, InclusionProof, verify_consistency};
 use lanyard_core::map::{Delta, Prefix, PrefixProof, RecordHash};
 use lanyard_core::note::Note;
-use lanyard_feed::{Content, DirectoryDraft, Lookup, Mirror};
+use lanyard_feed::{Content, DirectoryDraft, Lookup, Mirror, held_by};
 use lanyard_wire::feed::v1::feed_service_server::FeedService as _;
 use lanyard_wire::feed::v1::{DirectoryId, LookupRequest};
 use tonic::Request;
@@ -73,6 +74,26 @@ async fn a_stop_is_seen_when_signed_and_what_it_replaced_until_the_quorum() {
     assert_eq!(versions(&gate, 5), (None, None));
     assert_eq!(versions(&gate, 1_000), (Some(1), Some(1)));
     assert!(gate.read().freshness() > freshness);
+}
+
+#[tokio::test]
+async fn a_witness_hears_whether_the_mirror_beside_it_has_the_tick() {
+    let world = World::new();
+    let mut committee = world.publisher("committee");
+    committee.begin(50);
+    let sponsor = world.gate("sponsor");
+    pull(&committee.mirror, &sponsor).await;
+    let origin = committee.mirror.origin().to_string();
+    let holds = held_by([Arc::clone(&sponsor)]);
+    assert!(holds(&origin, 1).await);
+    committee.tick(put(&[1], 2));
+    assert!(!holds(&origin, 2).await, "it is one tick behind, and the tick does not come");
+    let (held, ()) = tokio::join!(holds(&origin, 2), pull(&committee.mirror, &sponsor));
+    assert!(held, "waited for");
+    committee.tick(put(&[1], 3));
+    committee.tick(put(&[1], 4));
+    assert!(holds(&origin, 4).await, "stuck: its party's witness still counts");
+    assert!(holds("lanyard/games-2028/police", 9).await, "not mirrored");
 }
 
 #[tokio::test]

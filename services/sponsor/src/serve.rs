@@ -7,7 +7,7 @@ use lanyard_core::ids::{Audience, Authority};
 use lanyard_env::{Env, FileError};
 use lanyard_feed::{
     FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState,
-    UpstreamError, follow, upstreams,
+    UpstreamError, follow, held_by, upstreams,
 };
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
@@ -136,8 +136,8 @@ pub async fn serve(
     // Whatever ends `serve` ends everything that it started.
     let running = shutdown.child_token();
     let _stop = running.clone().drop_guard();
-    let feed = FeedServer::new([Arc::clone(&committee), police], running.clone());
-    let desk = Desk::new(committee, Arc::clone(&manifests) as _);
+    let feed = FeedServer::new(mirrors.map(Arc::clone), running.clone());
+    let desk = Desk::new(Arc::clone(&committee), Arc::clone(&manifests) as _);
     let mut routes = tonic::service::Routes::new(feed.into_service())
         .add_service(desk.into_service())
         .into_axum_router();
@@ -149,6 +149,7 @@ pub async fn serve(
         let keys = Arc::new(move || keys.witness_keys());
         keys()?;
         let witness = Witness::open(env.clone(), &memory, keys, logs)?;
+        let witness = witness.beside_mirrors(Arc::new(held_by(mirrors.map(Arc::clone))));
         routes = routes.merge(witness.router());
     }
 

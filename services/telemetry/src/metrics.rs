@@ -107,7 +107,7 @@ metrics! {
     WITNESS_DURATION: histogram "lanyard_witness_answer_duration_seconds" ["witness"]
         "How long a witness took to cosign.";
     COSIGNATURES: counter "lanyard_witness_requests_total" ["outcome"]
-        "What this witness answered to authorities: cosigned, malformed, refused, failed.";
+        "What this witness answered to authorities: cosigned, malformed, refused, not_held (its party's mirror lacks the tick), failed.";
     // Pseudonyms and screening.
     EVALUATIONS_USED: gauge "lanyard_evaluations_used" ["caller", "purpose"]
         "Evaluations counted by this share holder.";

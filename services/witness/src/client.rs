@@ -15,6 +15,7 @@ use lanyard_core::note::{KeyName, VerifyingKey};
 use lanyard_env::Env;
 use lanyard_telemetry::metrics;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::route::{Route, RouteError};
@@ -31,6 +32,8 @@ pub struct WitnessPeer {
     pub name: KeyName,
     /// How to reach it.
     pub route: Route,
+    /// Whether it is known to cosign only what its party's own mirror holds.
+    pub holds_log: bool,
 }
 
 /// How long to wait.
@@ -42,13 +45,21 @@ pub struct Timing {
     pub first_pause: Duration,
     /// The longest such pause.
     pub longest_pause: Duration,
+    /// How long witnesses that hold no log wait for one that does.
+    pub head_start: Duration,
 }
 
 impl Default for Timing {
-    /// 1 s, pauses from 1 s to 5 s: a witness that comes back is used within two or three ticks.
+    /// 1 s, pauses from 1 s to 5 s: a witness that comes back is used within two or three ticks. A head start of half a
+    /// second leaves the others time within a tick of a second.
     fn default() -> Self {
         let second = Duration::from_secs(1);
-        Self { timeout: second, first_pause: second, longest_pause: 5 * second }
+        Self {
+            timeout: second,
+            first_pause: second,
+            longest_pause: 5 * second,
+            head_start: second / 2,
+        }
     }
 }
 
@@ -161,6 +172,25 @@ struct State {
     paused_until: Option<Instant>,
 }
 
+/// The witnesses that hold the log, before one checkpoint.
+struct Holders {
+    /// Who has not answered yet.
+    asked: usize,
+    has_cosigned: bool,
+}
+
+impl Holders {
+    fn answered(&mut self, answer: &Answer) {
+        self.asked -= 1;
+        self.has_cosigned |= answer.result.is_ok();
+    }
+
+    /// Whether one has cosigned, or none will.
+    const fn are_settled(&self) -> bool {
+        self.has_cosigned || self.asked == 0
+    }
+}
+
 impl WitnessSet {
     /// A set that has asked nothing yet.
     #[must_use]
@@ -169,21 +199,38 @@ impl WitnessSet {
         Self { env, timing, members: peers.into_iter().map(member).collect() }
     }
 
-    /// Asks all witnesses at once to cosign `checkpoint`; answers come as they arrive, one a witness. Dropping the
-    /// stream gives up on the rest. `prove` may be called for each witness, with the size that it knows.
+    /// Asks all witnesses to cosign `checkpoint`; answers come as they arrive, one a witness. Dropping the stream gives up on
+    /// the rest. `prove` may be called for each witness, with the size that it knows.
+    ///
+    /// Those that hold the log are asked first, the others once one of these has cosigned: a checkpoint that witnesses
+    /// know, and whose tick nobody has but the log, could never be signed on when the log's machine is lost. If none that
+    /// holds the log cosigns, within [`Timing::head_start`], all are asked.
     pub fn cosign(
         &self,
         checkpoint: &VerifiedCheckpoint,
         prove: &ProofSource,
     ) -> impl Stream<Item = Answer> + Send + use<> {
         let checkpoint = Arc::new(checkpoint.clone());
+        let holders = self.members.iter().filter(|member| member.peer.holds_log).count();
+        let (holding, held) = watch::channel(Holders { asked: holders, has_cosigned: false });
+        let holding = Arc::new(holding);
         let asked: FuturesUnordered<_> = self
             .members
             .iter()
             .map(|member| {
                 let (set, member) = (self.clone(), Arc::clone(member));
                 let (checkpoint, prove) = (Arc::clone(&checkpoint), Arc::clone(prove));
-                async move { set.ask(&member, &checkpoint, &prove).await }
+                let (holding, mut held) = (Arc::clone(&holding), held.clone());
+                async move {
+                    if !member.peer.holds_log {
+                        let settled = held.wait_for(Holders::are_settled);
+                        let _ = tokio::time::timeout(set.timing.head_start, settled).await;
+                        return set.ask(&member, &checkpoint, &prove).await;
+                    }
+                    let answer = set.ask(&member, &checkpoint, &prove).await;
+                    holding.send_modify(|holders| holders.answered(&answer));
+                    answer
+                }
             })
             .collect();
         asked

@@ -16,4 +16,4 @@ pub use client::{
     WitnessStatus,
 };
 pub use memory::{Memory, MemoryError};
-pub use server::{KeySource, LogSource, NotCosigned, Witness, witnessed_logs};
+pub use server::{HeldSource, KeySource, LogSource, NotCosigned, Witness, witnessed_logs};

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use futures::future::BoxFuture;
 use http::{StatusCode, header};
 use lanyard_core::checkpoint::Checkpoint;
 use lanyard_core::cosignature::{CosignatureError, VerifiedCosignature, WitnessKey};
@@ -32,12 +33,19 @@ pub type LogSource = Arc<dyn Fn() -> Vec<LogKeys> + Send + Sync>;
 /// The keys to cosign with, asked for each request: while one takes the place of another, a checkpoint is cosigned under both.
 pub type KeySource = Arc<dyn Fn() -> Result<Vec<WitnessKey>, KeyFileError> + Send + Sync>;
 
+/// Whether the party's own mirror of a log, named by its origin, holds it up to a size. A tick that is on its way may be waited
+/// for.
+pub type HeldSource = Arc<dyn Fn(&str, u64) -> BoxFuture<'static, bool> + Send + Sync>;
+
 /// The logs that the witness of `party` cosigns: both authorities', but never its own.
 #[must_use]
 pub fn witnessed_logs(manifest: &Manifest, party: &str) -> Vec<LogKeys> {
     let others = Authority::ALL.into_iter().filter(|authority| authority.name() != party);
     others.map(|authority| manifest.log_keys(authority)).collect()
 }
+
+/// What metrics call a checkpoint whose tick the mirror lacks.
+const NOT_HELD: &str = "not_held";
 
 /// Why a checkpoint is not cosigned.
 #[derive(Debug, Error)]
@@ -49,6 +57,12 @@ pub enum NotCosigned {
     /// The request is refused, with the status that it carries.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The party's own mirror has not what the checkpoint commits to: 503, ask again.
+    #[error("the mirror beside this witness does not hold size {size} yet; ask again")]
+    NotHeld {
+        /// The size of the checkpoint.
+        size: u64,
+    },
     /// The memory cannot be read or written: 500.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -64,6 +78,7 @@ pub enum NotCosigned {
 #[derive(Clone)]
 pub struct Witness {
     inner: Arc<Inner>,
+    held: Option<HeldSource>,
 }
 
 struct Inner {
@@ -91,7 +106,15 @@ impl Witness {
             memory.checkpoint(&log)?;
         }
         let memory = Mutex::new(memory);
-        Ok(Self { inner: Arc::new(Inner { env, keys, logs, memory }) })
+        Ok(Self { inner: Arc::new(Inner { env, keys, logs, memory }), held: None })
+    }
+
+    /// Cosigns, when asked by [`Witness::router`], only what the party's own mirror holds: then what a quorum has cosigned is
+    /// not lost with the machine that signed it.
+    #[must_use]
+    pub fn beside_mirrors(mut self, held: HeldSource) -> Self {
+        self.held = Some(held);
+        self
     }
 
     /// The keys under which it cosigns now.
@@ -118,10 +141,24 @@ impl Witness {
             Ok(_) => "cosigned",
             Err(NotCosigned::Request(_)) => "malformed",
             Err(NotCosigned::Refused(_)) => "refused",
+            Err(NotCosigned::NotHeld { .. }) => NOT_HELD,
             Err(NotCosigned::Memory(_) | NotCosigned::Key(_) | NotCosigned::Time(_)) => "failed",
         };
         metrics::COSIGNATURES.of([outcome]).increment(1);
         answer
+    }
+
+    /// The checkpoint of a request, if it is one, that the mirror beside this witness does not hold.
+    async fn not_held(&self, body: &[u8]) -> Option<NotCosigned> {
+        let held = self.held.as_ref()?;
+        let request = AddCheckpoint::parse(body).ok()?;
+        let claimed = Checkpoint::parse(request.note.text()).ok()?;
+        let size = claimed.size();
+        if held(claimed.origin(), size).await {
+            return None;
+        }
+        metrics::COSIGNATURES.of([NOT_HELD]).increment(1);
+        Some(NotCosigned::NotHeld { size })
     }
 
     fn cosign(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
@@ -171,6 +208,9 @@ impl Witness {
 }
 
 async fn answer(State(witness): State<Witness>, body: Bytes) -> Response {
+    if let Some(not_held) = witness.not_held(&body).await {
+        return refusal(&not_held);
+    }
     let answered = lanyard_env::blocking(move || witness.add_checkpoint(&body)).await;
     match answered {
         Ok(Ok(cosignatures)) => {
@@ -188,6 +228,9 @@ fn refusal(error: &NotCosigned) -> Response {
             return (StatusCode::BAD_REQUEST, format!("{malformed}\n")).into_response();
         }
         NotCosigned::Refused(refused) => refused,
+        NotCosigned::NotHeld { .. } => {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response();
+        }
         // The details name files: they are for the witness's own log.
         _ => {
             tracing::error!(%error, "checkpoint not cosigned");

@@ -3,7 +3,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -42,7 +42,7 @@ impl Setup {
     async fn add(&mut self, key: VerifyingKey, routes: Router) {
         let serving = serve(&self.world.env, &self.mtls.server, routes).await;
         let (name, route) = (key.name().clone(), self.route(serving.address.clone()));
-        self.peers.push(WitnessPeer { name, keys: vec![key], route });
+        self.peers.push(WitnessPeer { name, keys: vec![key], route, holds_log: false });
         self.serving.push(serving);
     }
 
@@ -55,7 +55,8 @@ impl Setup {
     fn set(&self) -> WitnessSet {
         let pause = Duration::from_millis(20);
         let timeout = Duration::from_secs(5);
-        let timing = Timing { timeout, first_pause: pause, longest_pause: pause };
+        let head_start = Duration::from_millis(500);
+        let timing = Timing { timeout, first_pause: pause, longest_pause: pause, head_start };
         WitnessSet::new(self.world.env.clone(), self.peers.clone(), timing)
     }
 
@@ -111,7 +112,8 @@ async fn a_witness_that_is_down_delays_none_and_is_used_when_it_is_back() {
     drop(address);
     let route = setup.route(free.to_string());
     let keys = down.verifying_keys().unwrap();
-    setup.peers.push(WitnessPeer { name: keys[0].name().clone(), keys, route });
+    let name = keys[0].name().clone();
+    setup.peers.push(WitnessPeer { name, keys, route, holds_log: false });
     let set = setup.set();
 
     let answers = ask(&set, &setup.log.checkpoint(4), &setup.prover(4)).await;
@@ -194,6 +196,55 @@ async fn sizes_made_up_by_a_witness_end_the_exchange() {
     let answers = ask(&setup.set(), &setup.log.checkpoint(4), &setup.prover(4)).await;
     assert!(matches!(answers[0].1, Err(WitnessFault::Refused { status: 409, .. })));
     assert!(asked.load(Ordering::SeqCst) < 5);
+}
+
+#[tokio::test]
+async fn who_holds_the_log_is_asked_before_who_does_not() {
+    let mut setup = Setup::new();
+    let trustee = setup.add_honest("trustee").await;
+    let sponsor = setup.world.witness("sponsor", &[&setup.log]).unwrap();
+    let first = Arc::new(AtomicBool::new(false));
+    let (holder, remembers, seen) = (sponsor.clone(), trustee.clone(), Arc::clone(&first));
+    let answer = move |body: String| async move {
+        let knows_nothing = remembers.sizes().unwrap()[0].1 == 0;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let still_nothing = remembers.sizes().unwrap()[0].1 == 0;
+        seen.store(knows_nothing && still_nothing, Ordering::SeqCst);
+        let lines = holder.add_checkpoint(body.as_bytes()).unwrap();
+        lines.iter().map(|line| format!("{}\n", line.line())).collect::<String>()
+    };
+    let key = sponsor.verifying_keys().unwrap().remove(0);
+    setup.add(key, Router::new().route(ADD_CHECKPOINT, post(answer))).await;
+    setup.peers[1].holds_log = true;
+    let answers = ask(&setup.set(), &setup.log.checkpoint(4), &setup.prover(4)).await;
+    assert!(answers.iter().all(|(_, result)| result.is_ok()));
+    assert!(first.load(Ordering::SeqCst), "the trustee knew it before the sponsor had it");
+}
+
+#[tokio::test]
+async fn where_nobody_holds_the_log_the_others_cosign_all_the_same() {
+    let mut setup = Setup::new();
+    setup.add_honest("trustee").await;
+    let refuses = || async { (http::StatusCode::SERVICE_UNAVAILABLE, "not held") };
+    let key = setup.world.witness_key("sponsor").verifying_key().clone();
+    setup.add(key, Router::new().route(ADD_CHECKPOINT, post(refuses))).await;
+    let silent = post(std::future::pending::<String>);
+    let key = setup.world.witness_key("police").verifying_key().clone();
+    setup.add(key, Router::new().route(ADD_CHECKPOINT, silent)).await;
+    setup.peers[1].holds_log = true;
+    let (checkpoint, prove) = (setup.log.checkpoint(4), setup.prover(4));
+    let timing = Timing { head_start: Duration::from_secs(60), ..Timing::default() };
+    let refused = WitnessSet::new(setup.world.env.clone(), setup.peers[..2].to_vec(), timing);
+    let answers = ask(&refused, &checkpoint, &prove).await;
+    assert!(answers[1].1.is_ok(), "at once, as nobody else is waited for");
+
+    setup.peers[2].holds_log = true;
+    let timing = Timing { head_start: Duration::from_millis(100), ..timing };
+    let silent = WitnessSet::new(setup.world.env.clone(), setup.peers.clone(), timing);
+    let mut answers = Box::pin(silent.cosign(&checkpoint, &prove));
+    assert!(answers.next().await.unwrap().result.is_err(), "the one that refuses");
+    let trustee = answers.next().await.unwrap();
+    assert_eq!((trustee.witness.as_str(), trustee.result.is_ok()), ("trustee", true));
 }
 
 #[tokio::test]

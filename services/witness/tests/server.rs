@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use lanyard_core::cosignature::verify_cosignature_lines;
 use lanyard_core::ids::{Authority, Timestamp};
 use lanyard_core::log::ConsistencyProof;
@@ -10,7 +12,7 @@ use lanyard_core::witness_request::{AddCheckpoint, MAX_REQUEST_BYTES, Refused};
 use lanyard_env::Mode;
 use lanyard_transport::policy::ADD_CHECKPOINT;
 use lanyard_transport::{Expected, PartyName, http1};
-use lanyard_witness::{MemoryError, NotCosigned};
+use lanyard_witness::{HeldSource, MemoryError, NotCosigned};
 use support::{Mtls, NOW, Serving, TestLog, World, serve};
 
 /// A witness of one log behind a real server, and its caller.
@@ -104,6 +106,19 @@ async fn each_refusal_has_the_prescribed_status_and_changes_nothing() {
         assert_ne!(answer.content_type.as_deref(), Some("text/x.tlog.size"), "{why}");
     }
     wire.cosigned(&wire.post(text).await, 9);
+}
+
+#[tokio::test]
+async fn what_the_mirror_beside_it_lacks_is_not_cosigned() {
+    let mut wire = Wire::new().await;
+    let held: HeldSource = Arc::new(|_, size| Box::pin(async move { size <= 5 }));
+    let beside = wire.witness.clone().beside_mirrors(held);
+    wire.serving = serve(&wire.world.env, &wire.mtls.server, beside.router()).await;
+    wire.cosigned(&wire.post(wire.log.request(0, 5).to_text()).await, 5);
+    let answer = wire.post(wire.log.request(5, 6).to_text()).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(wire.witness.sizes().unwrap()[0].1, 5, "nothing is remembered of it");
+    assert_eq!(wire.post("nonsense").await.status, 400);
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use lanyard::cluster::Cluster;
-use lanyard_core::ids::Authority;
 use serde_json::Value;
+
+use crate::event::{Event, eventually};
 
 /// Backs a folder up; the exit code, and what was said.
 fn back_up(folder: &Path, to: &Path) -> (Option<i32>, String) {
@@ -48,18 +49,31 @@ pub(crate) fn of_what_is_damaged(folder: &Path, dir: &Path) {
     assert!(said.contains(&to.join("data").display().to_string()), "{said}");
 }
 
-/// Puts the backups of those who publish nothing in the place of their folders, one after the other, while the others run.
-/// An authority may stop when witnesses have its newest tick and no mirror has, and then rightly waits for it
-/// (docs/DRILLS.md); `tests/tests/restored.rs` restores one.
-pub(crate) async fn restore_all(cluster: &mut Cluster, dir: &Path, ready: Duration) {
-    let mut members = cluster.members();
-    members.retain(|member| Authority::parse(member.name()).is_err());
-    for member in members {
-        cluster.stop(&member).await.expect("it stops when asked to");
-        let folder = cluster.folder(&member);
-        std::fs::rename(&folder, folder.with_extension("lost")).expect("the folder is lost");
+/// Puts the backups in the place of the folders, one after the other, while the others run: the next once both authorities
+/// publish again.
+pub(crate) async fn restore_all(event: &mut Event, dir: &Path, ready: Duration) {
+    for member in event.cluster.members() {
+        event.cluster.stop(&member).await.expect("it stops when asked to");
+        let folder = event.cluster.folder(&member);
+        let lost = dir.join(format!("{}.lost", member.name()));
+        std::fs::rename(&folder, lost).expect("the folder is lost");
         std::fs::rename(dir.join(member.name()), &folder).expect("the backup is put in its place");
-        cluster.start(&member).expect("it starts from its backup");
-        cluster.wait_ready(ready).await.expect("it listens");
+        event.cluster.start(&member).expect("it starts from its backup");
+        event.cluster.wait_ready(ready).await.expect("it listens");
+        publishes(event, member.name()).await;
     }
+}
+
+/// Waits until both authorities publish, with a quorum.
+async fn publishes(event: &Event, restored: &str) {
+    let mut first = None;
+    let what = format!("both authorities publish after the {restored} was restored");
+    eventually(&what, async || {
+        let [Some((_, committee)), Some((_, police))] = event.clients.published().await else {
+            return false;
+        };
+        let first = *first.get_or_insert((committee, police));
+        committee > first.0 + 1 && police > first.1 + 1
+    })
+    .await;
 }

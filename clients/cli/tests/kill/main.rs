@@ -5,10 +5,11 @@
 //! checkpoint that was shown too, and at the end every party is asked for it.
 //!
 //! First every process dies once at each of its named crash points (`points.rs`; docs/DURABILITY.md says what each leaves
-//! behind), then processes are killed at random moments, and at last sponsor, trustee and gate are restored from backups that were taken while they
-//! ran.
+//! behind), then processes are killed at random moments, and at last every party is restored from a backup that was taken while
+//! it ran.
 //!
-//! `LANYARD_KILLS` sets how many are killed at random (200 unless told), `LANYARD_SEED` repeats a run's choices.
+//! `LANYARD_KILLS` sets how many are killed at random (200 unless told), `LANYARD_RESTORES` how often all are restored (once),
+//! `LANYARD_SEED` repeats a run's choices.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -112,16 +113,18 @@ async fn nothing_acknowledged_is_lost() {
     event.cluster.wait_ready(READY).await.expect("all listen");
     // What the last restart left undone ends by itself.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let [under_load, backups] =
-        [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    let under_load = tempfile::tempdir().expect("a temporary directory");
     backup::of_all(&event.cluster, under_load.path());
     stop.cancel();
     for task in load {
         task.await.expect("the load goes on");
     }
-    backup::of_all(&event.cluster, backups.path());
-    backup::restore_all(&mut event.cluster, backups.path(), READY).await;
-    println!("{}: sponsor, trustee and gate restored from backups", elapsed());
+    for round in 1..=number("LANYARD_RESTORES", 1) {
+        let backups = tempfile::tempdir().expect("a temporary directory");
+        backup::of_all(&event.cluster, backups.path());
+        backup::restore_all(&mut event, backups.path(), READY).await;
+        println!("{}: round {round}: every party restored from its backup", elapsed());
+    }
     acknowledged.check(&event, &badges).await;
     observer.check(&event).await;
     fsck::all_sound(&event.cluster);

@@ -99,8 +99,10 @@ impl StationConfig {
                     expected: expected(place)?,
                 }
             };
+            // The own log can be had back from whoever this service has as an upstream.
+            let holds_log = self.upstreams.contains(place);
             let (name, keys) = (witness.key.name().clone(), manifest.keys_of(witness));
-            found.push(WitnessPeer { name, keys, route });
+            found.push(WitnessPeer { name, keys, route, holds_log });
         }
         let (configured, needed) = (found.len(), manifest.quorum);
         if configured < usize::from(needed) {
