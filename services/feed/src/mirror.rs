@@ -265,7 +265,7 @@ impl Mirror {
     }
 
     /// Whether the log is held up to `size`, for a witness that cosigns only what is held here. A tick that is on its way is
-    /// waited for, [`ON_ITS_WAY`] at most. A mirror that lacks more than one tick has got stuck or is catching up: that
+    /// waited for, half a second at most. A mirror that lacks more than one tick has got stuck or is catching up: that
     /// shall not keep its party's witness from its part in a quorum.
     pub async fn holds(&self, size: u64) -> bool {
         let mut visible = self.subscribe();

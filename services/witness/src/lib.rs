@@ -1,7 +1,7 @@
 //! A C2SP tlog-witness, and the client that asks witnesses for cosignatures.
 //!
-//! - [`Witness`] cosigns checkpoints of the logs it knows, each only if it extends the last one that it cosigned. It
-//!   remembers that one on disk before its cosignature leaves.
+//! - [`Witness`] cosigns checkpoints of the logs it knows, each only if it extends the last one that it cosigned, and, where its
+//!   party mirrors the log, only if that mirror holds it. It remembers that one on disk before its cosignature leaves.
 //! - [`WitnessSet`] sends a log's new checkpoints to its witnesses, all at once, and verifies what comes back.
 //!
 //! Trust: a witness trusts nobody but its own disk; a log's word counts as far as the log has signed it. The client
