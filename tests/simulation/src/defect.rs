@@ -13,7 +13,7 @@ pub enum Defect {
     ForgetfulGate,
     /// Gates answer before their receipts are on the disk.
     UnsyncedReceipts,
-    /// A witness keeps its memory in memory only.
+    /// A witness, one of those asked first, keeps its memory in memory only.
     UnsyncedWitness,
     /// The committee signs before what it signs is on its disk.
     SignsBeforeSync,
@@ -27,7 +27,7 @@ impl Defect {
         let is_gate = GATES.contains(&name);
         match self {
             Self::UnsyncedReceipts if is_gate => disk.lie_about("receipts"),
-            Self::UnsyncedWitness if name == "trustee" => disk.lie_about("witness"),
+            Self::UnsyncedWitness if name == "sponsor" => disk.lie_about("witness"),
             Self::SignsBeforeSync if name == "committee" => disk.lie_about("feeds"),
             Self::StoppedClock if is_gate => clock.stop_at(60_000),
             _ => {}

@@ -75,7 +75,7 @@ fn each_defect_is_found_and_named() {
 5000 mend sponsor gate-1
 0 mend committee gate-1
 ";
-    let witness = "seed 1\n1000 crash trustee\n500 start trustee\n";
+    let witness = "seed 1\n1000 crash sponsor\n500 start sponsor\n";
     for (defect, course, invariant) in [
         ("forgetful-gate", lone_gate, "no-gate-goes-back"),
         ("unsynced-receipts", gate, "nothing-lost"),
