@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -282,15 +282,32 @@ impl Drop for TestEvent {
     }
 }
 
-/// Ports that are free now.
 fn addresses(plan: &EventPlan) -> Addresses {
     let members = plan.members().into_iter().filter(|member| member.service().is_some());
-    // All are held until all are known, so that no port comes twice.
-    let held: Vec<_> = members
-        .map(|member| (member, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")))
-        .collect();
-    let address = |listener: &TcpListener| listener.local_addr().expect("it is bound");
-    held.iter().map(|(member, listener)| (member.clone(), address(listener))).collect()
+    members.map(|member| (member, free_address())).collect()
+}
+
+/// A port that is free, and stays so until its service binds it: each is given once in a process, and none is among those
+/// (from 32768 on) that the system gives to whoever connects or binds to any.
+///
+/// # Panics
+/// If none is free.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that run at once begin far from each other.
+    let begin = std::process::id().wrapping_mul(769);
+    loop {
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+        assert!(given < COUNT, "no port is free");
+        let port = FIRST + begin.wrapping_add(given) % COUNT;
+        let port = u16::try_from(port).expect("below 32000");
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return listener.local_addr().expect("it is bound");
+        }
+    }
 }
 
 fn run(

@@ -1,11 +1,11 @@
 //! What operators see: metrics, health, the audit stream.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use lanyard_ceremony::EventPlan;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::TestEvent;
+use crate::{TestEvent, free_address};
 
 impl TestEvent {
     /// As [`TestEvent::make`], with metrics, health and an audit stream at every service.
@@ -15,16 +15,8 @@ impl TestEvent {
     #[must_use]
     pub fn make_watched(plan: &EventPlan) -> Self {
         let event = Self::make(plan);
-        // All are held until all are known, so that no port comes twice.
-        let held: Vec<_> = event
-            .members()
-            .into_iter()
-            .map(|member| {
-                (member, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
-            })
-            .collect();
-        for (member, listener) in &held {
-            let address = listener.local_addr().expect("it is bound");
+        for member in event.members() {
+            let address = free_address();
             let path = event.folder(member.name()).join("config.toml");
             let config = std::fs::read_to_string(&path).expect("the ceremony wrote it");
             let config =

@@ -1,7 +1,7 @@
 //! An event whose police run as two processes over one database, behind a balancer.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use lanyard_feed::{Mirror, MirrorConfig, SyncState, Upstream, follow};
 use lanyard_party::{Folder, ManifestStore, PartyConfig, trust_anchors};
 use lanyard_store::{Location, Publishing, Succession};
 use lanyard_test_postgres::Server;
-use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
+use lanyard_tests::{Desk, TestEvent, eventually, free_address, run_together, sample_plan};
 use lanyard_transport::{Expected, PartyName, Role, Tls, connect};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1 as police;
@@ -94,8 +94,7 @@ impl World {
         let url = server.url("postgres");
         let members = Instance::ALL.map(|instance| {
             let folder = event.folder("police").with_file_name(format!("police-{instance:?}"));
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let address = free.local_addr().unwrap();
+            let address = free_address();
             copy_with(&event.folder("police"), &folder, address, &url);
             Member { folder, address, process: None }
         });
