@@ -117,10 +117,9 @@ impl Session {
         let first = self.pace.size;
         let ends = Instant::now() + self.pace.terms.patience;
         while Instant::now() < ends {
-            let taken = self.take(self.pace.deadline.min(ends)).await?;
-            if taken.is_some() {
-                self.pace.note(&self.mirror, taken)?;
-            }
+            // Without a tick the deadline is before the end, and nothing is left to wait for.
+            let Some(applied) = self.take(self.pace.deadline.min(ends)).await? else { break };
+            self.pace.note(&self.mirror, Some(applied))?;
         }
         let newest = self.mirror.read().size();
         match self.pace.size {
