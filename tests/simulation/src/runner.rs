@@ -174,7 +174,6 @@ const REGRESSIONS: &[(&str, &str)] = &[
         "crash-at-the-start-of-an-epoch",
         include_str!("../regressions/crash-at-the-start-of-an-epoch.txt"),
     ),
-    // Ended never: the follower asked a silent upstream in a circle.
     ("silent-on-trial", include_str!("../regressions/silent-on-trial.txt")),
 ];
 
