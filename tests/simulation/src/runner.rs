@@ -18,6 +18,9 @@ const FAILED: u8 = 1;
 /// The command line is wrong, or a file cannot be read.
 const UNUSABLE: u8 = 2;
 
+/// What a course of many may take; it takes seconds, on a busy machine a minute or two.
+const LONGEST_COURSE: Duration = Duration::from_secs(300);
+
 /// Runs the real services on simulated machines.
 #[derive(Debug, clap::Parser)]
 #[command(name = "lanyard-simulation")]
@@ -52,6 +55,9 @@ pub struct Arguments {
     /// The folder of an event that was made before; a new one is made if not given
     #[arg(long, value_name = "DIR", hide = true)]
     event: Option<PathBuf>,
+    /// Give a course up that is not over by then
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    within: Option<u64>,
 }
 
 /// Does what the command line says.
@@ -113,6 +119,9 @@ fn one(arguments: &Arguments, dir: &Path, seed: u64, steps: &[Step]) -> ExitCode
         Err(error) => return unusable(&error),
     };
     let started = Instant::now();
+    if let Some(within) = arguments.within {
+        give_up_after(seed, Duration::from_secs(within));
+    }
     let ended = run(&event, scratch.path(), &Course { seed, steps, defect: arguments.defect });
     if arguments.trace {
         ended.trace.iter().for_each(|line| println!("{line}"));
@@ -128,6 +137,15 @@ fn one(arguments: &Arguments, dir: &Path, seed: u64, steps: &[Step]) -> ExitCode
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Ends this process as a failure if it is still there by then: in simulated time, a loop that does not wait never ends.
+fn give_up_after(seed: u64, within: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(within);
+        println!("FAILED ends: seed {seed} is not over after {} s", within.as_secs());
+        std::process::exit(i32::from(FAILED));
+    });
 }
 
 /// SQLite's files lie in memory where that is to be had: they are thrown away.
@@ -268,6 +286,7 @@ fn run_apart(dir: &Path, seed: u64, steps: &[Step], defect: Option<Defect>) -> (
     let outcome = course.and_then(|file| {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--course").arg(file.path()).arg("--event").arg(dir);
+        command.arg("--within").arg(LONGEST_COURSE.as_secs().to_string());
         if let Some(defect) = defect.as_ref().and_then(clap::ValueEnum::to_possible_value) {
             command.arg("--defect").arg(defect.get_name());
         }

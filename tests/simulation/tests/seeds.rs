@@ -63,6 +63,13 @@ fn a_course_gives_the_same_answers_each_time() {
 }
 
 #[test]
+fn a_course_that_does_not_end_in_time_is_given_up_and_named() {
+    let event = tempfile::tempdir().unwrap();
+    let (succeeded, text) = run(COURSE, event.path(), &["--within", "0"]);
+    assert!(!succeeded && text.contains("FAILED ends: seed 3 "), "{text}");
+}
+
+#[test]
 fn each_defect_is_found_and_named() {
     let event = tempfile::tempdir().unwrap();
     let gate = "seed 1\n1000 crash gate-1\n500 start gate-1\n";
