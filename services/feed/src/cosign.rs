@@ -26,12 +26,21 @@ impl Mirror {
     pub fn cosigned(&self, checkpoint: &str, sender: &str) -> Result<Applied, FeedError> {
         let policy = self.policy();
         let checkpoint = policy.log.verify(&Note::parse(checkpoint)?)?;
+        self.take_cosigned(&policy, &checkpoint, sender)
+    }
+
+    pub(crate) fn take_cosigned(
+        &self,
+        policy: &Policy,
+        checkpoint: &VerifiedCheckpoint,
+        sender: &str,
+    ) -> Result<Applied, FeedError> {
         let mut writer = self.lock();
         if checkpoint.size() > read(&self.state).size() {
             return Ok(Applied::Ignored);
         }
-        self.check_known(&checkpoint, sender)?;
-        let applied = self.adopt(&policy, &checkpoint)?;
+        self.check_known(checkpoint, sender)?;
+        let applied = self.adopt(policy, checkpoint)?;
         self.tidy(&mut writer);
         Ok(applied)
     }

@@ -3,6 +3,9 @@
 //! One upstream is in use at a time. It is left when it cannot be reached, lies, is silent, late or slow, withholds
 //! something, or follows this mirror in turn; then the first in the list that may be asked is asked. When a better one than that was left, it is tried
 //! again after a while, beside the one in use, and takes over once it has kept up for a few ticks: coming back costs no gap.
+//!
+//! What the one in use fails to bring may not be there at all: witnesses can be down, the clock here can be ahead. While that
+//! is in doubt, others are followed beside it, a few ticks each: if they bring more, it is left.
 
 mod session;
 mod sync;
@@ -11,6 +14,8 @@ mod turns;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanyard_core::freshness::ClockError;
+use lanyard_core::ids::Timestamp;
 use lanyard_telemetry::metrics;
 use lanyard_transport::status;
 use lanyard_wire::feed::v1::{DirectoryId, FollowRequest};
@@ -29,6 +34,9 @@ use crate::serve::BEHIND;
 use crate::{DirectoryKey, FeedError};
 
 pub use self::sync::{Standing, SyncProblem, SyncState, UpstreamState};
+
+/// What is in doubt about the upstream in use for so many ticks is compared with what others bring.
+const DOUBTFUL_TICKS: u32 = 2;
 
 /// The largest message of a feed: a tick that re-seals 65,536 rows for every audience, and room.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
@@ -81,6 +89,12 @@ pub enum FollowError {
         /// By how many.
         ticks: u64,
     },
+    /// It brings ticks, and others bring the cosignatures.
+    #[error("the quorums of cosignatures it sends are {ticks} ticks behind what others bring")]
+    Uncosigned {
+        /// By how many.
+        ticks: u64,
+    },
     /// It does not send all that its heads promise.
     #[error("it withholds a directory, a profile table or an audience key")]
     Incomplete,
@@ -102,6 +116,7 @@ impl FollowError {
             Self::Slow { .. } => "slow",
             Self::Lagging { .. } => "lagging",
             Self::Stale { .. } => "stale",
+            Self::Uncosigned { .. } => "uncosigned",
             Self::Incomplete => "incomplete",
             Self::Stopping => "stopping",
         }
@@ -139,6 +154,33 @@ struct Following {
     upstreams: Vec<Upstream>,
     turns: Turns,
     sync: watch::Sender<SyncState>,
+}
+
+/// What the upstream in use may be to blame for, or not: only another one can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// Heads come, and no quorum for any past this size.
+    Uncosigned {
+        /// The size.
+        since: u64,
+    },
+    /// What comes is old, as the clock here says.
+    Old,
+}
+
+impl Doubt {
+    /// What is in doubt about the one upstream that this mirror is served by.
+    fn of(mirror: &Mirror) -> Option<Self> {
+        let view = mirror.read();
+        let signed = view.signed().map(|signed| signed.head().time)?;
+        let quorum = view.quorum().map_or_else(Timestamp::default, |one| one.signed().head().time);
+        let since = view.quorum_size();
+        drop(view);
+        if u128::from(signed.millis_since(quorum)) > mirror.patience().as_millis() {
+            return Some(Self::Uncosigned { since });
+        }
+        matches!(mirror.clock_error(), Some(ClockError::Ahead { .. })).then_some(Self::Old)
+    }
 }
 
 /// How being served by one upstream ended.
@@ -202,13 +244,37 @@ impl Following {
             }
         });
         loop {
-            let (better, tried, served) = tokio::select! {
+            let (other, tried, served) = tokio::select! {
                 (error, served) = current.as_mut() => return Over::Failed(error, served),
                 tried = self.try_better(index) => tried,
+                tried = self.compare(index) => tried,
             };
             match tried {
-                Ok(session) => return Over::Replaced(better, session),
-                Err(error) => self.left(better, &error, served),
+                Ok(session) if other < index => return Over::Replaced(other, session),
+                // If it had brought more than the one in use, that one would have failed.
+                Ok(_) => {
+                    self.turns.compared(other, Instant::now());
+                    self.stands(other, Standing::Waiting);
+                }
+                Err(error) => self.left(other, &error, served),
+            }
+        }
+    }
+
+    /// Waits until something is in doubt about the one in use, then follows another one beside it for a few ticks.
+    async fn compare(&self, index: usize) -> (usize, Result<Box<Session>, FollowError>, Served) {
+        loop {
+            let before = Doubt::of(&self.mirror);
+            tokio::time::sleep(self.mirror.tick() * DOUBTFUL_TICKS).await;
+            let Some(doubt) = before.filter(|_| before == Doubt::of(&self.mirror)) else {
+                self.sync.send_if_modified(|state| state.doubted(None));
+                continue;
+            };
+            self.doubted(index, doubt);
+            let now = Instant::now();
+            match self.turns.other(index, now) {
+                Some((other, time)) if time <= now => return self.try_beside(other).await,
+                _ => {}
             }
         }
     }
@@ -219,14 +285,33 @@ impl Following {
             return std::future::pending().await;
         };
         tokio::time::sleep_until(time).await;
-        self.stands(better, Standing::OnTrial);
-        let mut session = match self.open(better).await {
+        self.try_beside(better).await
+    }
+
+    async fn try_beside(&self, other: usize) -> (usize, Result<Box<Session>, FollowError>, Served) {
+        self.stands(other, Standing::OnTrial);
+        let mut session = match self.open(other).await {
             Ok(session) => session,
-            Err(error) => return (better, Err(error), Served::default()),
+            Err(error) => return (other, Err(error), Served::default()),
         };
         let tried = session.trial().await;
         let served = session.served();
-        (better, tried.map(|()| session), served)
+        (other, tried.map(|()| session), served)
+    }
+
+    /// Says what is in doubt about an upstream, once.
+    fn doubted(&self, index: usize, doubt: Doubt) {
+        let (origin, upstream) = (self.mirror.origin(), &self.upstreams[index].name);
+        let problem = match doubt {
+            Doubt::Uncosigned { since } => format!(
+                "no quorum of cosignatures has come since size {since}: {upstream} withholds them, or the witnesses are down"
+            ),
+            // A clock that seems ahead is said by whoever reads it.
+            Doubt::Old => return,
+        };
+        if self.sync.send_if_modified(|state| state.doubted(Some(problem.clone()))) {
+            tracing::warn!(%origin, upstream, problem, "upstream in doubt");
+        }
     }
 
     fn stands(&self, index: usize, standing: Standing) {

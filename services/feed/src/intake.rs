@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lanyard_core::audience_key::SealedAudienceKey;
+use lanyard_core::checkpoint::VerifiedCheckpoint;
 use lanyard_core::ids::Hash;
+use lanyard_core::note::Note;
 use lanyard_core::profile::SealedProfiles;
 use lanyard_wire::convert::WireError;
 use lanyard_wire::feed::v1::follow_response::Update;
 use lanyard_wire::feed::v1::{
-    DirectoryId, FollowResponse, LogLeaves, ManifestUpdate, Route, SealedKey,
+    Cosigned, DirectoryId, FollowResponse, LogLeaves, ManifestUpdate, Route, SealedKey,
     SealedProfiles as WireProfiles, SnapshotChunk,
 };
 
 use crate::events::Event;
 use crate::incoming::Incoming;
+use crate::manifests::Policy;
 use crate::mirror::Mirror;
 use crate::state::read;
 use crate::{DirectoryKey, FeedError};
@@ -88,6 +91,8 @@ pub struct Intake {
     pub(crate) keys: Vec<SealedAudienceKey>,
     /// How the feed comes to the sender.
     pub(crate) route: Vec<u64>,
+    /// The largest size that came with the cosignatures of a quorum, new to the mirror or not.
+    pub(crate) quorum_size: u64,
 }
 
 impl Intake {
@@ -101,6 +106,7 @@ impl Intake {
             tables: Vec::new(),
             keys: Vec::new(),
             route: Vec::new(),
+            quorum_size: 0,
         }
     }
 
@@ -129,7 +135,7 @@ impl Intake {
             Update::Leaves(leaves) => self.leaves(&leaves),
             Update::Snapshot(chunk) => self.chunk(&chunk),
             Update::Tick(tick) => self.tick(tick),
-            Update::Cosigned(cosigned) => self.mirror.cosigned(&cosigned.checkpoint, &self.sender),
+            Update::Cosigned(cosigned) => self.cosigned(&cosigned),
             Update::Key(key) => self.key(key),
             Update::Profiles(profiles) => self.profiles(profiles),
             Update::Route(route) => self.route(route),
@@ -198,6 +204,26 @@ impl Intake {
         received.incoming.push(&chunk.data)?;
         received.whole = chunk.last;
         Ok(Applied::Part { bytes: chunk.data.len() })
+    }
+
+    fn cosigned(&mut self, cosigned: &Cosigned) -> Result<Applied, FeedError> {
+        let policy = self.mirror.policy();
+        let checkpoint = policy.log.verify(&Note::parse(&cosigned.checkpoint)?)?;
+        let applied = self.mirror.take_cosigned(&policy, &checkpoint, &self.sender)?;
+        self.note_quorum(&policy, &checkpoint)?;
+        Ok(applied)
+    }
+
+    /// Notes for what size this sender brought a quorum.
+    pub(crate) fn note_quorum(
+        &mut self,
+        policy: &Policy,
+        checkpoint: &VerifiedCheckpoint,
+    ) -> Result<(), FeedError> {
+        if checkpoint.size() > self.quorum_size && policy.has_quorum(checkpoint)? {
+            self.quorum_size = checkpoint.size();
+        }
+        Ok(())
     }
 
     fn key(&mut self, key: SealedKey) -> Result<Applied, FeedError> {

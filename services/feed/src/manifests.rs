@@ -79,4 +79,12 @@ impl Policy {
     ) -> Result<Vec<VerifiedCosignature>, CosignatureError> {
         self.manifest.cosignatures(self.authority, checkpoint)
     }
+
+    /// Whether as many witnesses cosigned a checkpoint as make a quorum.
+    pub(crate) fn has_quorum(
+        &self,
+        checkpoint: &VerifiedCheckpoint,
+    ) -> Result<bool, CosignatureError> {
+        Ok(self.cosignatures(checkpoint)?.len() >= usize::from(self.manifest.quorum))
+    }
 }

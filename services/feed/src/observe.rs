@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lanyard_core::freshness::ClockError;
 use lanyard_core::ids::{Authority, Timestamp};
 use lanyard_telemetry::{Telemetry, metrics};
 use tokio::sync::watch;
@@ -52,7 +53,7 @@ impl Mirror {
                 format!("; upstream {}: {}", last.upstream, last.problem)
             }
             _ if sync.upstream.is_none() => "; no upstream has answered yet".to_owned(),
-            _ => String::new(),
+            _ => sync.doubt.as_ref().map_or_else(String::new, |doubt| format!("; {doubt}")),
         };
         let Some(freshness) = self.read().freshness() else {
             return Err(format!("nothing with a quorum of witnesses is known yet{why}"));
@@ -71,9 +72,15 @@ impl Mirror {
 
     fn set_gauges(&self) {
         let authority = self.authority().name();
-        let (now, wall) = (self.now(), self.env.now());
+        let now = self.now();
         let seconds = |since: Timestamp| now.millis_since(since) as f64 / 1_000.0;
-        metrics::CLOCK_BEHIND.of([]).set(now.millis_since(wall) as f64 / 1_000.0);
+        let (behind, ahead) = match self.clock_error() {
+            None => (0, 0),
+            Some(ClockError::Behind { millis }) => (millis, 0),
+            Some(ClockError::Ahead { millis }) => (0, millis),
+        };
+        metrics::CLOCK_OFF.of([authority, "behind"]).set(behind as f64 / 1_000.0);
+        metrics::CLOCK_OFF.of([authority, "ahead"]).set(ahead as f64 / 1_000.0);
         metrics::FEED_MISDEEDS.of([authority]).set(self.times_caught() as f64);
         metrics::FEED_INCOMPLETE.of([authority]).set(f64::from(u8::from(self.is_incomplete())));
         let view = self.read();

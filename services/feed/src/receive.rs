@@ -54,6 +54,7 @@ impl Intake {
             mirror.check_known(&arrival.checkpoint, &self.sender)?;
             if size < have || !lacks {
                 let adopted = mirror.adopt(&arrival.policy, &arrival.checkpoint)?;
+                self.note_quorum(&arrival.policy, &arrival.checkpoint)?;
                 return Ok(if adopted == Applied::Ignored {
                     Applied::Known { size }
                 } else {
@@ -87,6 +88,7 @@ impl Intake {
         self.snapshots.clear();
         self.forget_tables();
         mirror.adopt(&policy, &checkpoint)?;
+        self.note_quorum(&policy, &checkpoint)?;
         self.attach_keys(writer)?;
         Ok(Applied::Tick { size })
     }

@@ -55,6 +55,12 @@ impl View<'_> {
         self.state.quorum.as_ref()
     }
 
+    /// The size of the log with the newest head that a quorum cosigned, or 0.
+    #[must_use]
+    pub fn quorum_size(&self) -> u64 {
+        self.state.quorum_size()
+    }
+
     /// When what is known was last known to be true: the older of leaf time and quorum time.
     #[must_use]
     pub fn freshness(&self) -> Option<Timestamp> {

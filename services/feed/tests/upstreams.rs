@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::net::*;
 use common::*;
+use lanyard_core::freshness::ClockError;
 use lanyard_core::ids::Audience;
 use lanyard_feed::{FeedServer, Mirror, Standing};
 use tokio_util::sync::CancellationToken;
@@ -207,6 +208,104 @@ async fn a_better_upstream_that_stands_still_or_lies_when_it_is_tried_is_not_tak
     tick_until("the other is used", &mut committee, || following.uses("other")).await;
     assert!(!evidence(&world.path("gate"), &*world.env.files).is_empty());
     until("all ticks", || versions(&gate, 1) == versions(&committee.mirror, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_brings_every_tick_and_no_cosignatures_is_left_and_not_taken_up_again() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    committee.settled(put(&[1], 1));
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    let proxy = Proxy { inner: server(&committee.mirror), lie: Lie::WithholdCosignatures };
+    let (bad, _bad) = serve_proxy(proxy).await;
+    let gate = world.gate("gate");
+    let following = start(&gate, vec![upstream("bad", bad), upstream("honest", honest)]);
+    tick_until("it is used", &mut committee, || following.uses("bad")).await;
+    tick_until("the honest one is used", &mut committee, || following.uses("honest")).await;
+    assert!(gate.read().quorum_size() > 1);
+
+    let left = following.of("bad").times_left;
+    tick_until("it is tried", &mut committee, || following.of("bad").times_left > left).await;
+    let problem = following.problem("bad");
+    assert!(problem.contains("the quorums of cosignatures it sends are"), "{problem}");
+    assert!(following.uses("honest"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_witness_cosigns_nobody_is_left_and_it_is_said() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let [(one, _one), (two, _two)] =
+        [serve(server(&committee.mirror)).await, serve(server(&committee.mirror)).await];
+    let gate = world.gate("gate");
+    let following = start(&gate, vec![upstream("one", one), upstream("two", two)]);
+    tick_until("it is used", &mut committee, || following.uses("one")).await;
+    let size = committee.mirror.read().size();
+    until("the last quorum", || gate.read().quorum_size() == size).await;
+
+    let mut tried = false;
+    for version in 2_000..2_060 {
+        committee.tick(put(&[1], version));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tried |= following.of("two").standing == Standing::OnTrial;
+        assert!(following.uses("one"));
+    }
+    let doubt = following.sync.borrow().doubt.clone();
+    let said = format!(
+        "no quorum of cosignatures has come since size {size}: one withholds them, or the witnesses are down"
+    );
+    assert_eq!(doubt, Some(said));
+    assert!(tried, "nobody was compared with it");
+    assert_eq!(["one", "two"].map(|name| following.of(name).times_left), [0, 0]);
+    tick_until("quorums come again", &mut committee, || gate.read().quorum_size() > size + 60)
+        .await;
+    tick_until("no doubt is left", &mut committee, || following.sync.borrow().doubt.is_none())
+        .await;
+}
+
+/// A machine whose clock is ahead by hours finds all that it is sent old.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_ahead_lets_no_upstream_look_stale() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    let (only, _only) = serve(server(&committee.mirror)).await;
+    let gate = world.gate_ahead("gate", 3 * 3_600_000);
+    let following = start(&gate, vec![upstream("only", only)]);
+    tick_until("the clock is found out", &mut committee, || gate.clock_error().is_some()).await;
+    let left = following.of("only").times_left;
+    for version in 2_000..2_060 {
+        committee.settled(put(&[1], version));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(following.of("only").times_left, left);
+    let newest = committee.mirror.read().size();
+    until("all ticks", || gate.read().size() == newest).await;
+}
+
+/// To a gate that never saw anything else it looks as if its own clock were ahead; only another upstream tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_all_of_it_late_is_left_for_one_that_has_it_at_once() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(100);
+    committee.settled(put(&[1], 2));
+    let (honest, _honest) = serve(server(&committee.mirror)).await;
+    let mirror = world.mirror("late");
+    let _delayed = delayed(&committee.mirror, &mirror, Duration::from_secs(3));
+    tick_until("it has something", &mut committee, || mirror.read().quorum_size() > 5).await;
+    let (late, _late) = serve(server(&mirror)).await;
+    let gate = world.gate("gate");
+    let following = start(&gate, vec![upstream("late", late), upstream("honest", honest)]);
+    let is_ahead = || matches!(gate.clock_error(), Some(ClockError::Ahead { .. }));
+    tick_until("the clock seems ahead", &mut committee, || following.uses("late") && is_ahead())
+        .await;
+    tick_until("the honest one is used", &mut committee, || following.uses("honest")).await;
+    let problem = following.problem("late");
+    assert!(problem.contains("behind what others bring"), "{problem}");
+    assert_eq!(gate.clock_error(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

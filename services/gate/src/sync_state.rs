@@ -65,7 +65,7 @@ fn problem(sync: &SyncState, is_incomplete: bool) -> String {
         (Some(_), _) if is_incomplete => {
             "a directory, its profile table or its audience key is not here yet".to_owned()
         }
-        (Some(_), _) => String::new(),
+        (Some(_), _) => sync.doubt.clone().unwrap_or_default(),
     }
 }
 

@@ -53,8 +53,8 @@ metrics! {
         "The version of the manifest in force.";
     CERTIFICATE_VALID_UNTIL: gauge "lanyard_certificate_valid_until_timestamp_seconds" []
         "When the service's certificate ends, in seconds since 1970.";
-    CLOCK_BEHIND: gauge "lanyard_clock_behind_seconds" []
-        "How far this machine's clock runs behind the highest quorum time seen; 0 is well.";
+    CLOCK_OFF: gauge "lanyard_clock_off_seconds" ["authority", "direction"]
+        "How far this machine's clock is off, as the witnesses of a log show: behind or ahead; 0 is well.";
     // Transport.
     HANDSHAKES: counter "lanyard_handshakes_total" ["outcome"]
         "TLS handshakes by how they ended.";

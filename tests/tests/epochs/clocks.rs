@@ -2,10 +2,12 @@
 
 use lanyard_env::{Env, SkewedClock};
 use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
+use lanyard_wire::gate::v1::GetSyncStateResponse;
 
 use crate::{MAIN, published, seconds};
 
-const HOUR: i64 = 3_600_000;
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
 
 /// An event in which one member has a clock of its own.
 fn with_own_clock(name: &str) -> (TestEvent, Vec<String>, SkewedClock) {
@@ -32,17 +34,22 @@ fn a_gate_with_a_wrong_clock_says_so() {
         admits(&desk, &badges[0]).await;
         // It must have seen for a while that what comes is new.
         seconds(7).await;
-        for ahead in [8 * HOUR, 72 * HOUR] {
+        // By minutes, what it knows is old, and not too old to decide.
+        for (ahead, answer) in [
+            (10 * MINUTE, ("ADMIT", "GOOD")),
+            (8 * HOUR, ("UNDETERMINED", "CLOCK")),
+            (72 * HOUR, ("UNDETERMINED", "CLOCK")),
+        ] {
             clock.set_wrong_by(ahead);
             let checked = desk.check(&badges[0], MAIN).await.unwrap();
-            assert_eq!((checked.verdict, checked.reason), ("UNDETERMINED", "CLOCK"));
+            assert_eq!((checked.verdict, checked.reason), answer, "{ahead}");
             let state = desk.sync_state().await.unwrap();
             assert!(state.clock.contains("ahead of the witnesses'"), "{}", state.clock);
             clock.set_wrong_by(0);
             admits(&desk, &badges[0]).await;
         }
         // Behind, it goes on by the time that passes, and says so.
-        for behind in [10 * 60_000, 2 * HOUR, 72 * HOUR] {
+        for behind in [10 * MINUTE, 2 * HOUR, 72 * HOUR] {
             clock.set_wrong_by(-behind);
             seconds(2).await;
             admits(&desk, &badges[0]).await;
@@ -58,6 +65,60 @@ fn a_gate_with_a_wrong_clock_says_so() {
         let desk = Desk::of(&event);
         admits(&desk, &badges[0]).await;
         assert!(desk.sync_state().await.unwrap().clock.contains("behind"));
+    });
+}
+
+/// Hours ahead from its start on, a gate goes on following, knows what is wrong, and decides once it is set right.
+#[test]
+fn a_gate_that_starts_ahead_keeps_its_upstream_and_says_so() {
+    let (mut event, badges, clock) = with_own_clock("gate-1");
+    event.stop("gate-1");
+    clock.set_wrong_by(8 * HOUR);
+    event.start_in("gate-1", Env::for_test(clock.clone()));
+    run_together(async {
+        let desk = Desk::of(&event);
+        let state = eventually("the clock is found out", async || {
+            let state = desk.sync_state().await.ok()?;
+            state.clock.contains("ahead of the witnesses'").then_some(state)
+        })
+        .await;
+        let times_left = |state: &GetSyncStateResponse| {
+            let upstreams = state.authorities.iter().flat_map(|one| &one.upstreams);
+            upstreams.map(|one| one.times_left).sum::<u64>()
+        };
+        let checked = desk.check(&badges[0], MAIN).await.unwrap();
+        assert_eq!((checked.verdict, checked.reason), ("UNDETERMINED", "CLOCK"));
+        // Several times as long as an upstream is watched before it is judged.
+        seconds(20).await;
+        let later = desk.sync_state().await.unwrap();
+        assert_eq!(times_left(&later), times_left(&state), "{later:?}");
+        assert!(later.authorities[0].quorum_size > state.authorities[0].quorum_size);
+        clock.set_wrong_by(0);
+        admits(&desk, &badges[0]).await;
+        assert_eq!(desk.sync_state().await.unwrap().clock, "");
+    });
+}
+
+/// A gate that never knew the time finds all that it is sent ahead of its clock.
+#[test]
+fn a_new_gate_with_a_clock_behind_admits_nobody_and_says_so() {
+    let (mut event, badges, clock) = with_own_clock("gate-1");
+    event.stop("gate-1");
+    std::fs::remove_dir_all(event.folder("gate-1").join("data/mirror")).unwrap();
+    clock.set_wrong_by(-2 * HOUR);
+    event.start_in("gate-1", Env::for_test(clock.clone()));
+    run_together(async {
+        let desk = Desk::of(&event);
+        eventually("the clock is found out", async || {
+            let state = desk.sync_state().await.ok()?;
+            state.clock.contains("behind the witnesses': set it right").then_some(())
+        })
+        .await;
+        let checked = desk.check(&badges[0], MAIN).await.unwrap();
+        assert_eq!((checked.verdict, checked.reason), ("UNDETERMINED", "CLOCK"));
+        clock.set_wrong_by(0);
+        admits(&desk, &badges[0]).await;
+        assert_eq!(desk.sync_state().await.unwrap().clock, "");
     });
 }
 

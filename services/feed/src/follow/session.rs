@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::Timestamp;
+use lanyard_wire::feed::v1::FollowResponse;
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
-use lanyard_wire::feed::v1::{FollowRequest, FollowResponse};
 use tokio::time::Instant;
 use tonic::Streaming;
 
@@ -29,6 +29,15 @@ pub(super) struct Terms {
     pub(super) allowance: Option<Duration>,
 }
 
+/// The newest sizes of the log that an upstream brought, or that were there when it was asked.
+#[derive(Debug, Clone, Copy)]
+struct Brought {
+    /// With the authority's signature.
+    signed: u64,
+    /// With the cosignatures of a quorum.
+    quorum: u64,
+}
+
 /// One stream from one upstream.
 pub(super) struct Session {
     mirror: Arc<Mirror>,
@@ -50,7 +59,8 @@ impl Session {
         let mut client = FeedServiceClient::new(upstream.channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let request = mirror.follow_request();
-        let pace = Pace::new(mirror, &request, terms);
+        let held = Brought { signed: request.log_size, ..Brought::held(mirror) };
+        let pace = Pace::new(mirror, held, terms);
         let Terms { patience, .. } = terms;
         let stream = match tokio::time::timeout(patience, client.follow(request)).await {
             Ok(called) => called.map_err(Box::new)?.into_inner(),
@@ -106,30 +116,45 @@ impl Session {
     pub(super) async fn tick(&mut self) -> Result<(), FollowError> {
         loop {
             let taken = self.take(self.pace.deadline).await?;
-            if self.pace.note(&self.mirror, taken)? {
+            if self.note(taken)? {
                 return Ok(());
             }
         }
     }
 
+    fn note(&mut self, taken: Option<Applied>) -> Result<bool, FollowError> {
+        let quorum = self.intake.as_ref().map_or(0, |intake| intake.quorum_size);
+        self.pace.note(&self.mirror, taken, quorum)
+    }
+
     /// Follows for as long as an upstream may be silent: whether it kept up with what the mirror learned meanwhile.
     pub(super) async fn trial(&mut self) -> Result<(), FollowError> {
-        let first = self.pace.size;
+        let first = self.pace.brought;
         let ends = Instant::now() + self.pace.terms.patience;
         while Instant::now() < ends {
             // Without a tick the deadline is before the end, and nothing is left to wait for.
             let Some(applied) = self.take(self.pace.deadline.min(ends)).await? else { break };
-            self.pace.note(&self.mirror, Some(applied))?;
+            self.note(Some(applied))?;
         }
-        let newest = self.mirror.read().size();
-        match self.pace.size {
-            // It may be about to bring the newest one.
-            size if size + 1 < newest => Err(FollowError::Lagging { ticks: newest - size }),
-            size if size == first => {
-                Err(FollowError::Silent { millis: millis(self.pace.terms.patience) })
-            }
-            _ => Ok(()),
+        let (brought, newest) = (self.pace.brought, Brought::held(&self.mirror));
+        // It may be about to bring the newest one.
+        if brought.signed + 1 < newest.signed {
+            return Err(FollowError::Lagging { ticks: newest.signed - brought.signed });
         }
+        if brought.signed == first.signed {
+            return Err(FollowError::Silent { millis: millis(self.pace.terms.patience) });
+        }
+        if brought.quorum == first.quorum && brought.quorum + 1 < newest.quorum {
+            return Err(FollowError::Uncosigned { ticks: newest.quorum - brought.quorum });
+        }
+        Ok(())
+    }
+}
+
+impl Brought {
+    fn held(mirror: &Mirror) -> Self {
+        let view = mirror.read();
+        Self { signed: view.size(), quorum: view.quorum_size() }
     }
 }
 
@@ -144,14 +169,14 @@ struct Pace {
     bytes: u64,
     /// Bytes since the deadline was moved.
     unheeded: u64,
-    /// The newest size that it brought, new to the mirror or not.
-    size: u64,
+    /// New to the mirror or not.
+    brought: Brought,
     ticked: bool,
     window: Window,
 }
 
 impl Pace {
-    fn new(mirror: &Mirror, request: &FollowRequest, terms: Terms) -> Self {
+    fn new(mirror: &Mirror, held: Brought, terms: Terms) -> Self {
         let now = Instant::now();
         Self {
             terms,
@@ -160,21 +185,30 @@ impl Pace {
             ticked_at: now,
             bytes: 0,
             unheeded: 0,
-            size: request.log_size,
+            brought: held,
             ticked: false,
             window: Window::new(mirror, terms.patience, false),
         }
     }
 
-    /// What an update says about the pace; nothing came before the deadline if there is none. True for a tick that this
-    /// upstream has not brought before: beside another one, it may not be the first to bring it.
-    fn note(&mut self, mirror: &Mirror, taken: Option<Applied>) -> Result<bool, FollowError> {
+    /// What an update says about the pace; nothing came before the deadline if there is none. `quorum` is the size for which
+    /// the upstream brought a quorum so far. True for a tick that it has not brought before: beside another one, it may not be
+    /// the first to bring it.
+    fn note(
+        &mut self,
+        mirror: &Mirror,
+        taken: Option<Applied>,
+        quorum: u64,
+    ) -> Result<bool, FollowError> {
         let now = Instant::now();
         let mut newer = false;
+        self.brought.quorum = self.brought.quorum.max(quorum);
         match taken {
-            Some(Applied::Tick { size } | Applied::Known { size }) if size > self.size => {
+            Some(Applied::Tick { size } | Applied::Known { size })
+                if size > self.brought.signed =>
+            {
                 newer = true;
-                self.size = size;
+                self.brought.signed = size;
                 self.ticked = true;
                 self.deadline = now + self.terms.patience;
                 (self.ticked_at, self.bytes, self.unheeded) = (now, 0, 0);
@@ -198,7 +232,7 @@ impl Pace {
         if self.terms.allowance.is_some_and(|allowance| since >= allowance) {
             return Err(FollowError::Slow { millis: millis(since), bytes: self.bytes });
         }
-        self.window.check(mirror, self.size, self.terms.allowance.is_some())?;
+        self.window.check(mirror, self.brought, self.terms.allowance.is_some())?;
         Ok(newer)
     }
 }
@@ -218,24 +252,35 @@ impl Window {
         Self { length, ends: Instant::now() + length, behind: behind(mirror), incomplete }
     }
 
-    /// `size` is the newest that the upstream brought, `several` whether another could be asked.
-    fn check(&mut self, mirror: &Mirror, size: u64, several: bool) -> Result<(), FollowError> {
+    /// `several` is whether another could be asked.
+    fn check(
+        &mut self,
+        mirror: &Mirror,
+        brought: Brought,
+        several: bool,
+    ) -> Result<(), FollowError> {
         if Instant::now() < self.ends {
             return Ok(());
         }
-        let skew = u64::from(mirror.manifests.current().skew_millis);
         let length = millis(self.length);
+        // More than by what a clock that is ahead is known.
+        let limit = u64::from(mirror.manifests.current().skew_millis) + 2 * length;
         let now_behind = behind(mirror);
         let catches_up = now_behind.saturating_add(length / 2) <= self.behind;
-        if now_behind > length + skew && !catches_up {
+        if now_behind > limit && !catches_up {
             return Err(FollowError::Stale { behind_millis: now_behind });
         }
-        let ticks = mirror.read().size().saturating_sub(size);
+        let newest = Brought::held(mirror);
+        let ticks = newest.signed.saturating_sub(brought.signed);
         if several && ticks > LAG_TICKS {
             return Err(FollowError::Lagging { ticks });
         }
+        let ticks = newest.quorum.saturating_sub(brought.quorum);
+        if several && ticks > LAG_TICKS {
+            return Err(FollowError::Uncosigned { ticks });
+        }
         // What belongs to a tick comes right after it: only what is missing for a whole window is withheld.
-        let incomplete = now_behind <= length + skew && mirror.is_incomplete();
+        let incomplete = now_behind <= limit && mirror.is_incomplete();
         if several && incomplete && self.incomplete {
             return Err(FollowError::Incomplete);
         }
@@ -244,12 +289,14 @@ impl Window {
     }
 }
 
-/// How many milliseconds old the newest head is.
+/// How many milliseconds old the newest head is. A clock here that seems ahead says nothing of it: see [`Doubt`].
+///
+/// [`Doubt`]: super::Doubt
 fn behind(mirror: &Mirror) -> u64 {
     let view = mirror.read();
     let time = view.signed().map_or(Timestamp::default(), |signed| signed.head().time);
     drop(view);
-    mirror.now().millis_since(time)
+    mirror.trusted_now().millis_since(time)
 }
 
 fn millis(duration: Duration) -> u64 {

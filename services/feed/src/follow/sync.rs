@@ -9,6 +9,8 @@ pub struct SyncState {
     pub upstream: Option<String>,
     /// The last upstream that failed, why, and when.
     pub problem: Option<SyncProblem>,
+    /// What is missing in what the upstream in use brings, which may not be its fault.
+    pub doubt: Option<String>,
     /// All upstreams, the preferred first.
     pub upstreams: Vec<UpstreamState>,
 }
@@ -36,7 +38,8 @@ pub enum Standing {
     Asked,
     /// It is in use.
     InUse,
-    /// It comes before the one in use, was left, and is followed beside that one until it has shown that it keeps up.
+    /// It is followed beside the one in use for a few ticks: to see whether it keeps up again, if it comes before that one, or
+    /// whether it brings more.
     OnTrial,
     /// It failed and is left alone for a while.
     Left,
@@ -69,7 +72,7 @@ impl SyncState {
     }
 
     pub(super) fn stands(&mut self, index: usize, standing: Standing) {
-        if standing != Standing::OnTrial {
+        if matches!(standing, Standing::Asked | Standing::InUse) {
             // It takes the place of whichever was asked, in use or on trial.
             for state in self.upstreams.iter_mut().filter(|one| one.standing != Standing::Left) {
                 state.standing = Standing::Waiting;
@@ -82,12 +85,20 @@ impl SyncState {
         }
     }
 
+    /// Something is in doubt about the upstream in use, or nothing any more; false if that was said before.
+    pub(super) fn doubted(&mut self, doubt: Option<String>) -> bool {
+        let is_new = self.doubt != doubt;
+        self.doubt = doubt;
+        is_new
+    }
+
     /// An upstream failed, whether it was in use or on trial.
     pub(super) fn left(&mut self, index: usize, problem: String, time: Timestamp) {
         let Some(state) = self.upstreams.get_mut(index) else { return };
         let problem = SyncProblem { upstream: state.name.clone(), problem, time };
         if self.upstream.as_ref() == Some(&state.name) {
             self.upstream = None;
+            self.doubt = None;
         }
         state.standing = Standing::Left;
         state.times_left += 1;

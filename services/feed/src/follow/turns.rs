@@ -15,6 +15,10 @@ const LIAR_PAUSE: Duration = Duration::from_secs(60);
 const RETURN_TICKS: u32 = 8;
 const MAX_DOUBLINGS: u32 = 5;
 
+/// An upstream that did not bring more than the one in use, while that was in doubt, is not compared with it again for so
+/// many ticks.
+const COMPARE_TICKS: u32 = 32;
+
 /// Whoever served for so many ticks lasted.
 const STEADY_TICKS: u32 = 30;
 
@@ -57,6 +61,12 @@ struct Turn {
     slow: u32,
 }
 
+impl Turn {
+    fn tried(&self) -> Instant {
+        self.not_before.max(self.not_tried_before)
+    }
+}
+
 /// The turns of all upstreams, best first.
 pub(super) struct Turns {
     tick: Duration,
@@ -72,22 +82,34 @@ impl Turns {
 
     /// The first of those that may be asked soonest, and when that is.
     pub(super) fn next(&self, now: Instant) -> Option<(usize, Instant)> {
-        self.soonest(self.turns.len(), now, |turn| turn.not_before)
+        self.soonest(|_| true, now, |turn| turn.not_before)
     }
 
     /// The first of those before `index` that may be tried soonest, and when that is.
     pub(super) fn better(&self, index: usize, now: Instant) -> Option<(usize, Instant)> {
-        self.soonest(index, now, |turn| turn.not_before.max(turn.not_tried_before))
+        self.soonest(|one| one < index, now, Turn::tried)
+    }
+
+    /// The first of those beside `index` that may be tried soonest, and when that is.
+    pub(super) fn other(&self, index: usize, now: Instant) -> Option<(usize, Instant)> {
+        self.soonest(|one| one != index, now, Turn::tried)
     }
 
     fn soonest(
         &self,
-        before: usize,
+        counts: impl Fn(usize) -> bool,
         now: Instant,
         when: impl Fn(&Turn) -> Instant,
     ) -> Option<(usize, Instant)> {
-        let times = self.turns.iter().take(before).map(|turn| when(turn).max(now)).enumerate();
-        times.min_by_key(|(_, time)| *time)
+        let turns = self.turns.iter().enumerate().filter(|(index, _)| counts(*index));
+        turns.map(|(index, turn)| (index, when(turn).max(now))).min_by_key(|(_, time)| *time)
+    }
+
+    /// An upstream was followed beside the one in use, and did not bring more.
+    pub(super) fn compared(&mut self, index: usize, now: Instant) {
+        if let Some(turn) = self.turns.get_mut(index) {
+            turn.not_tried_before = now + self.tick * COMPARE_TICKS;
+        }
     }
 
     /// How long an upstream may take to its next tick.

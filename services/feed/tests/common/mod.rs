@@ -24,7 +24,7 @@ use lanyard_core::map::{Delta, Row};
 use lanyard_core::note::{KeyName, SigningKey};
 use lanyard_core::profile::{EventTimeZone, Profile, ProfileTable, SealedProfiles};
 use lanyard_core::record::{ProfileId, SealedRecord};
-use lanyard_env::{Env, Files, ManualClock, SeededEntropy};
+use lanyard_env::{Clock, Env, Files, ManualClock, SeededEntropy};
 use lanyard_feed::{
     Applied, Content, DirectoryDraft, DirectoryKey, Draft, Evidence, FeedError, FeedServer,
     ManifestRefused, ManifestSource, Mirror, MirrorConfig, Recipient,
@@ -69,6 +69,22 @@ impl ManifestSource for Manifests {
     fn notes_after(&self, version: u32) -> Vec<String> {
         let all = self.0.lock().unwrap();
         all.iter().filter(|one| one.version > version).map(|one| one.note().to_string()).collect()
+    }
+}
+
+/// The world's clock, ahead.
+struct Ahead {
+    clock: ManualClock,
+    millis: u64,
+}
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.clock.now().plus_millis(self.millis)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
     }
 }
 
@@ -245,6 +261,13 @@ impl World {
     /// A gate's mirror.
     pub fn gate(&self, name: &str) -> Arc<Mirror> {
         self.open(name, self.gate_config()).unwrap()
+    }
+
+    /// A gate's mirror on a machine whose clock is ahead by so many milliseconds.
+    pub fn gate_ahead(&self, name: &str, millis: u64) -> Arc<Mirror> {
+        let clock = Arc::new(Ahead { clock: self.clock.clone(), millis });
+        let env = Env { clock, ..self.env.clone() };
+        Mirror::open(env, &self.path(name), self.gate_config(), self.manifests()).unwrap()
     }
 
     pub fn gate_config(&self) -> MirrorConfig {

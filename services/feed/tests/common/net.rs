@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lanyard_core::map::Delta;
+use lanyard_core::note::Note;
 use lanyard_feed::{FeedServer, Mirror, Standing, SyncState, Upstream, UpstreamState, follow};
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 use lanyard_wire::feed::v1::feed_service_server::{FeedService, FeedServiceServer};
@@ -15,7 +16,8 @@ use lanyard_wire::feed::v1::follow_response::Update;
 use lanyard_wire::feed::v1::{FollowRequest, FollowResponse, LookupRequest, LookupResponse};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -187,6 +189,30 @@ pub struct Proxy {
     pub lie: Lie,
 }
 
+/// Keeps `to` up to date with what `from` had so long ago, until the guard is dropped.
+pub fn delayed(from: &Arc<Mirror>, to: &Arc<Mirror>, by: Duration) -> DropGuard {
+    let (server, request) = (super::server(from), Request::new(to.follow_request()));
+    let mut intake = to.intake("delayed");
+    let token = CancellationToken::new();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut stream = server.follow(request).await.unwrap().into_inner();
+        while let Some(response) = stream.next().await {
+            if sender.send((Instant::now(), response.unwrap())).is_err() {
+                return;
+            }
+        }
+    });
+    let stop = token.clone();
+    tokio::spawn(stop.run_until_cancelled_owned(async move {
+        while let Some((came, response)) = receiver.recv().await {
+            tokio::time::sleep_until(came + by).await;
+            intake.apply(response).unwrap();
+        }
+    }));
+    token.drop_guard()
+}
+
 /// How.
 #[derive(Clone, Copy)]
 pub enum Lie {
@@ -196,6 +222,7 @@ pub enum Lie {
     Garbage,
     Dawdle,
     WithholdDirectory,
+    WithholdCosignatures,
     Chatter,
 }
 
@@ -228,6 +255,10 @@ impl FeedService for Proxy {
                 }
                 (Lie::Garbage, Some(Update::Tick(tick))) => tick.head = vec![7; 900].into(),
                 (Lie::WithholdKeys, Some(Update::Key(_))) => return None,
+                (Lie::WithholdCosignatures, Some(Update::Cosigned(_))) => return None,
+                (Lie::WithholdCosignatures, Some(Update::Tick(tick))) => {
+                    tick.checkpoint = uncosigned(&tick.checkpoint);
+                }
                 (Lie::WithholdDirectory, Some(Update::Snapshot(_))) => return None,
                 // Says something all the time, and never anything new.
                 (Lie::Chatter, Some(Update::Tick(_))) => return None,
@@ -245,6 +276,14 @@ impl FeedService for Proxy {
     ) -> Result<Response<LookupResponse>, Status> {
         self.inner.lookup(request).await
     }
+}
+
+/// A checkpoint with the signature of its log alone.
+fn uncosigned(checkpoint: &str) -> String {
+    let signed = Note::parse(checkpoint).unwrap();
+    let mut bare = Note::unsigned(signed.text()).unwrap();
+    bare.add(signed.signatures()[0].clone()).unwrap();
+    bare.to_string()
 }
 
 pub fn feed_service(proxy: Proxy) -> FeedServiceServer<Proxy> {
