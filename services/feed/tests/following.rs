@@ -76,13 +76,14 @@ async fn a_lying_silent_or_absent_upstream_is_left_for_an_honest_one() {
         };
         let following = start(&gate, vec![upstream("bad", bad), upstream("honest", honest)]);
         until("the honest one's tick", || versions(&gate, 1) == (Some(2), Some(2))).await;
-        let sync = following.sync.borrow().clone();
-        let seen = sync.problem.unwrap();
+        // The honest one may have brought it while it was compared with the other.
+        until("the bad one is left", || following.of("bad").problem.is_some()).await;
+        let seen = following.of("bad").problem.unwrap();
         assert!(seen.upstream == "bad" && seen.problem.contains(problem), "{seen:?}");
         assert_eq!(self::common::evidence(&world.path("gate"), &*world.env.files).len(), evidence);
         committee.settled(put(&[1], 3));
         until("the next tick", || versions(&gate, 1) == (Some(3), Some(3))).await;
-        assert_eq!(following.sync.borrow().upstream.as_deref(), Some("honest"));
+        until("the honest one is used", || following.uses("honest")).await;
     }
 }
 

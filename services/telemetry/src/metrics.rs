@@ -90,7 +90,7 @@ metrics! {
     FEED_UPSTREAM_IN_USE: gauge "lanyard_feed_upstream_in_use" ["authority", "upstream"]
         "1 for the upstream that is followed now, 0 for those that were.";
     FEED_UPSTREAM_FAILURES: counter "lanyard_feed_upstream_failures_total" ["authority", "upstream", "reason"]
-        "Upstreams left, by why: call, lie, circle (it follows this mirror), silent, slow, lagging, stale, incomplete, ended, not_kept (this disk), stopping.";
+        "Upstreams left, by why: call, lie, circle (it follows this mirror), silent, slow, lagging, stale, uncosigned, incomplete, ended, not_kept (this disk), stopping.";
     // Publishing.
     TICK_DURATION: histogram "lanyard_publication_tick_duration_seconds" []
         "How long a tick took: read changes, seal, persist, sign.";
