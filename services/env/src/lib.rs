@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use lanyard_core::ids::Timestamp;
 
+mod checked;
 mod clock;
 mod disk;
 mod entropy;
@@ -24,6 +25,7 @@ mod network;
 mod system;
 mod work;
 
+pub use checked::{checked_body, with_checksum};
 pub use clock::{Clock, ManualClock, SkewedClock, SystemClock};
 pub use disk::DiskFiles;
 pub use entropy::{Entropy, EnvRng, SeededEntropy, SystemEntropy};

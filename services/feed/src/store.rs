@@ -27,7 +27,7 @@ use lanyard_core::ids::{Audience, Authority, Epoch, Hash, Timestamp};
 use lanyard_core::map::{Commitment, Map, snapshot};
 use lanyard_core::note::{MAX_NOTE_BYTES, Note};
 use lanyard_core::profile::SealedProfiles;
-use lanyard_env::{Files, Mode, ReadAt};
+use lanyard_env::{Files, Mode, ReadAt, checked_body, with_checksum};
 use lanyard_wire::feed::v1::Tick;
 use prost::Message as _;
 
@@ -105,18 +105,16 @@ impl Store {
     // Small files with a checksum.
 
     fn put(&self, path: &Path, body: &[u8]) -> Result<(), FeedError> {
-        let bytes = [blake3::hash(body).as_bytes().as_slice(), body].concat();
-        Ok(self.files.write_atomic(path, &bytes, Mode::Private)?)
+        Ok(self.files.write_atomic(path, &with_checksum(body), Mode::Private)?)
     }
 
     fn get(&self, path: &Path) -> Result<Option<Bytes>, FeedError> {
         let Some(bytes) = self.files.read_if_exists(path)? else { return Ok(None) };
-        match bytes.split_first_chunk::<32>() {
-            Some((sum, body)) if blake3::hash(body) == *sum => {
-                Ok(Some(Bytes::from(bytes).slice(32..)))
-            }
-            _ => Err(corrupt(path, "its checksum does not match")),
-        }
+        let Some(body) = checked_body(&bytes) else {
+            return Err(corrupt(path, "its checksum does not match"));
+        };
+        let start = bytes.len() - body.len();
+        Ok(Some(Bytes::from(bytes).slice(start..)))
     }
 
     // Ticks.
