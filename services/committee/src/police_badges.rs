@@ -78,8 +78,9 @@ pub(crate) async fn entries(
     let statement = format!(
         "SELECT i.id, i.seeds, i.replaced, i.changed, b.status, b.revoked, b.not_before, b.not_after, b.binding, \
          COALESCE(f.id, 0) AS profile_id, COALESCE(f.police, 0) AS offered FROM police_prints i \
-         JOIN police_badges b ON b.badge_number = i.badge_number LEFT JOIN profiles f ON f.code = b.profile \
+         JOIN police_badges b ON b.badge_number = i.badge_number LEFT JOIN profiles f ON f.code = b.profile{} \
          WHERE i.changed > $1 AND i.changed <= $2{}{} ORDER BY i.changed",
+        without("f.id", "profiles", damaged),
         without("i.id", "police_prints", damaged),
         without("i.badge_number", "police_badges", damaged),
     );
@@ -90,6 +91,15 @@ pub(crate) async fn entries(
         .await
         .map_err(StoreError::from)?;
     rows.iter().map(|row| entry(store_key, row)).collect()
+}
+
+/// The condition on prints whose badge has no profile, but for damaged ones.
+pub(crate) fn without_sound_profile(damaged: &BTreeSet<DamagedRow>) -> String {
+    format!(
+        "badge_number IN (SELECT b.badge_number FROM police_badges b WHERE NOT EXISTS \
+         (SELECT 1 FROM profiles f WHERE f.code = b.profile{}))",
+        without("f.id", "profiles", damaged)
+    )
 }
 
 fn entry(store_key: &StoreKey, row: &AnyRow) -> Result<(u64, Entry), RegistryError> {

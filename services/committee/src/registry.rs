@@ -59,8 +59,13 @@ impl Registry for PrintRegistry {
     async fn changes(&self, after: u64, limit: u32) -> Result<Changes, RegistryError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let end = self.page_end(after, limit).await?;
-        let closed = self.newly_closed(after, end).await?;
-        let damaged = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let told = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let newly = self.newly_damaged(after, end, &told).await?;
+        let damaged: BTreeSet<_> = told.into_iter().chain(newly.iter().cloned()).collect();
+        let mut closed = Vec::new();
+        for row in &newly {
+            closed.extend(self.closed_entries(row, &damaged).await?);
+        }
         let statement = format!(
             "SELECT i.id, i.seeds, i.state, i.changed, p.status, p.profile_id, p.not_before, p.not_after, p.binding \
              FROM prints i JOIN people p ON p.badge_number = i.badge_number \
@@ -85,6 +90,8 @@ impl Registry for PrintRegistry {
         // Both kinds draw their numbers from one counter.
         found.sort_unstable_by_key(|(changed, _)| *changed);
         let entries = found.into_iter().map(|(_, entry)| entry).chain(closed).collect();
+        // Told with this answer and not before: whatever failed above would have kept it back.
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).extend(newly);
         Ok(Changes { entries, cursor: end as u64 })
     }
 
@@ -117,14 +124,22 @@ impl PrintRegistry {
         Ok(changes.last().map_or(after, |(changed,)| *changed))
     }
 
-    /// Looks for damage in what is about to be read, at the start in everything; what the publisher has not been told of
-    /// yet is closed. Before the first print there is no start: each tick would look at everybody who was ever imported.
-    async fn newly_closed(&self, after: i64, end: i64) -> Result<Vec<Entry>, RegistryError> {
-        let found = if after == 0 && end > 0 {
+    /// Looks for damage in what is about to be read: the rows that the publisher has not been told of yet. At the start it is
+    /// looked for in everything, and told again, as a publisher that starts anew knows nothing. Before the first print there
+    /// is no start: each tick would look at everybody who was ever imported.
+    async fn newly_damaged(
+        &self,
+        after: i64,
+        end: i64,
+        told: &BTreeSet<DamagedRow>,
+    ) -> Result<Vec<DamagedRow>, RegistryError> {
+        let is_start = after == 0 && end > 0;
+        let mut found = if is_start {
             self.store.all_damaged().await?
         } else {
             let range = [SealValue::Number(after), SealValue::Number(end)];
-            let mut found = Vec::new();
+            // Few, and each attests many badges: looked at whatever has changed.
+            let mut found = self.store.damaged("profiles", "1 = 1", &[]).await?;
             for (prints, badges) in [("prints", "people"), ("police_prints", "police_badges")] {
                 found.extend(self.store.damaged(prints, RANGE, &range).await?);
                 let of =
@@ -133,20 +148,24 @@ impl PrintRegistry {
             }
             found
         };
-        let mut closed = Vec::new();
-        for row in found {
-            let is_new =
-                self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(row.clone());
-            if is_new {
-                tracing::error!(%row, "damaged: what depends on it is closed; restore the store from a backup");
-                closed.extend(self.closed_entries(&row).await?);
-            }
+        found.retain(|row| is_start || !told.contains(row));
+        for row in found.iter().filter(|row| !told.contains(row)) {
+            tracing::error!(%row, "damaged: what depends on it is closed; restore the store from a backup");
         }
-        Ok(closed)
+        Ok(found)
     }
 
     /// The prints that depend on a damaged row, as far as their seeds still open.
-    async fn closed_entries(&self, row: &DamagedRow) -> Result<Vec<Entry>, RegistryError> {
+    async fn closed_entries(
+        &self,
+        row: &DamagedRow,
+        damaged: &BTreeSet<DamagedRow>,
+    ) -> Result<Vec<Entry>, RegistryError> {
+        if row.table == "profiles" {
+            // Which code it bore is not known: whoever has none that is sound.
+            let orphans = police_badges::without_sound_profile(damaged);
+            return self.closed_prints("police_prints", &orphans, None).await;
+        }
         let (prints, column) = match row.table {
             "prints" | "police_prints" => (row.table, "id"),
             "people" => ("prints", "badge_number"),
@@ -154,12 +173,23 @@ impl PrintRegistry {
             _ => return Ok(Vec::new()),
         };
         let Some(number) = row.number() else { return Ok(Vec::new()) };
-        let statement = format!("SELECT id, seeds FROM {prints} WHERE {column} = $1");
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(number)
-            .fetch_all(self.store.pool())
-            .await
-            .map_err(StoreError::from)?;
+        self.closed_prints(prints, &format!("{column} = $1"), Some(number)).await
+    }
+
+    /// The prints for which a condition holds, closed.
+    async fn closed_prints(
+        &self,
+        prints: &str,
+        condition: &str,
+        bound: Option<i64>,
+    ) -> Result<Vec<Entry>, RegistryError> {
+        let statement = format!("SELECT id, seeds FROM {prints} WHERE {condition}");
+        let mut query = sqlx::query_as(AssertSqlSafe(statement));
+        if let Some(number) = bound {
+            query = query.bind(number);
+        }
+        let rows: Vec<(i64, Vec<u8>)> =
+            query.fetch_all(self.store.pool()).await.map_err(StoreError::from)?;
         let cell = if prints == "prints" { seeds_cell } else { police_badges::seeds_cell };
         let opened = rows.iter().filter_map(|(id, sealed)| {
             let seeds = self.store_key.open(cell(*id), sealed).ok()?;

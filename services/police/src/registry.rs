@@ -53,8 +53,15 @@ impl Registry for PrintRegistry {
     async fn changes(&self, after: u64, limit: u32) -> Result<Changes, PrintError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let end = self.page_end(after, limit).await?;
-        let closed = self.newly_closed(after, end).await?;
-        let damaged = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let told = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let newly = self.newly_damaged(after, end, &told).await?;
+        let damaged: BTreeSet<_> = told.into_iter().chain(newly.iter().cloned()).collect();
+        let mut closed = Vec::new();
+        for row in &newly {
+            for print in self.prints_of(row).await? {
+                closed.extend(self.closed_entry(row, print).await?);
+            }
+        }
         // A print whose subject was not submitted yet reads as one whose verdict was not released.
         let statement = format!(
             "SELECT i.id, i.seeds, i.replaced, i.changed, COALESCE(s.released, 0) AS released, \
@@ -78,6 +85,8 @@ impl Registry for PrintRegistry {
         // Both kinds draw their numbers from one counter.
         found.sort_unstable_by_key(|(changed, _)| *changed);
         let entries = found.into_iter().map(|(_, entry)| entry).chain(closed).collect();
+        // Told with this answer and not before: whatever failed above would have kept it back.
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).extend(newly);
         Ok(Changes { entries, cursor: end as u64 })
     }
 
@@ -109,10 +118,17 @@ impl PrintRegistry {
         Ok(changes.last().map_or(after, |(changed,)| *changed))
     }
 
-    /// Looks for damage in what is about to be read, at the start in everything; what the publisher has not been told of
-    /// yet is closed. Before the first print there is no start: each tick would look at everybody who was ever imported.
-    async fn newly_closed(&self, after: i64, end: i64) -> Result<Vec<Entry>, PrintError> {
-        let found = if after == 0 && end > 0 {
+    /// Looks for damage in what is about to be read: the rows that the publisher has not been told of yet. At the start it is
+    /// looked for in everything, and told again, as a publisher that starts anew knows nothing. Before the first print there
+    /// is no start: each tick would look at everybody who was ever imported.
+    async fn newly_damaged(
+        &self,
+        after: i64,
+        end: i64,
+        told: &BTreeSet<DamagedRow>,
+    ) -> Result<Vec<DamagedRow>, PrintError> {
+        let is_start = after == 0 && end > 0;
+        let mut found = if is_start {
             self.store.all_damaged().await?
         } else {
             let range = [SealValue::Number(after), SealValue::Number(end)];
@@ -126,18 +142,11 @@ impl PrintRegistry {
             }
             found
         };
-        let mut closed = Vec::new();
-        for row in found {
-            let is_new =
-                self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(row.clone());
-            if is_new {
-                tracing::error!(%row, "damaged: what depends on it is closed; restore the store from a backup");
-                for print in self.prints_of(&row).await? {
-                    closed.extend(self.closed_entry(&row, print).await?);
-                }
-            }
+        found.retain(|row| is_start || !told.contains(row));
+        for row in found.iter().filter(|row| !told.contains(row)) {
+            tracing::error!(%row, "damaged: what depends on it is closed; restore the store from a backup");
         }
-        Ok(closed)
+        Ok(found)
     }
 
     /// The prints that depend on a damaged row.

@@ -1,11 +1,15 @@
 //! A flipped bit in any row that can reach a signature: noticed, closed, and nobody else's concern.
 
+use lanyard_authority::Changes;
+use lanyard_store::next_number;
 use lanyard_test_postgres::{columns, damage};
 
 use lanyard_wire::screening::v1::DisclosureRequest;
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::{cursors, disclosures};
+use crate::{cursors, disclosures, police_badges};
 
 impl Desk {
     /// The police ask about both, and something was read from them.
@@ -30,6 +34,60 @@ impl Desk {
             .unwrap();
         transaction.commit().await.unwrap();
     }
+
+    /// A badge of the police's staff with one print, both of this number, under a profile.
+    async fn police_badge(&self, number: i64, profile: &str) {
+        let cell = police_badges::seeds_cell(number);
+        let seeds = self.store_key.seal(cell, &[number as u8; 96], &mut self.env.rng());
+        let mut transaction = self.store.begin().await.unwrap();
+        let changed = next_number(&mut transaction, "changed").await.unwrap();
+        sqlx::query(
+            "INSERT INTO police_badges (badge_number, profile, not_before, not_after, binding, status, revoked, last_change) \
+             VALUES ($1, $2, 0, 9, $3, 1, 0, 0)",
+        )
+        .bind(number)
+        .bind(profile)
+        .bind(vec![7; 20])
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        sqlx::query(
+            "INSERT INTO police_prints (id, badge_number, print_number, replaced, seeds, gate_tag, police_tag, sponsor_tag, \
+             changed) VALUES ($1, $1, 1, 0, $2, $3, $3, $3, $4)",
+        )
+        .bind(number)
+        .bind(seeds)
+        .bind(vec![number as u8; 32])
+        .bind(changed)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        transaction.commit().await.unwrap();
+    }
+
+    /// Puts other seeds into a print, sealed as a row and opening for nobody; what stood there.
+    async fn exchange_seeds(&self, print: i64, seeds: &[u8]) -> Vec<u8> {
+        let mut transaction = self.store.begin().await.unwrap();
+        let before: (Vec<u8>,) = sqlx::query_as("SELECT seeds FROM prints WHERE id = $1")
+            .bind(print)
+            .fetch_one(&mut *transaction)
+            .await
+            .unwrap();
+        let changed = next_number(&mut transaction, "changed").await.unwrap();
+        sqlx::query("UPDATE prints SET seeds = $1, changed = $2 WHERE id = $3")
+            .bind(seeds)
+            .bind(changed)
+            .bind(print)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        before.0
+    }
+}
+
+fn statuses(changes: &Changes) -> Vec<(u64, Status)> {
+    changes.entries.iter().map(|one| (one.id, one.record.status)).collect()
 }
 
 #[tokio::test]
@@ -102,9 +160,75 @@ async fn a_damaged_row_is_told_to_a_publisher_that_runs_and_stays_closed_whateve
     desk.change(StatusAction::Suspend, "A-1").await;
     desk.change(StatusAction::Reinstate, "A-1").await;
     let changes = registry.changes(cursor, 100).await.unwrap();
-    let statuses: Vec<_> = changes.entries.iter().map(|one| (one.id, one.record.status)).collect();
-    assert_eq!(statuses, [(1, Status::Suspended)]);
+    assert_eq!(statuses(&changes), [(1, Status::Suspended)]);
     assert!(registry.changes(changes.cursor, 100).await.unwrap().entries.is_empty());
     let refused = desk.store.refuse_damaged("people", "1 = 1", &[]).await.unwrap_err();
     assert!(refused.to_string().contains("row 1 of table people is damaged"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_told_until_the_publisher_has_it() {
+    let desk = Desk::over(TestStore::sqlite()).await;
+    let people = vec![person("A-1", "Ada Sample"), person("A-2", "Bo Sample")];
+    desk.import(people, wire::ImportMode::AllOrNothing).await;
+    desk.issue(1, 1).await;
+    desk.issue(2, 1).await;
+    let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
+    let cursor = registry.changes(0, 100).await.unwrap().cursor;
+    damage(desk.store.pool(), "people", "not_after", "1 = 1").await;
+    desk.change(StatusAction::Suspend, "A-1").await;
+    desk.change(StatusAction::Reinstate, "A-1").await;
+    // The damage is found, and then something else keeps the answer back.
+    let seeds = desk.exchange_seeds(2, &[0; 64]).await;
+    assert!(registry.changes(cursor, 100).await.is_err());
+    desk.exchange_seeds(2, &seeds).await;
+    let changes = registry.changes(cursor, 100).await.unwrap();
+    assert_eq!(statuses(&changes), [(2, Status::Valid), (1, Status::Suspended)]);
+    assert!(registry.changes(changes.cursor, 100).await.unwrap().entries.is_empty());
+    // A publisher that starts anew knows nothing of it.
+    let again = registry.changes(0, 100).await.unwrap();
+    assert_eq!(statuses(&again), [(2, Status::Valid), (1, Status::Suspended)]);
+}
+
+#[tokio::test]
+async fn a_damaged_profile_closes_the_badges_of_the_police_under_it() {
+    let desk = Desk::over(TestStore::sqlite()).await;
+    let profile = |code: &str, police| wire::Profile {
+        code: code.into(),
+        category: "police".into(),
+        police,
+        ..Default::default()
+    };
+    let all = ["patrol", "harbour", "stables"].map(|code| profile(code, code != "harbour"));
+    profiles::put(&desk.store, all.to_vec()).await.unwrap();
+    for (number, code) in [(1, "patrol"), (2, "harbour"), (3, "stables")] {
+        desk.police_badge(number, code).await;
+    }
+    let sound = [(1, Status::Valid), (2, Status::Suspended), (3, Status::Valid)];
+    assert_eq!(desk.published().await, sound);
+    for (code, closed) in [("patrol", 1), ("harbour", 2)] {
+        for column in ["id", "code", "body", "police"] {
+            let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
+            let cursor = registry.changes(0, 100).await.unwrap().cursor;
+            let of = format!("code = '{code}'");
+            let flipped = damage(desk.store.pool(), "profiles", column, &of).await;
+            // Of a publisher that runs, though nothing was changed; and of one that starts.
+            let told = registry.changes(cursor, 100).await.unwrap();
+            assert_eq!(statuses(&told), [(closed, Status::Suspended)], "{code}.{column}");
+            assert!(registry.changes(cursor, 100).await.unwrap().entries.is_empty());
+            let published: BTreeMap<_, _> = desk.published().await.into_iter().collect();
+            for (print, status) in sound {
+                let expected = if print == closed { Status::Suspended } else { status };
+                assert_eq!(published[&print], expected, "{code}.{column}: {print}");
+            }
+            // Its badges are changed by their owners, and stay closed.
+            let mut transaction = desk.store.begin().await.unwrap();
+            police_badges::mark_changed(&mut transaction, closed as i64).await.unwrap();
+            transaction.commit().await.unwrap();
+            let changed = registry.changes(cursor, 100).await.unwrap();
+            assert_eq!(statuses(&changed), [(closed, Status::Suspended)], "{code}.{column}");
+            flipped.undo(desk.store.pool()).await;
+        }
+    }
+    assert_eq!(desk.published().await, sound);
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use lanyard_authority::{Entry, Registry as _};
 use lanyard_core::record::Status;
-use lanyard_store::{DamagedRow, StoreError};
+use lanyard_store::{DamagedRow, StoreError, next_number};
 use lanyard_test_postgres::{TestStore, columns, damage, lose};
 use lanyard_wire::police::v1::{CaseState, Outcome};
 
@@ -59,6 +60,26 @@ impl World {
             changes.entries.iter().map(|one| (one.id, one.record.status)).collect();
         found.sort_unstable();
         found
+    }
+
+    /// Puts other seeds into a print, sealed as a row; what stood there.
+    async fn exchange_seeds(&self, print: i64, seeds: &[u8]) -> Vec<u8> {
+        let mut transaction = self.store.begin().await.unwrap();
+        let before: (Vec<u8>,) = sqlx::query_as("SELECT seeds FROM prints WHERE id = $1")
+            .bind(print)
+            .fetch_one(&mut *transaction)
+            .await
+            .unwrap();
+        let changed = next_number(&mut transaction, "changed").await.unwrap();
+        sqlx::query("UPDATE prints SET seeds = $1, changed = $2 WHERE id = $3")
+            .bind(seeds)
+            .bind(changed)
+            .bind(print)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        before.0
     }
 
     async fn examined(&self) -> Vec<DamagedRow> {
@@ -123,6 +144,28 @@ async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothin
     }
     assert_eq!(world.published().await, [(1, Status::Valid), (2, Status::Valid)]);
     assert!(world.released(0).await.iter().any(|one| one.subject_id == id(1)));
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_told_until_the_publisher_has_it() {
+    let world = world_over(TestStore::sqlite()).await;
+    let statuses = |entries: &[Entry]| -> Vec<_> {
+        entries.iter().map(|one| (one.id, one.record.status)).collect()
+    };
+    let (_, cursor) = world.changes(0).await;
+    damage(world.store.pool(), "prints", "replaced", "id = 1").await;
+    // The damage is found, and then something else keeps the answer back.
+    let own = world.exchange_seeds(1, &[0; 64]).await;
+    world.exchange_seeds(1, &own).await;
+    let seeds = world.exchange_seeds(2, &[0; 64]).await;
+    assert!(world.registry.changes(cursor, 100).await.is_err());
+    world.exchange_seeds(2, &seeds).await;
+    let (entries, next) = world.changes(cursor).await;
+    assert_eq!(statuses(&entries), [(2, Status::Valid), (1, Status::NotGood)]);
+    assert!(world.changes(next).await.0.is_empty());
+    // A publisher that starts anew knows nothing of it.
+    let (entries, _) = world.changes(0).await;
+    assert_eq!(statuses(&entries), [(2, Status::Valid), (1, Status::NotGood)]);
 }
 
 #[tokio::test]
