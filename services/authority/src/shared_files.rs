@@ -2,16 +2,17 @@
 //!
 //! What the witness remembers, what the share holder has counted, and the audience keys. Each replacement names the version
 //! that was read here last, so two instances never overwrite each other: whoever is second is refused
-//! ([`FileError::Replaced`]), reads again and decides anew.
+//! ([`FileError::Replaced`]), reads again and decides anew. A replacement whose answer was lost may be done: whether what is
+//! there is the own one is seen before the next, as no two are sealed to the same bytes.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use lanyard_env::{AppendFile, Env, FileError, Files, FolderLock, Mode, ReadAt};
 use lanyard_party::{Cell, StoreKey};
-use lanyard_store::{Documents, Location, StoreError};
+use lanyard_store::{Document, Documents, Location, StoreError};
 use tokio::runtime::{Builder, Runtime};
 
 type Job = Box<dyn FnOnce(&Runtime, &Documents) + Send>;
@@ -22,8 +23,24 @@ pub(crate) struct SharedFiles {
     store_key: Arc<StoreKey>,
     /// A thread with a runtime of its own does the asking, so that callers on any thread may block.
     clerk: mpsc::Sender<Job>,
-    /// The versions last read or written here, by name; 0 for none.
-    versions: Mutex<HashMap<String, i64>>,
+    /// What is known of each, by name.
+    known: Mutex<HashMap<String, Known>>,
+}
+
+/// What this instance knows of a file.
+#[derive(Clone, Default)]
+struct Known {
+    /// The version last read or written here; 0 for none.
+    version: i64,
+    /// What was sent since, and not answered.
+    unanswered: Option<Sent>,
+}
+
+#[derive(Clone)]
+enum Sent {
+    /// This body, sealed.
+    Body(Vec<u8>),
+    Removal,
 }
 
 impl SharedFiles {
@@ -61,7 +78,7 @@ impl SharedFiles {
             .map_err(failed)?;
         let gone = |_| StoreError::Unavailable { problem: "a thread ended early".to_owned() };
         is_ready.recv().map_err(gone)??;
-        Ok(Self { env, store_key, clerk, versions: Mutex::default() })
+        Ok(Self { env, store_key, clerk, known: Mutex::default() })
     }
 
     fn ask<T: Send + 'static>(
@@ -84,8 +101,36 @@ impl SharedFiles {
         })
     }
 
-    fn remember(&self, name: String, version: i64) {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(name, version);
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, name: &str, version: i64) {
+        self.known().insert(name.to_owned(), Known { version, unanswered: None });
+    }
+
+    fn stored(&self, action: &'static str, path: &Path) -> Result<Option<Document>, FileError> {
+        let asked = name(path);
+        self.ask(action, path, async move |documents| documents.read(&asked).await)
+    }
+
+    /// The version to replace. What was sent and not answered has been done if it is what is there now.
+    fn replaced(&self, path: &Path) -> Result<i64, FileError> {
+        let asked = name(path);
+        let known = self.known().get(&asked).cloned().unwrap_or_default();
+        let Some(sent) = known.unanswered else { return Ok(known.version) };
+        let version = match (sent, self.stored("replace", path)?) {
+            (Sent::Body(sent), Some(found)) if found.body == sent => found.version,
+            (Sent::Removal, None) => 0,
+            _ => known.version,
+        };
+        self.remember(&asked, version);
+        Ok(version)
+    }
+
+    /// Remembers that this was sent, until it is answered.
+    fn sends(&self, name: &str, sent: Sent) {
+        self.known().entry(name.to_owned()).or_default().unanswered = Some(sent);
     }
 
     /// A document opens under its own name only.
@@ -108,45 +153,40 @@ fn unsupported<T>(action: &'static str, path: &Path) -> Result<T, FileError> {
 impl Files for SharedFiles {
     fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         let asked = name(path);
-        let found = self.ask("read", path, {
-            let asked = asked.clone();
-            async move |documents| documents.read(&asked).await
-        })?;
-        let Some(found) = found else {
-            self.remember(asked, 0);
+        let Some(found) = self.stored("read", path)? else {
+            self.remember(&asked, 0);
             return Err(FileError::NotFound { action: "read", path: path.to_owned() });
         };
         let opened = self.store_key.open(self.cell(&asked), &found.body).map_err(|error| {
             let source = io::Error::new(io::ErrorKind::InvalidData, error);
             FileError::Io { action: "read", path: path.to_owned(), source }
         })?;
-        self.remember(asked, found.version);
+        self.remember(&asked, found.version);
         Ok(opened.to_vec())
     }
 
     fn write_atomic(&self, path: &Path, bytes: &[u8], _mode: Mode) -> Result<(), FileError> {
         let asked = name(path);
-        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = versions.get(&asked).copied().unwrap_or_default();
-        drop(versions);
+        let replaced = self.replaced(path)?;
         let body = self.store_key.seal(self.cell(&asked), bytes, &mut self.env.rng());
+        self.sends(&asked, Sent::Body(body.clone()));
         let version = self.ask("replace", path, {
             let asked = asked.clone();
             async move |documents| documents.replace(&asked, replaced, &body).await
         })?;
-        match version {
-            Some(version) => {
-                self.remember(asked, version);
-                Ok(())
-            }
-            None => Err(FileError::Replaced { path: path.to_owned() }),
-        }
+        self.remember(&asked, version.unwrap_or(replaced));
+        version.map(drop).ok_or_else(|| FileError::Replaced { path: path.to_owned() })
     }
 
     fn remove(&self, path: &Path) -> Result<(), FileError> {
         let asked = name(path);
-        self.remember(asked.clone(), 0);
-        self.ask("remove", path, async move |documents| documents.remove(&asked).await)
+        self.sends(&asked, Sent::Removal);
+        self.ask("remove", path, {
+            let asked = asked.clone();
+            async move |documents| documents.remove(&asked).await
+        })?;
+        self.remember(&asked, 0);
+        Ok(())
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {

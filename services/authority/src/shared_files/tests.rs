@@ -1,6 +1,9 @@
 //! Two instances over one database.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lanyard_core::checkpoint::Checkpoint;
 use lanyard_core::cosignature::WitnessKey;
@@ -157,4 +160,110 @@ fn two_instances_never_cosign_two_logs() {
         });
         assert_eq!(cosigned.iter().filter(|done| **done).count(), 1, "{cosigned:?} of size {size}");
     }
+}
+
+/// Stands between an instance and the database, and can lose an answer.
+struct Wire {
+    folder: tempfile::TempDir,
+    /// The next answer to a statement that changed something is swallowed, and the connection ends.
+    loses: Arc<AtomicBool>,
+}
+
+impl Wire {
+    /// Before the server on the Unix socket that this URL names; the URL of the way through here.
+    fn before(url: &str) -> (Self, String) {
+        let (rest, host) = url.split_once("host=%2F").unwrap();
+        let (host, _) = host.split_once('&').unwrap_or((host, ""));
+        let port = rest.rsplit_once(':').unwrap().1.split('/').next().unwrap();
+        let socket = format!(".s.PGSQL.{port}");
+        let server = Path::new("/").join(host.replace("%2F", "/")).join(&socket);
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(&socket)).unwrap();
+        let here = folder.path().display().to_string().trim_start_matches('/').replace('/', "%2F");
+        let url = url.replace(host, &here);
+        let wire = Self { folder, loses: Arc::default() };
+        let loses = Arc::clone(&wire.loses);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, server) = (client.unwrap(), UnixStream::connect(&server).unwrap());
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || pass(from, to, |_| false));
+                let loses = Arc::clone(&loses);
+                std::thread::spawn(move || {
+                    pass(server, client, |bytes| {
+                        let is_done = [&b"UPDATE 1\0"[..], b"INSERT 0 1\0", b"DELETE 1\0"];
+                        let has = |tag: &[u8]| bytes.windows(tag.len()).any(|one| one == tag);
+                        is_done.into_iter().any(has) && loses.swap(false, Ordering::SeqCst)
+                    });
+                });
+            }
+        });
+        (wire, url)
+    }
+
+    fn lose_an_answer(&self) {
+        assert!(self.folder.path().exists());
+        self.loses.store(true, Ordering::SeqCst);
+    }
+
+    fn has_lost_it(&self) -> bool {
+        !self.loses.load(Ordering::SeqCst)
+    }
+}
+
+/// Passes bytes on until either end is gone, or until those that `is_lost` says.
+fn pass(mut from: UnixStream, mut to: UnixStream, is_lost: impl Fn(&[u8]) -> bool) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if is_lost(&buffer[..length]) || to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    for stream in [from, to] {
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_known_as_the_own_one() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(direct) = runtime.block_on(lanyard_test_postgres::database()) else { return };
+    if !direct.contains("host=%2F") {
+        return println!("skipped: the server is not on a Unix socket");
+    }
+    let (wire, url) = Wire::before(&direct);
+    let open = |url: &str| Location::parse(url, Path::new("/")).unwrap();
+    let owner = Owner { party: Authority::Police, event: event() };
+    let _store = runtime.block_on(Store::open(&open(&direct), &owner, &SCHEMA)).unwrap();
+    let files = |url| SharedFiles::open(Env::system(), &open(url), store_key()).unwrap();
+    let (one, other) = (files(&url), files(&direct));
+    let path = Path::new("store/signed");
+    let lost = |done: Result<(), FileError>| {
+        assert!(wire.has_lost_it());
+        let error = done.unwrap_err();
+        assert!(!error.is_replaced(), "{error}");
+    };
+    let write =
+        |files: &SharedFiles, text: &str| files.write_atomic(path, text.as_bytes(), Mode::Private);
+
+    // The first, a later one, and a removal: each is done, and not known to be.
+    wire.lose_an_answer();
+    lost(write(&one, "first"));
+    assert_eq!(other.read(path).unwrap(), b"first");
+    write(&one, "second").unwrap();
+    wire.lose_an_answer();
+    lost(write(&one, "third"));
+    write(&one, "fourth").unwrap();
+    assert_eq!(other.read(path).unwrap(), b"fourth");
+    wire.lose_an_answer();
+    lost(one.remove(path));
+    write(&one, "fifth").unwrap();
+
+    // What another has written since is another's.
+    wire.lose_an_answer();
+    lost(write(&one, "sixth"));
+    assert_eq!(other.read(path).unwrap(), b"sixth");
+    write(&other, "seventh").unwrap();
+    assert!(write(&one, "eighth").unwrap_err().is_replaced());
+    assert_eq!(one.read(path).unwrap(), b"seventh");
 }
