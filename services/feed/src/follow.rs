@@ -225,6 +225,7 @@ impl Following {
         let terms = Terms {
             patience: self.mirror.patience(),
             allowance: several.then(|| self.turns.allowance(index)),
+            may_follow_back: false,
         };
         Session::open(&self.mirror, upstream, terms).await.map(Box::new)
     }
@@ -342,7 +343,8 @@ fn stand(mirror: &Mirror, sync: &watch::Sender<SyncState>, index: usize, standin
 }
 
 /// Takes what an upstream has, until nothing came for `patience`, and returns the size of the log then: what an authority
-/// does before it signs again. An upstream that has less than this mirror is no error.
+/// does before it signs again. An upstream that has less than this mirror is no error, and one that follows this mirror is
+/// just who may have what this mirror has lost.
 ///
 /// # Errors
 /// [`FollowError`].
@@ -351,7 +353,7 @@ pub async fn catch_up(
     upstream: &Upstream,
     patience: Duration,
 ) -> Result<u64, FollowError> {
-    let terms = Terms { patience: mirror.patience(), allowance: None };
+    let terms = Terms { patience: mirror.patience(), allowance: None, may_follow_back: true };
     let taken = async {
         let mut session = Session::open(mirror, upstream, terms).await?;
         while session.take(Instant::now() + patience).await?.is_some() {}

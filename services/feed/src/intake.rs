@@ -93,6 +93,8 @@ pub struct Intake {
     pub(crate) route: Vec<u64>,
     /// The largest size that came with the cosignatures of a quorum, new to the mirror or not.
     pub(crate) quorum_size: u64,
+    /// Whether it may come by way of this mirror.
+    pub(crate) may_follow_back: bool,
 }
 
 impl Intake {
@@ -107,6 +109,7 @@ impl Intake {
             keys: Vec::new(),
             route: Vec::new(),
             quorum_size: 0,
+            may_follow_back: false,
         }
     }
 
@@ -278,7 +281,10 @@ impl Intake {
     }
 
     fn route(&mut self, route: Route) -> Result<Applied, FeedError> {
-        self.mirror.route.check(&route.mirrors)?;
+        match self.mirror.route.check(&route.mirrors) {
+            Err(FeedError::Circle) if self.may_follow_back => {}
+            checked => checked?,
+        }
         self.route = route.mirrors;
         Ok(Applied::Beside)
     }

@@ -185,6 +185,27 @@ async fn catching_up_with_one_that_is_behind_is_no_error_and_a_dead_one_is() {
     assert!(error.is_err());
 }
 
+/// Mirrors follow an authority as soon as it listens: also one that was restored, and has less of its log than they.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_authority_takes_its_log_from_those_who_follow_it() {
+    let world = world();
+    let mut committee = world.publisher("committee");
+    committee.begin(50);
+    copy(&world.path("committee"), &world.path("backup"));
+    committee.settled(put(&[1], 2));
+    committee.settled(put(&[1], 3));
+    let sponsor = world.mirror("sponsor");
+    pull(&committee.mirror, &sponsor).await;
+    let restored = world.publisher("backup").mirror;
+    let (address, _committee) = serve(server(&restored)).await;
+    let following = start(&sponsor, vec![upstream("committee", address)]);
+    until("it is asked", || following.of("committee").times_left > 0).await;
+    let (address, _sponsor) = serve(server(&sponsor)).await;
+    let patience = Duration::from_millis(300);
+    let size = catch_up(&restored, &upstream("sponsor", address), patience).await;
+    assert_eq!(size.unwrap(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn follow_refuses_what_it_does_not_mirror_and_malformed_requests() {
     let world = world();

@@ -27,6 +27,8 @@ pub(super) struct Terms {
     pub(super) patience: Duration,
     /// How long it may take from one tick to the next, if another upstream could be asked instead.
     pub(super) allowance: Option<Duration>,
+    /// Whether it may follow this mirror in turn: only who takes from it for a moment does not wait in a circle.
+    pub(super) may_follow_back: bool,
 }
 
 /// The newest sizes of the log that an upstream brought, or that were there when it was asked.
@@ -61,12 +63,14 @@ impl Session {
         let request = mirror.follow_request();
         let held = Brought { signed: request.log_size, ..Brought::held(mirror) };
         let pace = Pace::new(mirror, held, terms);
-        let Terms { patience, .. } = terms;
+        let Terms { patience, may_follow_back, .. } = terms;
         let stream = match tokio::time::timeout(patience, client.follow(request)).await {
             Ok(called) => called.map_err(Box::new)?.into_inner(),
             Err(_) => return Err(FollowError::Silent { millis: millis(patience) }),
         };
-        let intake = Some(mirror.intake(&upstream.name));
+        let mut intake = mirror.intake(&upstream.name);
+        intake.may_follow_back = may_follow_back;
+        let intake = Some(intake);
         Ok(Self { mirror: Arc::clone(mirror), intake, stream, pace, in_use: false })
     }
 
