@@ -5,17 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lanyard_client::Connection;
 use lanyard_core::oprf::{self, BlindedElement};
-use lanyard_env::{AppendFile, DiskFiles, Env, FileError, Files, FolderLock, Mode, ReadAt};
+use lanyard_env::Env;
 use lanyard_party::{Folder, ManifestStore, expected, trust_anchors};
 use lanyard_shareholder::Purpose;
-use lanyard_tests::{Desk, TestEvent, eventually, list_entry, people, run_together, sample_plan};
+use lanyard_tests::{
+    Call, Desk, RefusingDisk, TestEvent, eventually, list_entry, people, run_together, sample_plan,
+};
 use lanyard_transport::{Role, Tls, connect, status};
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
@@ -27,91 +28,6 @@ use sqlx::AnyPool;
 use tonic::{Code, Status};
 
 const MAIN: &str = "sta-main";
-
-/// A party's disk, which fills up and is emptied again.
-struct Disk {
-    files: DiskFiles,
-    is_full: Arc<AtomicBool>,
-}
-
-impl Disk {
-    fn takes(&self, action: &'static str, path: &Path) -> Result<(), FileError> {
-        takes(&self.is_full, action, path)
-    }
-}
-
-fn takes(is_full: &AtomicBool, action: &'static str, path: &Path) -> Result<(), FileError> {
-    if !is_full.load(Ordering::SeqCst) {
-        return Ok(());
-    }
-    Err(FileError::new(action, path, io::ErrorKind::StorageFull.into()))
-}
-
-struct Appending {
-    file: Box<dyn AppendFile>,
-    path: std::path::PathBuf,
-    is_full: Arc<AtomicBool>,
-}
-
-impl AppendFile for Appending {
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        takes(&self.is_full, "append to", &self.path)?;
-        self.file.write_all(bytes)
-    }
-    fn sync(&mut self) -> Result<(), FileError> {
-        self.file.sync()
-    }
-    fn len(&self) -> u64 {
-        self.file.len()
-    }
-    fn truncate(&mut self, length: u64) -> Result<(), FileError> {
-        self.file.truncate(length)
-    }
-}
-
-impl Files for Disk {
-    fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
-        self.files.read(path)
-    }
-    fn write_atomic(&self, path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
-        self.takes("write", path)?;
-        self.files.write_atomic(path, bytes, mode)
-    }
-    fn append(&self, path: &Path) -> Result<Box<dyn AppendFile>, FileError> {
-        let (file, is_full) = (self.files.append(path)?, Arc::clone(&self.is_full));
-        Ok(Box::new(Appending { file, path: path.to_owned(), is_full }))
-    }
-    fn open(&self, path: &Path) -> Result<Box<dyn ReadAt>, FileError> {
-        self.files.open(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        self.files.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> Result<(), FileError> {
-        self.files.remove(path)
-    }
-    fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
-        self.files.list(dir)
-    }
-    fn create_dir_all(&self, dir: &Path) -> Result<(), FileError> {
-        if !self.files.exists(dir)? {
-            self.takes("create", dir)?;
-        }
-        self.files.create_dir_all(dir)
-    }
-    fn exists(&self, path: &Path) -> Result<bool, FileError> {
-        self.files.exists(path)
-    }
-    fn permissions(&self, path: &Path) -> Result<u32, FileError> {
-        self.files.permissions(path)
-    }
-    fn settle(&self, dir: &Path) -> Result<(), FileError> {
-        self.files.settle(dir)
-    }
-    fn lock(&self, dir: &Path) -> Result<FolderLock, FileError> {
-        self.files.lock(dir)
-    }
-}
 
 /// A running event, whose disks can be filled.
 struct World {
@@ -125,7 +41,11 @@ impl World {
         let mut disks = BTreeMap::new();
         for member in event.members() {
             let is_full = Arc::new(AtomicBool::new(false));
-            let disk = Disk { files: DiskFiles::new(), is_full: Arc::clone(&is_full) };
+            let full = Arc::clone(&is_full);
+            let disk = RefusingDisk::new(move |call, _| {
+                let refuses = call == Call::Write && full.load(Ordering::SeqCst);
+                refuses.then_some(io::ErrorKind::StorageFull)
+            });
             event.start_in(member.name(), Env { files: Arc::new(disk), ..Env::system() });
             disks.insert(member.name().to_owned(), is_full);
         }
@@ -249,6 +169,17 @@ async fn committee_full(world: &World, desk: &Desk, badges: &[String]) {
     assert_eq!(live, epoch, "an epoch that was refused has begun");
     desk.enrol(&[newcomer]).await.unwrap();
     desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+    desk.settle().await;
+    assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "REFER");
+    desk.committee_says(StatusAction::Reinstate, "P-0001").await.unwrap();
+    desk.settle().await;
+    assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "ADMIT");
+    // The files alone: what the store took meanwhile is published once there is space, without anybody asking again.
+    world.disks["committee"].store(true, Ordering::SeqCst);
+    desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+    ticks().await;
+    assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "ADMIT", "nothing is signed");
+    world.disks["committee"].store(false, Ordering::SeqCst);
     desk.settle().await;
     assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "REFER");
     desk.committee_says(StatusAction::Reinstate, "P-0001").await.unwrap();

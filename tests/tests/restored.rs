@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lanyard_tests::{Desk, Load, TestEvent, eventually, people, run_together};
+use lanyard_tests::{Desk, Load, TestEvent, eventually, people, run_together, sample_plan};
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::epoch::v1::StartEpochRequest;
@@ -14,7 +14,8 @@ const MAIN: &str = "sta-main";
 
 /// An event with three people cleared and published; their badges' texts.
 fn published() -> (TestEvent, Vec<String>) {
-    let event = TestEvent::started();
+    let mut event = TestEvent::make_watched(&sample_plan());
+    event.start_all();
     let badges = run_together(async {
         let desk = Desk::of(&event);
         let everyone = people(3);
@@ -34,33 +35,15 @@ async fn cleared(desk: &Desk, count: u64) {
     desk.settle().await;
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
+/// `lanyard backup` of a party, whose service may be running.
+async fn back_up(event: &TestEvent, party: &str, to: &Path) {
+    lanyard::back_up(&event.folder(party), &to.join(party)).await.unwrap();
 }
 
-/// The backup that docs/DRILLS.md tells to make, of a service that runs.
-async fn back_up(data: &Path, to: &Path) {
-    sqlx::any::install_default_drivers();
-    let store = format!("sqlite://{}", data.join("committee.db").display());
-    let store = sqlx::AnyPool::connect(&store).await.unwrap();
-    let into = to.join("committee.db").display().to_string();
-    sqlx::query("VACUUM INTO $1").bind(into).execute(&store).await.unwrap();
-    store.close().await;
-    for folder in ["audience-keys", "witness", "evaluations"] {
-        if data.join(folder).exists() {
-            copy(&data.join(folder), &to.join(folder));
-        }
-    }
-    std::fs::copy(data.join("signed"), to.join("signed")).unwrap();
+/// A party's machine is lost, and its backup is put in the place of its folder. Its service does not run.
+fn restore(event: &TestEvent, party: &str, from: &Path) {
+    std::fs::remove_dir_all(event.folder(party)).unwrap();
+    std::fs::rename(from.join(party), event.folder(party)).unwrap();
 }
 
 /// What of the committee's log is on its disk.
@@ -116,19 +99,19 @@ fn a_backup_on_an_empty_machine_signs_after_the_mirrors_and_stops_whom_the_direc
     let data: PathBuf = event.folder("committee").join("data");
     let backup = tempfile::tempdir().unwrap();
     let lost = run_together(async {
-        back_up(&data, backup.path()).await;
+        back_up(&event, "committee", backup.path()).await;
         live_on(&Desk::of(&event), &badges).await
     });
 
     event.stop("committee");
-    std::fs::remove_dir_all(&data).unwrap();
-    copy(backup.path(), &data);
+    restore(&event, "committee", backup.path());
     // Neither mirror answers: nothing is signed, though there is a whole store to publish.
     event.stop("sponsor");
     event.stop("police");
+    let before = held(&data);
     event.start("committee");
     std::thread::sleep(Duration::from_secs(4));
-    assert_eq!(held(&data), None, "nothing is signed while nobody brings the log");
+    assert_eq!(held(&data), before, "nothing is signed while nobody brings the log");
 
     event.start("sponsor");
     event.start("police");
@@ -193,7 +176,7 @@ fn an_old_database_beside_a_new_log_stops_whom_the_directory_stops() {
     let data: PathBuf = event.folder("committee").join("data");
     let backup = tempfile::tempdir().unwrap();
     run_together(async {
-        back_up(&data, backup.path()).await;
+        back_up(&event, "committee", backup.path()).await;
         let desk = Desk::of(&event);
         desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
         says(&desk, &badges[1], "REFER").await;
@@ -203,7 +186,8 @@ fn an_old_database_beside_a_new_log_stops_whom_the_directory_stops() {
     for name in ["committee.db", "committee.db-wal", "committee.db-shm"] {
         let _ = std::fs::remove_file(data.join(name));
     }
-    std::fs::copy(backup.path().join("committee.db"), data.join("committee.db")).unwrap();
+    let old = backup.path().join("committee/data/committee.db");
+    std::fs::copy(old, data.join("committee.db")).unwrap();
     event.start("committee");
     run_together(async {
         let desk = Desk::of(&event);
@@ -216,5 +200,78 @@ fn an_old_database_beside_a_new_log_stops_whom_the_directory_stops() {
         }
         assert_eq!(report(&data)["held"], 1);
         assert_eq!(holds_in_the_audit_trail(&desk).await, 1);
+    });
+}
+
+/// A backup whose log is as long as its memory says, and nobody to ask: what the lost machine signed after it is not known.
+#[test]
+fn a_backup_that_nobody_speaks_for_signs_nothing_until_a_quorum_does() {
+    let (mut event, badges) = published();
+    let data: PathBuf = event.folder("committee").join("data");
+    let backup = tempfile::tempdir().unwrap();
+    run_together(async {
+        back_up(&event, "committee", backup.path()).await;
+        let desk = Desk::of(&event);
+        desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+        says(&desk, &badges[1], "REFER").await;
+        desk.settle().await;
+    });
+    event.stop_all();
+    restore(&event, "committee", backup.path());
+    let before = held(&data);
+    event.start("committee");
+    // Several ticks' time, and that of asking everybody.
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(held(&data), before, "it signed on without a word from anybody");
+    let (ready, said) = run_together(event.ask("committee", "/readyz"));
+    assert_eq!(ready, 503);
+    assert!(said.contains("this may be a restored backup"), "{said}");
+    // One witness is no quorum.
+    event.start("trustee");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(held(&data), before, "it signed on at one witness's word");
+
+    event.start_all();
+    run_together(async {
+        let desk = Desk::of(&event);
+        eventually("the committee signs again", async || {
+            let (ready, _) = event.ask("committee", "/readyz").await;
+            (ready == 200).then_some(())
+        })
+        .await;
+        desk.settle().await;
+        assert_eq!(desk.check(&badges[0], MAIN).await.unwrap().verdict, "ADMIT");
+        assert_eq!(desk.check(&badges[1], MAIN).await.unwrap().verdict, "REFER");
+        let state = desk.sync_state().await.unwrap();
+        assert!(state.authorities.iter().all(|one| one.evidence.is_empty()), "{state:?}");
+    });
+}
+
+/// Every machine is lost, and all are restored from the backups of one moment: each waits for the others' word, and nobody
+/// for good.
+#[test]
+fn an_event_that_is_restored_as_a_whole_comes_up_by_itself() {
+    let (mut event, badges) = published();
+    event.stop_all();
+    let backup = tempfile::tempdir().unwrap();
+    let members: Vec<String> =
+        event.members().iter().map(|member| member.name().to_owned()).collect();
+    run_together(async {
+        for member in &members {
+            back_up(&event, member, backup.path()).await;
+        }
+    });
+    for member in &members {
+        restore(&event, member, backup.path());
+    }
+    event.start_all();
+    run_together(async {
+        let desk = Desk::of(&event);
+        desk.settle().await;
+        desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
+        says(&desk, &badges[1], "REFER").await;
+        assert_eq!(desk.check(&badges[0], MAIN).await.unwrap().verdict, "ADMIT");
+        let state = desk.sync_state().await.unwrap();
+        assert!(state.authorities.iter().all(|one| one.evidence.is_empty()), "{state:?}");
     });
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::HumanBytes;
+use lanyard_authority::PublishError;
 use lanyard_env::FileError;
 use lanyard_party::{Folder, PartyConfig};
 use lanyard_store::Location;
@@ -45,6 +46,15 @@ struct Copied {
     bytes: u64,
 }
 
+/// Copies a party's folder, whose service may be running, to a place that is not there yet, as `lanyard backup --json` does.
+///
+/// # Errors
+/// [`CliError`]; [`CliError::Negative`] if something in the copy does not hold.
+pub async fn back_up(folder: &Path, to: &Path) -> Result<(), CliError> {
+    let args = BackupArgs { folder: folder.to_owned(), to: to.to_owned() };
+    args.run(&Context::new(true)).await
+}
+
 impl BackupArgs {
     pub(crate) async fn run(self, context: &Context) -> Result<(), CliError> {
         let source = Source::open(&self.folder, context)?;
@@ -59,6 +69,7 @@ impl BackupArgs {
                 let _ = clear(&unfinished);
             }
             let copied = copied?;
+            mark(&unfinished, context)?;
             let look = Look::over(&unfinished, context).await?;
             if look.is_sound() || tries == TRIES {
                 break (copied, look);
@@ -226,6 +237,15 @@ fn turn(path: &Path) -> u8 {
         Some("data/receipts/chain") => 0,
         Some("data/signed") => 2,
         _ => 1,
+    }
+}
+
+/// Marks an authority's copy: whoever starts from it must not take itself for the machine that was copied.
+fn mark(copy: &Path, context: &Context) -> Result<(), CliError> {
+    match lanyard_authority::mark_restored(&context.env, &copy.join("data")) {
+        Err(PublishError::File(error)) => Err(error.into()),
+        // Damaged: it is found when the copy is looked over.
+        Err(_) | Ok(()) => Ok(()),
     }
 }
 

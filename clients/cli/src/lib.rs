@@ -2,7 +2,7 @@
 //!
 //! Each subcommand is a module with its arguments and a `run`. What other programs may want stands in modules of its
 //! own: [`cluster`] runs an event's services as processes, [`event`] makes an event, [`table`] reads people and
-//! watchlists from CSV files under a mapping.
+//! watchlists from CSV files under a mapping; and [`back_up`] copies a party's folder.
 
 #![allow(clippy::disallowed_methods)] // clients are not simulated
 
@@ -42,6 +42,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Cli, Command};
+pub use crate::backup::back_up;
 use crate::context::Context;
 pub use crate::error::CliError;
 

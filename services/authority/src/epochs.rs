@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 
 use lanyard_core::ids::{Audience, Authority, Epoch};
-use lanyard_env::{Env, FileError, Mode};
+use lanyard_env::{Env, FileError, Mode, checked_body, with_checksum};
 use lanyard_store::StoreError;
 use lanyard_transport::{caller, status};
 use lanyard_wire::epoch::v1 as wire;
@@ -80,16 +80,24 @@ pub(crate) struct Decided {
     path: PathBuf,
 }
 
-const HEADER: &str = "lanyard epoch out of turn v1\n";
+/// Its name among the kept files.
+pub(crate) const DECIDED: &str = "epoch-out-of-turn";
+
+const HEADER: &str = "lanyard epoch out of turn v2\n";
 
 impl Decided {
     pub(crate) fn at(env: Env, path: PathBuf) -> Self {
         Self { env, path }
     }
 
+    /// The epoch, if one is decided on.
+    ///
+    /// # Errors
+    /// [`PublishError::Decided`] if it is damaged, or [`PublishError::File`].
     pub(crate) fn read(&self) -> Result<Option<Epoch>, PublishError> {
         let Some(bytes) = self.env.files.read_if_exists(&self.path)? else { return Ok(None) };
-        let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_prefix(HEADER));
+        let text = checked_body(&bytes).and_then(|body| std::str::from_utf8(body).ok());
+        let number = text.and_then(|text| text.strip_prefix(HEADER));
         let number = number.and_then(|number| number.trim_end().parse().ok());
         let damaged = || PublishError::Decided { path: self.path.clone() };
         Ok(Some(Epoch::new(number.ok_or_else(damaged)?)))
@@ -97,7 +105,7 @@ impl Decided {
 
     pub(crate) fn write(&self, epoch: Epoch) -> Result<(), FileError> {
         let text = format!("{HEADER}{epoch}\n");
-        self.env.files.write_atomic(&self.path, text.as_bytes(), Mode::Private)
+        self.env.files.write_atomic(&self.path, &with_checksum(text.as_bytes()), Mode::Private)
     }
 
     pub(crate) fn remove(&self) -> Result<(), FileError> {

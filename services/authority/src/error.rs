@@ -49,8 +49,18 @@ pub enum PublishError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// What this machine signed cannot be read.
+    #[error(
+        "{}: not what was written there; remove the file: then all that was published is compared with the store as after \
+         a restored backup, and nothing is signed until a quorum of witnesses has answered",
+        path.display()
+    )]
+    Signed {
+        /// The file.
+        path: std::path::PathBuf,
+    },
     /// The epoch that was decided on cannot be read.
-    #[error("{}: not an epoch's number; remove the file, and start a new epoch again", path.display())]
+    #[error("{}: not what was written there; remove the file, and start a new epoch again", path.display())]
     Decided {
         /// The file.
         path: std::path::PathBuf,

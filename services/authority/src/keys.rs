@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::error::PublishError;
 
+/// Its name among the kept files.
+pub(crate) const AUDIENCE_KEYS: &str = "audience-keys";
+
 /// The folder of sealed audience keys.
 pub(crate) struct KeyFolder {
     env: Env,
@@ -58,6 +61,16 @@ impl KeyFolder {
         }
     }
 
+    /// The keys that are there: the name of each file, and of which directory, unless no key is named so.
+    pub(crate) fn names(&self) -> Result<Vec<(String, Option<(Epoch, Audience)>)>, PublishError> {
+        let names = self.env.files.list(&self.folder)?;
+        Ok(names
+            .into_iter()
+            .map(|name| (directory(&name), name))
+            .map(|(of, name)| (name, of))
+            .collect())
+    }
+
     /// Keeps a key, sealed.
     pub(crate) fn store(
         &self,
@@ -74,8 +87,7 @@ impl KeyFolder {
     /// Deletes the keys of epochs before `epoch`: past records of a badge stay closed even to who holds all else.
     pub(crate) fn forget_before(&self, epoch: Epoch) -> Result<(), PublishError> {
         for file in self.env.files.list(&self.folder)? {
-            let of = file.split('-').next().and_then(|number| number.parse().ok());
-            if of.is_some_and(|of: u32| of < epoch.get()) {
+            if directory(&file).is_some_and(|(of, _)| of < epoch) {
                 self.env.files.remove(&self.folder.join(file))?;
             }
         }
@@ -102,6 +114,13 @@ impl KeyFolder {
 
 fn name(epoch: Epoch, audience: Audience) -> String {
     format!("{epoch}-{audience}")
+}
+
+/// The directory whose key a file of this name holds.
+fn directory(name: &str) -> Option<(Epoch, Audience)> {
+    let (epoch, audience) = name.split_once('-')?;
+    let audience = Audience::ALL.into_iter().find(|one| one.name() == audience)?;
+    Some((Epoch::new(epoch.parse().ok()?), audience))
 }
 
 fn cell(epoch: Epoch, audience: Audience) -> Cell<'static> {

@@ -8,6 +8,7 @@
 
 mod epochs;
 mod error;
+mod examine;
 mod keys;
 mod publication;
 mod publisher;
@@ -21,8 +22,9 @@ mod witnesses;
 
 pub use epochs::Asked;
 pub use error::PublishError;
-pub use publisher::{LogKeySource, PublicationStatus};
-pub use recovery::Held;
+pub use examine::{Examined, examine};
+pub use publisher::{LogKeySource, PublicationStatus, Waits};
+pub use recovery::{Held, mark_restored};
 pub use registry::{Changes, Entry, Registry};
 pub use station::{
     Duty, LEASE, OwnAudienceKeys, Station, StationConfig, StationError, StoreUrl,

@@ -33,7 +33,6 @@ use crate::sealer::{Amount, Binder, Desired, Rows, Sealer, decoys_wanted, seal_s
 /// What a tick needs from outside.
 pub(crate) struct TickInput {
     pub(crate) now: Timestamp,
-    pub(crate) changed: Vec<Entry>,
     pub(crate) profiles: ProfileTable,
     pub(crate) manifest: Arc<VerifiedManifest>,
 }
@@ -137,6 +136,8 @@ pub(crate) struct Publication {
     live_epoch: Epoch,
     /// Directories of the live epoch, then those of the next: frozen, changes wait until they are live or too many.
     directories: Vec<Directory>,
+    /// The size of the log whose rows these are.
+    size: u64,
     /// The first tick of an epoch is padded further.
     catch_up: bool,
     /// Keys of epochs before this one are to be deleted once it is signed: until then a start needs them.
@@ -160,6 +161,7 @@ impl Publication {
             last_time: Timestamp::default(),
             live_epoch: Epoch::new(0),
             directories: Vec::new(),
+            size: 0,
             catch_up: false,
             forget_before: None,
             decided: None,
@@ -167,23 +169,40 @@ impl Publication {
             delivered: HashSet::new(),
             press,
         };
-        let mirror = Arc::clone(&publication.press.mirror);
+        publication.take_up(now)?;
+        Ok(publication)
+    }
+
+    /// Takes the directories as the feed has them.
+    fn take_up(&mut self, now: Timestamp) -> Result<(), PublishError> {
+        let mirror = Arc::clone(&self.press.mirror);
         let view = mirror.read();
-        let Some(signed) = view.signed() else { return Ok(publication) };
-        publication.live_epoch = signed.head().live_epoch;
-        // A crash may have come between an epoch's first tick and the end of its predecessor's keys.
-        publication.forget_before = Some(publication.live_epoch);
-        publication.last_time = signed.head().time;
+        let Some(signed) = view.signed() else { return Ok(()) };
+        let mut directories = Vec::new();
         for head in &signed.head().directories {
             let key = DirectoryKey::new(head.epoch, head.audience);
             let Some(held) = view.directory(head.epoch, head.audience) else { continue };
-            publication.press.recover_key(&view, head)?;
-            let binder = publication.press.binder(key, false)?;
-            let sealer = Sealer::recover(binder, &publication.desired, held.rows(), now);
+            self.press.recover_key(&view, head)?;
+            let binder = self.press.binder(key, false)?;
+            let sealer = Sealer::recover(binder, &self.desired, held.rows(), now);
             let profiles = Some(head.profiles);
-            publication.directories.push(Directory { key, sealer, unpublished: None, profiles });
+            directories.push(Directory { key, sealer, unpublished: None, profiles });
         }
-        Ok(publication)
+        (self.directories, self.size) = (directories, view.size());
+        self.live_epoch = signed.head().live_epoch;
+        self.last_time = signed.head().time;
+        // A crash may have come between an epoch's first tick and the end of its predecessor's keys.
+        self.forget_before = Some(self.live_epoch);
+        Ok(())
+    }
+
+    /// Takes up what an entry is to say from now on. It cannot fail: whoever has read an entry from the store and gives it
+    /// here need not read it again, whatever becomes of the next tick.
+    pub(crate) fn take(&mut self, entry: Entry, now: Timestamp) {
+        for directory in &mut self.directories {
+            directory.sealer.consider(&entry, now);
+        }
+        self.desired.insert(entry.id, entry);
     }
 
     pub(crate) fn mirror(&self) -> &Arc<Mirror> {
@@ -216,14 +235,12 @@ impl Publication {
         input: TickInput,
         rng: &mut impl CryptoRng,
     ) -> Result<(), PublishError> {
-        let TickInput { now, changed, profiles, manifest } = input;
+        let TickInput { now, profiles, manifest } = input;
         // A tick that the disk refused last time goes first: nothing else may be signed for its size.
         self.press.resume()?;
-        for entry in changed {
-            for directory in &mut self.directories {
-                directory.sealer.consider(&entry, now);
-            }
-            self.desired.insert(entry.id, entry);
+        if self.press.mirror.read().size() != self.size {
+            // It was refused after it was written: the feed has rows of it that are not here.
+            self.take_up(now)?;
         }
         self.roll(now, &manifest, rng)?;
         self.begin_sponsor_sweep(now, &manifest);
@@ -256,6 +273,7 @@ impl Publication {
             directory.unpublished = None;
             directory.profiles = Some(table);
         }
+        self.size = checkpoint.size();
         self.catch_up = false;
         self.last_time = time;
         self.press.mirror.publish(&self.press.sign(&checkpoint)?)?;

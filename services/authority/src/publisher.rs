@@ -1,15 +1,20 @@
 //! The task that ticks, and the one that asks witnesses.
 
+use std::fmt;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lanyard_core::checkpoint::VerifiedCheckpoint;
+use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use lanyard_core::freshness::ClockError;
 use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::ids::{Authority, Epoch};
+use lanyard_core::log::empty_root;
 use lanyard_core::note::SigningKey;
+use lanyard_core::profile::ProfileTable;
 use lanyard_env::{Env, Mode};
 use lanyard_feed::Mirror;
 use lanyard_party::{KeyFileError, ManifestStore, StoreKey};
@@ -48,11 +53,51 @@ pub struct PublicationStatus {
     pub epoch: Epoch,
     /// Rows of the gates' live directory, decoys included.
     pub records: u64,
+    /// Why nothing is signed, if it has to wait for others.
+    pub waits: Option<Waits>,
 }
 
 impl Default for PublicationStatus {
     fn default() -> Self {
-        Self { log_size: 0, quorum_size: 0, waiting: 0, epoch: Epoch::new(0), records: 0 }
+        let epoch = Epoch::new(0);
+        Self { log_size: 0, quorum_size: 0, waiting: 0, epoch, records: 0, waits: None }
+    }
+}
+
+/// Why nothing may be signed until others have answered: whoever signed on might fork the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// A witness, or the store of several instances, knows a greater size of this log than this machine holds, and no
+    /// quorum says otherwise. A mirror has the rest.
+    Behind {
+        /// The size that they know.
+        known: u64,
+        /// The size that is held here.
+        held: u64,
+    },
+    /// What is here may be a restored backup, and too few witnesses have said that they know no more of this log.
+    Unconfirmed {
+        /// The size that is held here.
+        held: u64,
+        /// How many of them have to say so.
+        quorum: u8,
+    },
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind { known, held } => write!(
+                f,
+                "a witness or the store knows more of this log than this machine, {known} ticks and not {held}: nothing is \
+                 signed until a mirror brings the rest or a quorum disagrees"
+            ),
+            Self::Unconfirmed { held, quorum } => write!(
+                f,
+                "this may be a restored backup: nothing is signed until {quorum} witnesses have said that they know no more \
+                 of this log than the {held} ticks here"
+            ),
+        }
     }
 }
 
@@ -61,12 +106,8 @@ impl Default for PublicationStatus {
 pub(crate) enum Ended {
     /// It was asked to.
     Stopped,
-    /// A witness, or the store of several instances, knows a greater size of this log than this machine holds, and no
-    /// quorum says otherwise: whoever signs on would fork it. A mirror has the rest.
-    Behind {
-        /// The size that they know.
-        known: u64,
-    },
+    /// Others have to answer first.
+    Waits(Waits),
 }
 
 /// The keys that sign checkpoints, asked for each.
@@ -104,13 +145,17 @@ pub(crate) struct Publisher<R> {
     pub(crate) decided: PathBuf,
     /// Has the audit trail.
     pub(crate) store: Store,
+    /// Whether the store is known to be the one that was published from, and none restored from a backup. A file on this
+    /// machine is, unless [`Signed::is_restored`]. Nothing on this machine tells it of a shared one: a quorum of witnesses
+    /// does, or another instance that publishes from it before this one's eyes.
+    pub(crate) is_store_known: AtomicBool,
     /// Says what to publish.
     pub(crate) registry: R,
 }
 
 impl<R: Registry> Publisher<R> {
-    /// Ticks until `shutdown`, or until a witness says that this machine is behind; a tick that has begun is finished, and
-    /// witnesses have [`LAST_TICK`] for the last one.
+    /// Ticks until `shutdown`, or until others have to answer first; a tick that has begun is finished, and witnesses have
+    /// [`LAST_TICK`] for the last one.
     ///
     /// # Errors
     /// [`PublishError`] if what was published cannot be taken up. Later failures are logged and tried again at the next tick.
@@ -121,77 +166,35 @@ impl<R: Registry> Publisher<R> {
         asked: &mut Asked,
         shutdown: &CancellationToken,
     ) -> Result<Ended, PublishError> {
-        let Self { env, manifests, mirror, registry, .. } = self;
+        let Self { env, manifests, mirror, .. } = self;
         let decided = Decided::at(self.kept.clone(), self.decided.clone());
-        let press = Press {
-            event: manifests.current().event.clone(),
-            authority: self.authority,
-            log_keys: Arc::clone(&self.log_keys),
-            keys: KeyFolder::open(
-                self.kept.clone(),
-                self.keys_folder.clone(),
-                Arc::clone(&self.store_key),
-            )?,
-            mirror: Arc::clone(mirror),
-            reign,
-            own_key: self.own_key.clone(),
-        };
-        let caught_up = blocking(move || press.catch_up().map(|missing| (press, missing)));
-        let press = match caught_up.await? {
-            (press, None) => press,
-            (_, Some(known)) => return Ok(Ended::Behind { known }),
-        };
-        let (desired, mut cursor) = load(registry).await?;
-        let now = mirror.trusted_now();
-        let mut publication = blocking(move || {
-            press.resume()?;
-            Publication::recover(press, desired, now)
-        })
-        .await?;
-        let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
-        let restored = match self.look_back(&memory, cursor)? {
-            LookedBack::Lacking { known } => return Ok(Ended::Behind { known }),
-            LookedBack::AsLeft => false,
-            LookedBack::Restored => true,
+        let (mut publication, mut cursor) = match self.begin(reign, shutdown).await? {
+            ControlFlow::Continue(begun) => begun,
+            ControlFlow::Break(ended) => return Ok(ended),
         };
         if let Some(epoch) = decided.read()? {
             publication.decide(epoch);
         }
-
-        let witnessing = Witnessing {
-            mirror: Arc::clone(mirror),
-            witnesses: self.witnesses.clone(),
-            manifests: Arc::clone(manifests),
-        };
-        // Witnesses remember what a restored backup forgot, also while no mirror answers.
-        let newest = mirror.read().signed().map(|signed| signed.checkpoint().clone());
-        if let Some(newest) = newest {
-            let asked = shutdown.run_until_cancelled(witnessing.ask(newest)).await;
-            if let Some(known) = asked.flatten() {
-                return Ok(Ended::Behind { known });
-            }
-        }
-        if restored {
-            self.hold_back(&publication).await?;
-        }
         let ahead = watch::Sender::new(None);
         let (finish, stop) = (shutdown.clone(), CancellationToken::new());
         let _stop = stop.clone().drop_guard();
-        let mut cosigning = tokio::spawn(witnessing.cosign(ahead.clone(), finish, stop.clone()));
+        let cosigning = self.witnessing().cosign(ahead.clone(), finish, stop.clone());
+        let mut cosigning = tokio::spawn(cosigning);
         let mut ended = Ended::Stopped;
         let mut clock = ClockLog::default();
         while !shutdown.is_cancelled() {
             let manifest = manifests.current();
             let started = tokio::time::Instant::now();
             if let Some(known) = *ahead.borrow() {
-                ended = Ended::Behind { known };
+                ended = self.behind(known);
                 break;
             }
-            let input = match changes(registry, &mut cursor).await {
-                Ok((changed, profiles)) => {
-                    let now = mirror.trusted_now();
-                    TickInput { now, changed, profiles, manifest: Arc::clone(&manifest) }
-                }
+            let input = match self.take_changes(&mut publication, &mut cursor).await {
+                Ok(profiles) => TickInput {
+                    now: mirror.trusted_now(),
+                    profiles,
+                    manifest: Arc::clone(&manifest),
+                },
                 Err(error) => {
                     metrics::TICKS.of(["store_failed"]).increment(1);
                     tracing::error!(%error, "no tick: the store does not answer");
@@ -217,8 +220,10 @@ impl<R: Registry> Publisher<R> {
             match ticked {
                 Ok(()) => {}
                 Err(PublishError::TermOver) => break,
+                // Another instance has published since: what is here is not the newest.
+                Err(PublishError::File(error)) if error.is_replaced() => break,
                 Err(PublishError::RecordedOtherwise { size }) => {
-                    ended = Ended::Behind { known: size };
+                    ended = self.behind(size);
                     break;
                 }
                 Err(error) => tracing::error!(%error, "no tick: changes wait for the next"),
@@ -241,6 +246,125 @@ impl<R: Registry> Publisher<R> {
             let _ = cosigning.await;
         }
         Ok(ended)
+    }
+
+    /// Takes up what was published, once it is safe to go on from there.
+    async fn begin(
+        &self,
+        reign: Option<Reign>,
+        shutdown: &CancellationToken,
+    ) -> Result<ControlFlow<Ended, (Publication, u64)>, PublishError> {
+        let press = Press {
+            event: self.manifests.current().event.clone(),
+            authority: self.authority,
+            log_keys: Arc::clone(&self.log_keys),
+            keys: KeyFolder::open(
+                self.kept.clone(),
+                self.keys_folder.clone(),
+                Arc::clone(&self.store_key),
+            )?,
+            mirror: Arc::clone(&self.mirror),
+            reign,
+            own_key: self.own_key.clone(),
+        };
+        let caught_up = blocking(move || press.catch_up().map(|missing| (press, missing)));
+        let press = match caught_up.await? {
+            (press, None) => press,
+            (_, Some(known)) => return Ok(ControlFlow::Break(self.behind(known))),
+        };
+        let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
+        let is_marked = memory.read()?.is_some_and(|signed| signed.is_restored);
+        let is_doubtful = is_marked || !self.is_store_known.load(Ordering::Relaxed);
+        let told = match self.ask_witnesses(is_doubtful, shutdown).await? {
+            Told::More { known } => return Ok(ControlFlow::Break(self.behind(known))),
+            told => told,
+        };
+        if told == Told::NoMore {
+            self.is_store_known.store(true, Ordering::Relaxed);
+        } else if is_doubtful {
+            return Ok(ControlFlow::Break(self.unconfirmed()));
+        }
+
+        let (desired, cursor) = load(&self.registry).await?;
+        let is_restored = match self.look_back(&memory, cursor)? {
+            LookedBack::Lacking { known } => return Ok(ControlFlow::Break(self.behind(known))),
+            LookedBack::AsLeft => false,
+            LookedBack::Restored if told != Told::NoMore => {
+                return Ok(ControlFlow::Break(self.unconfirmed()));
+            }
+            LookedBack::Restored => true,
+        };
+        let now = self.mirror.trusted_now();
+        let publication = blocking(move || {
+            press.resume()?;
+            Publication::recover(press, desired, now)
+        })
+        .await?;
+        if is_restored {
+            self.hold_back(&publication).await?;
+        }
+        Ok(ControlFlow::Continue((publication, cursor)))
+    }
+
+    /// Asks witnesses about the newest own head, as they remember what a restored backup forgot, also while no mirror
+    /// answers. With nothing signed yet they are asked only if that is in doubt.
+    async fn ask_witnesses(
+        &self,
+        is_doubtful: bool,
+        shutdown: &CancellationToken,
+    ) -> Result<Told, PublishError> {
+        let newest = self.mirror.read().signed().map(|signed| signed.checkpoint().clone());
+        let newest = match newest {
+            Some(newest) => newest,
+            None if !is_doubtful => return Ok(Told::TooLittle),
+            // Every log begins so: it forks none.
+            None => {
+                let keys = (self.log_keys)()?;
+                let empty = Checkpoint::new(self.mirror.origin(), 0, empty_root());
+                empty.sign_all(&keys.iter().collect::<Vec<_>>())?
+            }
+        };
+        let told = shutdown.run_until_cancelled(self.witnessing().ask(newest)).await;
+        Ok(told.unwrap_or(Told::TooLittle))
+    }
+
+    fn witnessing(&self) -> Witnessing {
+        Witnessing {
+            mirror: Arc::clone(&self.mirror),
+            witnesses: self.witnesses.clone(),
+            manifests: Arc::clone(&self.manifests),
+        }
+    }
+
+    fn behind(&self, known: u64) -> Ended {
+        Ended::Waits(Waits::Behind { known, held: self.mirror.read().size() })
+    }
+
+    fn unconfirmed(&self) -> Ended {
+        let quorum = self.manifests.current().quorum;
+        Ended::Waits(Waits::Unconfirmed { held: self.mirror.read().size(), quorum })
+    }
+
+    /// Takes up what changed in the store, page by page: the cursor passes a page once its entries are taken up, so that no
+    /// later failure loses them. Returns the profiles.
+    async fn take_changes(
+        &self,
+        publication: &mut Publication,
+        cursor: &mut u64,
+    ) -> Result<ProfileTable, PublishError> {
+        let now = self.mirror.trusted_now();
+        loop {
+            let (entries, next) = page(&self.registry, *cursor).await?;
+            for entry in entries {
+                publication.take(entry, now);
+            }
+            if next == *cursor {
+                break;
+            }
+            *cursor = next;
+        }
+        let profiles = self.registry.profiles().await;
+        profiles.map_err(|error| PublishError::Registry(Box::new(error)))
     }
 
     /// Whether the store is older than what was published from it, or nothing was yet: to be asked before anybody can change
@@ -402,6 +526,7 @@ fn status_of(publication: &Publication) -> PublicationStatus {
         waiting: publication.waiting() as u64,
         epoch: publication.live_epoch(),
         records: publication.rows() as u64,
+        waits: None,
     }
 }
 
@@ -467,27 +592,24 @@ async fn load<R: Registry>(registry: &R) -> Result<(Desired, u64), PublishError>
     }
 }
 
-async fn changes<R: Registry>(
-    registry: &R,
-    cursor: &mut u64,
-) -> Result<(Vec<Entry>, lanyard_core::profile::ProfileTable), PublishError> {
-    let failed = |error: R::Error| PublishError::Registry(Box::new(error));
-    let profiles = registry.profiles().await.map_err(failed)?;
-    let mut changed = Vec::new();
-    loop {
-        let (entries, next) = page(registry, *cursor).await?;
-        changed.extend(entries);
-        if next == *cursor {
-            return Ok((changed, profiles));
-        }
-        *cursor = next;
-    }
-}
-
 async fn page<R: Registry>(registry: &R, after: u64) -> Result<(Vec<Entry>, u64), PublishError> {
     let page = registry.changes(after, PAGE).await;
     let page = page.map_err(|error| PublishError::Registry(Box::new(error)))?;
     Ok((page.entries, page.cursor))
+}
+
+/// What witnesses say of the own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// A quorum knows no more of it.
+    NoMore,
+    /// One knows a greater size, and no quorum disagrees.
+    More {
+        /// The size.
+        known: u64,
+    },
+    /// Too few have answered.
+    TooLittle,
 }
 
 /// The own log before its witnesses.
@@ -514,9 +636,9 @@ impl Witnessing {
                 asked = checkpoint.size();
                 match stop.run_until_cancelled(self.ask(checkpoint)).await {
                     None => return,
-                    Some(None) => {}
-                    Some(known) => {
-                        ahead.send_replace(known);
+                    Some(Told::NoMore | Told::TooLittle) => {}
+                    Some(Told::More { known }) => {
+                        ahead.send_replace(Some(known));
                         return;
                     }
                 }
@@ -530,12 +652,11 @@ impl Witnessing {
         }
     }
 
-    /// Has one checkpoint cosigned: what arrives is verified by the feed and sent on at once. Returns a greater size that a
-    /// witness knows.
+    /// Has one checkpoint cosigned: what arrives is verified by the feed and sent on at once.
     ///
     /// Anybody can claim to know more. But quorums intersect: when one cosigns this size now, none has cosigned a greater one.
     /// So a claim then counts for nothing, or a lying witness could keep an authority from publishing.
-    async fn ask(&self, mut checkpoint: VerifiedCheckpoint) -> Option<u64> {
+    async fn ask(&self, mut checkpoint: VerifiedCheckpoint) -> Told {
         let Self { mirror, witnesses, manifests } = self;
         let (log, size) = (Arc::clone(mirror), checkpoint.size());
         let prove: ProofSource =
@@ -547,7 +668,8 @@ impl Witnessing {
             match answer.result {
                 Ok(cosignature) => {
                     cosigned += 1;
-                    if checkpoint.attach(&cosignature).is_err() {
+                    // The feed has nothing to show of an empty log.
+                    if size == 0 || checkpoint.attach(&cosignature).is_err() {
                         continue;
                     }
                     let (mirror, note) = (Arc::clone(mirror), checkpoint.note().to_string());
@@ -561,10 +683,10 @@ impl Witnessing {
                 Err(_) => {}
             }
         }
-        let has_quorum = cosigned >= manifests.current().quorum;
-        if has_quorum {
+        if cosigned >= manifests.current().quorum {
             mirror.witnesses_answered();
+            return Told::NoMore;
         }
-        known.filter(|_| !has_quorum)
+        known.map_or(Told::TooLittle, |known| Told::More { known })
     }
 }

@@ -4,11 +4,14 @@
 //! that is longer, or a store that is older, was restored. Then the own published records are opened, which nobody but this
 //! authority can, and compared with the store: whoever is good there and was not published so is held ([`Held`]), until
 //! somebody decides. What the directory has and the store has not cannot be read back, but counted ([`Report`]).
+//!
+//! A backup whose log is as long as its memory says looks like a machine that was merely stopped. So the copy is marked
+//! ([`mark_restored`]).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lanyard_core::record::Status;
-use lanyard_env::{Env, FileError, Mode};
+use lanyard_env::{Env, FileError, Mode, checked_body, with_checksum};
 use serde::Serialize;
 
 use crate::error::PublishError;
@@ -54,7 +57,10 @@ pub(crate) struct Signed {
     pub(crate) is_restored: bool,
 }
 
-const HEADER: &str = "lanyard signed v1\n";
+/// Its name among the kept files.
+pub(crate) const SIGNED: &str = "signed";
+
+const HEADER: &str = "lanyard signed v2\n";
 
 /// The file that remembers it.
 pub(crate) struct SignedUpTo {
@@ -67,26 +73,39 @@ impl SignedUpTo {
         Self { env, path }
     }
 
+    /// What is remembered; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`PublishError::Signed`] if it is damaged, or [`PublishError::File`].
     pub(crate) fn read(&self) -> Result<Option<Signed>, PublishError> {
         let Some(bytes) = self.env.files.read_if_exists(&self.path)? else { return Ok(None) };
-        let text = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_prefix(HEADER));
-        let numbers: Vec<u64> = text
-            .into_iter()
-            .flat_map(|text| text.split_whitespace().map(str::parse))
-            .collect::<Result<_, _>>()
-            .unwrap_or_default();
-        match numbers.as_slice() {
+        let damaged = || PublishError::Signed { path: self.path.clone() };
+        let text = checked_body(&bytes).and_then(|body| std::str::from_utf8(body).ok());
+        let text = text.and_then(|text| text.strip_prefix(HEADER)).ok_or_else(damaged)?;
+        let numbers = text.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>();
+        match numbers.map_err(|_| damaged())?.as_slice() {
             [size, cursor, restored @ (0 | 1)] => {
                 Ok(Some(Signed { size: *size, cursor: *cursor, is_restored: *restored == 1 }))
             }
-            // As if it were not there: then all is compared.
-            _ => Ok(None),
+            _ => Err(damaged()),
         }
     }
 
     pub(crate) fn write(&self, signed: Signed) -> Result<(), FileError> {
         let Signed { size, cursor, is_restored } = signed;
         let text = format!("{HEADER}{size} {cursor} {}\n", u8::from(is_restored));
-        self.env.files.write_atomic(&self.path, text.as_bytes(), Mode::Private)
+        self.env.files.write_atomic(&self.path, &with_checksum(text.as_bytes()), Mode::Private)
     }
+}
+
+/// Marks the copy of an authority's data folder as a backup: whoever starts from it signs nothing until a quorum of
+/// witnesses has said that it knows no more of the log, and compares what was published with the store. A copy without a
+/// memory of what was signed is left as it is.
+///
+/// # Errors
+/// [`PublishError::Signed`] if the memory is damaged, or [`PublishError::File`].
+pub fn mark_restored(env: &Env, data: &Path) -> Result<(), PublishError> {
+    let memory = SignedUpTo::at(env.clone(), data.join(SIGNED));
+    let Some(signed) = memory.read()? else { return Ok(()) };
+    Ok(memory.write(Signed { is_restored: true, ..signed })?)
 }

@@ -14,6 +14,7 @@ mod keys;
 mod turns;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lanyard_core::ids::{Audience, Authority};
@@ -40,9 +41,10 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use self::kept::Kept;
-use crate::epochs::{Asked, EpochServer};
+use crate::epochs::{Asked, DECIDED, EpochServer};
 use crate::error::PublishError;
-use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher};
+use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher, Waits};
+use crate::recovery::SIGNED;
 use crate::registry::Registry;
 use crate::reign::Reign;
 use crate::witnesses::Witnesses;
@@ -345,7 +347,11 @@ impl Station {
         self.other.observe_following(telemetry, synced, || FOLLOWING_LIMIT);
         self.key_share.observe(telemetry);
         let (own, manifests) = (Arc::clone(&self.own), Arc::clone(&self.manifests));
+        let publication = self.publication();
         telemetry.condition_now("publishes", move || {
+            if let Some(waits) = publication.borrow().waits {
+                return Err(waits.to_string());
+            }
             let limit = u64::from(manifests.current().tick_millis) * LATE_TICKS;
             let time = own.read().signed().map(|signed| signed.head().time);
             let Some(time) = time else { return Err("nothing is published yet".to_owned()) };
@@ -390,6 +396,7 @@ impl Station {
             other: Arc::clone(&self.other),
             own_key: self.folder.hpke_key().ok().map(Arc::new),
             signed: self.kept.path(SIGNED),
+            is_store_known: AtomicBool::new(self.succession.is_none()),
             report: self.folder.data_dir().join(REPORT),
             decided: self.kept.path(DECIDED),
             store: self.store.clone(),
@@ -409,7 +416,7 @@ impl Station {
         upstreams(&self.peers, self.authority.name(), self.other.audiences(), names)
     }
 
-    /// Publishes until `shutdown`; begins again with what mirrors bring when witnesses know more of the log than this machine.
+    /// Publishes until `shutdown`; begins again with what mirrors bring when others have to answer first.
     async fn publish<R: Registry>(
         &self,
         publisher: &Publisher<R>,
@@ -423,18 +430,23 @@ impl Station {
             let mut asked = self.asked.lock().await;
             match publisher.run(reign.clone(), &self.status, &mut asked, shutdown).await? {
                 Ended::Stopped => return Ok(()),
-                Ended::Behind { known } => tracing::error!(
-                    known,
-                    held = self.own.read().size(),
-                    "a witness or the store knows more of this log than this machine: nothing is signed until a mirror brings the rest or a quorum disagrees"
-                ),
+                Ended::Waits(waits) => {
+                    let status = PublicationStatus { waits: Some(waits), ..*self.status.borrow() };
+                    if self.status.send_replace(status).waits != Some(waits) {
+                        tracing::error!("{waits}");
+                    }
+                    // Another instance may know the store as the one that was published from.
+                    if reign.is_some() && matches!(waits, Waits::Unconfirmed { .. }) {
+                        return Ok(());
+                    }
+                }
             }
             let _ = shutdown.run_until_cancelled(tokio::time::sleep(OWN_HEAD_PATIENCE)).await;
         }
     }
 
     /// Before anything is signed: what mirrors know of the own log beyond this machine's disk is taken up. A mirror that
-    /// cannot be reached is passed over: witnesses still refuse what goes back behind their memory.
+    /// cannot be reached is passed over: where this machine's memory may be a backup's, witnesses are waited for.
     async fn fetch_own_head(&self, upstreams: &[Upstream]) {
         let before = self.own.read().size();
         for upstream in upstreams {
@@ -465,10 +477,7 @@ const FOLLOWING_LIMIT: u64 = 60;
 const LATE_TICKS: u64 = 5;
 const LATE_MILLIS: u64 = 10_000;
 
-/// The epoch that was decided on out of turn, among the kept files.
-const DECIDED: &str = "epoch-out-of-turn";
-/// What was signed, among the kept files, and what was found when a backup was restored.
-const SIGNED: &str = "signed";
+/// What was found when a backup was restored.
 const REPORT: &str = "restored.json";
 
 const fn other(authority: Authority) -> Authority {

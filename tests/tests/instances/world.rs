@@ -115,6 +115,10 @@ impl World {
         for instance in Instance::ALL {
             world.listens(instance);
         }
+        // Nothing on their machines tells whether the database was restored, and no witness answers yet.
+        std::thread::sleep(Duration::from_secs(3));
+        let recorded = world.runtime.block_on(world.succession.publishing()).unwrap();
+        assert_eq!(recorded.map_or(0, |publishing| publishing.size), 0, "signed without a word");
         for member in ["committee", "sponsor", "trustee", "gate-1"] {
             world.event.start(member);
         }

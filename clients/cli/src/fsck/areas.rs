@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::receipt::ReceiptOrigin;
+use lanyard_env::checked_body;
 use lanyard_feed::{FeedError, Mirror, MirrorConfig};
 use lanyard_party::{ManifestStore, ShareStore};
 use lanyard_shareholder::Ledger;
@@ -24,12 +25,13 @@ const FEED: &str =
     "stop the service and move this feed's folder away: it is fetched anew from an upstream";
 const OWN_FEED: &str = "stop the service and move this feed's folder away: it takes up its own log from a mirror before it signs";
 const MODE: &str = "run chmod 600 on it";
+const PUBLISHING: &str = "stop the service, and do as the problem says";
 const WITNESS: &str = "stop the service and put the log's newest checkpoint there, from a mirror or the party's backup";
 const LEDGER: &str = "restore it from this holder's newest backup, and tell the callers: it has forgotten what it counted since";
 const RECEIPTS: &str = "stop the gate, keep this folder as evidence, and restore it from a backup or begin a new chain";
 
 /// Areas that [`all`] looks at.
-pub(super) const COUNT: u64 = 7;
+pub(super) const COUNT: u64 = 8;
 
 pub(super) async fn all(look: &mut Look, progress: &mut Progress) {
     keys(look);
@@ -46,6 +48,8 @@ pub(super) async fn all(look: &mut Look, progress: &mut Progress) {
         receipts(look, manifests);
         progress.set(6);
     }
+    publishing(look);
+    progress.set(7);
     store(look).await;
     progress.set(COUNT);
 }
@@ -144,12 +148,8 @@ fn feeds(look: &mut Look, manifests: &Arc<ManifestStore>) {
         }
         for name in ["base", "quorum", "draft", "ticks", "keys", "profiles"] {
             for path in files_under(look, &dir.join(name)) {
-                let sum = |bytes: &[u8]| {
-                    bytes
-                        .split_first_chunk::<32>()
-                        .is_some_and(|(sum, body)| blake3::hash(body) == *sum)
-                };
-                let is_sound = look.env.files.read(&path).map_or(running, |bytes| sum(&bytes));
+                let read = look.env.files.read(&path);
+                let is_sound = read.map_or(running, |bytes| checked_body(&bytes).is_some());
                 let is_known =
                     look.findings.iter().any(|one| one.place == path.display().to_string());
                 if !is_sound && !is_known {
@@ -215,6 +215,21 @@ fn receipts(look: &mut Look, manifests: &ManifestStore) {
     match lanyard_gate::verify_chain(&*look.env.files, &dir, &origin, &gate.receipts) {
         Ok(count) => look.sound.push(("receipts", format!("a signed chain of {count}"))),
         Err(error) => look.found("receipts", dir.join("chain").display(), error, RECEIPTS),
+    }
+}
+
+/// What an authority keeps of its publishing: how far it signed, the epoch that it was told to begin, its audience keys.
+fn publishing(look: &mut Look) {
+    if Authority::parse(&look.name).is_err() {
+        return;
+    }
+    let Ok(store_key) = look.folder.store_key() else { return };
+    let data = look.folder.data_dir();
+    for examined in lanyard_authority::examine(&look.env, &data, &Arc::new(store_key)) {
+        match examined.found {
+            Ok(what) => look.sound.push(("publishing", what)),
+            Err(error) => look.found("publishing", examined.path.display(), error, PUBLISHING),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) fn finds_what_is_damaged(cluster: &Cluster) {
         ("committee", "data/feeds/police/keys"),
         ("committee", "data/witness"),
         ("committee", "data/evaluations/evaluations.note"),
+        ("committee", "data/signed"),
+        ("committee", "data/audience-keys"),
         ("committee", "keys/log.key"),
         ("committee", "keys/store.key"),
         ("committee", "manifests"),
@@ -75,7 +77,7 @@ pub(crate) fn finds_what_is_damaged(cluster: &Cluster) {
         );
         kinds += 1;
     }
-    assert!(kinds > 12, "only {kinds} kinds of files were there");
+    assert!(kinds > 14, "only {kinds} kinds of files were there");
 }
 
 /// The file, or the last in the folder.

@@ -12,10 +12,8 @@ use lanyard_shareholder::{Ledger, LedgerError};
 use lanyard_store::{Location, StoreError};
 use zeroize::Zeroizing;
 
+use crate::keys::AUDIENCE_KEYS;
 use crate::shared_files::SharedFiles;
-
-/// Where the audience keys lie.
-const KEYS: &str = "audience-keys";
 
 /// The files that a party keeps once.
 #[derive(Clone)]
@@ -51,7 +49,7 @@ impl Kept {
     }
 
     pub(super) fn audience_keys(&self) -> PathBuf {
-        self.root.join(KEYS)
+        self.root.join(AUDIENCE_KEYS)
     }
 
     /// The count of evaluations. Alone, it is signed with a key of its own beside it; shared, with one that all instances

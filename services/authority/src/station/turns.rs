@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lanyard_core::ids::Audience;
@@ -90,7 +91,9 @@ impl Station {
         upstreams: &[Upstream],
         shutdown: &CancellationToken,
     ) -> Result<(), PublishError> {
-        while let Some(term) = self.stand_by(succession, address, upstreams, shutdown).await {
+        while let Some(term) =
+            self.stand_by(publisher, succession, address, upstreams, shutdown).await
+        {
             tracing::info!(term = term.number(), "this instance publishes");
             let turn = shutdown.child_token();
             let renewing =
@@ -107,19 +110,21 @@ impl Station {
             match published {
                 Err(error) if error.is_passing() => {
                     tracing::warn!(%error, "this instance publishes no more for now");
-                    let _ = shutdown.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await;
                 }
                 Err(error) => return Err(error),
                 Ok(()) if shutdown.is_cancelled() => return Ok(()),
                 Ok(()) => tracing::warn!("the term of this instance is over"),
             }
+            // Long enough for another to look.
+            let _ = shutdown.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await;
         }
         Ok(())
     }
 
     /// Follows whoever publishes, until a term begins here; `None` on `shutdown`.
-    async fn stand_by(
+    async fn stand_by<R: Registry>(
         &self,
+        publisher: &Publisher<R>,
         succession: &Succession,
         address: &str,
         upstreams: &[Upstream],
@@ -127,6 +132,7 @@ impl Station {
     ) -> Option<Term> {
         let mut following: Option<Following> = None;
         let mut begun = None;
+        let mut first = None;
         while begun.is_none() && !shutdown.is_cancelled() {
             let begins = succession.begin_term(address, LEASE);
             let Some(begins) = shutdown.run_until_cancelled(begins).await else { break };
@@ -138,6 +144,9 @@ impl Station {
                 Ok(None) => match succession.publishing().await {
                     Ok(Some(publishing)) => {
                         self.status.send_replace(status_of(&self.own, &publishing));
+                        if *first.get_or_insert(publishing.size) < publishing.size {
+                            publisher.is_store_known.store(true, Ordering::Relaxed);
+                        }
                         if following.as_ref().is_none_or(|now| now.address != publishing.address) {
                             if let Some(before) = following.take() {
                                 before.end().await;
@@ -186,6 +195,7 @@ fn status_of(own: &Mirror, publishing: &Publishing) -> PublicationStatus {
         waiting: publishing.waiting,
         epoch,
         records: gates.map_or(0, |directory| directory.commitment.count.into()),
+        waits: None,
     }
 }
 
