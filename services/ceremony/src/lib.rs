@@ -19,6 +19,7 @@
 //! repaired with [`Seat::repair_ask`] and what follows that. [`init_all`] takes all steps in one directory tree.
 
 mod announcement;
+mod config_file;
 mod dkg;
 mod draft;
 mod error;

@@ -248,6 +248,28 @@ impl EventPlan {
         gate.ok_or_else(|| PlanError::NoGate { gate: name.clone() })
     }
 
+    /// Takes a member that is gone out of the gates' upstreams. A gate that hears of no authority without it follows `instead`.
+    pub(crate) fn take_upstream_out(&mut self, gone: &Member, instead: &[Member]) {
+        let mut followers = Vec::new();
+        for (place, gate) in self.gates.iter_mut().enumerate() {
+            let before = gate.upstreams.len();
+            gate.upstreams.retain(|upstream| upstream != gone);
+            if gate.upstreams.len() < before {
+                followers.push(place);
+            }
+        }
+        for place in followers {
+            if self.has_source(&self.gates[place]) {
+                continue;
+            }
+            let PlannedGate { name, upstreams, .. } = &mut self.gates[place];
+            let is_itself = |member: &Member| matches!(member, Member::Gate(own) if own == name);
+            let missing = instead.iter().filter(|one| !is_itself(one) && !upstreams.contains(one));
+            let missing: Vec<_> = missing.cloned().collect();
+            upstreams.extend(missing);
+        }
+    }
+
     /// All whose keys the manifest speaks of: the members, then gates that are expelled.
     pub(crate) fn known_members(&self) -> Vec<Member> {
         let expelled = self.expelled.iter().map(|expelled| Member::Gate(expelled.gate.clone()));

@@ -14,6 +14,7 @@ use crate::member::Member;
 use crate::plan::EventPlan;
 use crate::seat::Seat;
 use crate::tree::{EventTree, agree_on_manifest, find, open_seats};
+use crate::write_config::Addresses;
 
 /// What a successor was told that its predecessor had counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub fn replace_trustee(env: &Env, dir: &Path) -> Result<(PathBuf, TakenOver), Ce
         seat.accept_successor(&Member::Trustee, &fingerprint)?;
     }
     let tree = EventTree::read(&*env.files, dir)?;
-    trustee.write_config(&plan, &tree.services)?;
+    keep_config(&trustee, &aside, &plan, &tree.services)?;
     for (role, name) in default_operators(&Member::Trustee) {
         trustee.add_operator(&trustee, *role, name)?;
     }
@@ -96,6 +97,24 @@ pub fn replace_trustee(env: &Env, dir: &Path) -> Result<(PathBuf, TakenOver), Ce
     trustee.take_over_counts(&taken)?;
     env.files.remove(&replacing.path)?;
     Ok((aside, taken))
+}
+
+/// It is reached where its predecessor was, and as its operators set that up.
+fn keep_config(
+    trustee: &Seat,
+    aside: &Path,
+    plan: &EventPlan,
+    addresses: &Addresses,
+) -> Result<(), CeremonyError> {
+    let (files, path) = (trustee.files(), trustee.folder.config_path());
+    if files.exists(&path)? {
+        return Ok(());
+    }
+    match files.read_if_exists(&aside.join("config.toml"))? {
+        Some(bytes) => files.write_atomic(&path, &bytes, Mode::Private)?,
+        None => drop(trustee.write_config(plan, addresses)?),
+    }
+    Ok(())
 }
 
 /// Moves the predecessor's folder away, unless an interrupted run did.

@@ -9,10 +9,11 @@ use lanyard_env::{Env, Files, Mode};
 use lanyard_party::read_toml;
 use serde::{Deserialize, Serialize};
 
-use crate::error::CeremonyError;
+use crate::error::{CeremonyError, Step};
 use crate::member::Member;
 use crate::plan::EventPlan;
 use crate::seat::Seat;
+use crate::write_config::Addresses;
 
 /// `DIR/event.toml`: who stands where in a directory tree that [`crate::init_all`] made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,21 @@ pub(crate) fn agree_on_manifest(
         seat.adopt()?;
     }
     Ok(())
+}
+
+/// Takes whoever is no member any more out of everyone's configuration; whose changed.
+pub(crate) fn leave_out_of_configs(
+    seats: &[Seat],
+    plan: &EventPlan,
+    addresses: &Addresses,
+) -> Result<Vec<Member>, CeremonyError> {
+    let mut changed = Vec::new();
+    for seat in seats.iter().filter(|seat| seat.member().service().is_some()) {
+        if seat.leave_out_of_config(plan, addresses)? == Step::Done {
+            changed.push(seat.member().clone());
+        }
+    }
+    Ok(changed)
 }
 
 pub(crate) fn find<'a>(seats: &'a [Seat], member: &Member) -> Result<&'a Seat, CeremonyError> {

@@ -1,4 +1,7 @@
 //! `config.toml` of each member that runs a service.
+//!
+//! The ceremony makes it once. From then on it is its operators', who edit it: a later step changes what it must and leaves all
+//! else, comments too, as it is.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,6 +9,7 @@ use std::net::SocketAddr;
 use lanyard_env::Mode;
 use serde::Serialize;
 
+use crate::config_file::ConfigFile;
 use crate::error::{CeremonyError, Step};
 use crate::member::Member;
 use crate::plan::EventPlan;
@@ -31,26 +35,67 @@ struct Config {
 }
 
 impl Seat {
-    /// Writes the member's `config.toml`, replacing an old one.
+    /// Writes the member's `config.toml`. In one that is there, `listen`, the peers' addresses and what the plan says (a gate's
+    /// access points and upstreams, an authority's witnesses) are set, and who is no member any more is taken out.
     ///
     /// # Errors
-    /// [`CeremonyError::NoAddress`], [`CeremonyError::NotForMember`] for the gates' authority, and others.
+    /// [`CeremonyError::NoAddress`], [`CeremonyError::NotForMember`] for the gates' authority, [`CeremonyError::Toml`] if the
+    /// file that is there is malformed, and others.
     pub fn write_config(
         &self,
         plan: &EventPlan,
         addresses: &Addresses,
     ) -> Result<Step, CeremonyError> {
         self.only_for("write a configuration", self.member.service().is_some())?;
-        let text = self.config(plan, addresses)?;
+        let config = self.config(plan, addresses)?;
         let path = self.folder.config_path();
-        if self.files().read_if_exists(&path)?.as_deref() == Some(text.as_bytes()) {
-            return Ok(Step::AlreadyDone);
+        let Some(mut file) = ConfigFile::read(self.files(), &path)? else {
+            let body =
+                toml::to_string(&config).map_err(|error| CeremonyError::state(&path, error))?;
+            let text =
+                format!("# {} of {}. Unknown fields are refused.\n{body}", self.member, plan.event);
+            self.files().write_atomic(&path, text.as_bytes(), Mode::Private)?;
+            return Ok(Step::Done);
+        };
+        config.leave_out_others(&mut file, plan);
+        file.set_text("listen", &config.listen.to_string());
+        for (name, address) in &config.peers {
+            file.set_entry("peers", name, &address.to_string());
         }
-        self.files().write_atomic(&path, text.as_bytes(), Mode::Private)?;
-        Ok(Step::Done)
+        if let (Member::Gate(_), Some(upstreams)) = (&self.member, &config.upstreams) {
+            file.set_names("upstreams", upstreams);
+        }
+        if let Some(access_points) = &config.access_points {
+            file.set_names("access_points", access_points);
+        }
+        if let Some(witnesses) = &config.witnesses {
+            file.retain_entries("witnesses", |name, _| witnesses.contains_key(name));
+            for (name, place) in witnesses {
+                file.set_entry("witnesses", name, place);
+            }
+        }
+        file.write(self.files())
     }
 
-    fn config(&self, plan: &EventPlan, addresses: &Addresses) -> Result<String, CeremonyError> {
+    /// Takes whoever is no member any more out of the member's `config.toml`. If nobody but gates is left among the upstreams
+    /// then, those of the plan come after them, with their addresses.
+    ///
+    /// # Errors
+    /// As [`Seat::write_config`].
+    pub(crate) fn leave_out_of_config(
+        &self,
+        plan: &EventPlan,
+        addresses: &Addresses,
+    ) -> Result<Step, CeremonyError> {
+        let path = self.folder.config_path();
+        let Some(mut file) = ConfigFile::read(self.files(), &path)? else {
+            return Ok(Step::AlreadyDone);
+        };
+        self.config(plan, addresses)?.leave_out_others(&mut file, plan);
+        file.write(self.files())
+    }
+
+    fn config(&self, plan: &EventPlan, addresses: &Addresses) -> Result<Config, CeremonyError> {
         let mut config = Config {
             name: self.member.name().to_owned(),
             listen: *address(addresses, &self.member)?,
@@ -94,9 +139,7 @@ impl Seat {
         for peer in peers.into_iter().filter(|peer| *peer != self.member) {
             config.peers.insert(peer.name().to_owned(), *address(addresses, &peer)?);
         }
-        let body = toml::to_string(&config)
-            .map_err(|error| CeremonyError::state(&self.folder.config_path(), error))?;
-        Ok(format!("# {} of {}. Unknown fields are refused.\n{body}", self.member, plan.event))
+        Ok(config)
     }
 
     /// Who witnesses this authority's log: the name in the manifest, then the peer or the URL.
@@ -106,6 +149,33 @@ impl Seat {
             .map(|member| (member.to_string(), member.to_string()))
             .chain(plan.foreign_witnesses.iter().map(|w| (w.name.clone(), w.url.clone())))
             .collect()
+    }
+}
+
+impl Config {
+    /// Takes members that the plan does not have out of a file. This is what it would be, made anew.
+    fn leave_out_others(&self, file: &mut ConfigFile, plan: &EventPlan) {
+        let members = plan.members();
+        let is_gone =
+            |name: &str| name.parse::<Member>().is_ok_and(|member| !members.contains(&member));
+        file.retain_entries("peers", |name, _| !is_gone(name));
+        file.retain_entries("witnesses", |name, place| !is_gone(name) && !is_gone(place));
+        if !file.retain_names("upstreams", |name| !is_gone(name)) {
+            return;
+        }
+        let is_gate = |name: &str| matches!(name.parse(), Ok(Member::Gate(_)));
+        // Gates may only follow each other, or the one that is gone; the plan's list was checked to lead to an authority.
+        if file.names("upstreams").iter().any(|name| !is_gate(name)) {
+            return;
+        }
+        for name in self.upstreams.iter().flatten() {
+            file.add_name("upstreams", name);
+            if let Some(address) = self.peers.get(name)
+                && !file.has_entry("peers", name)
+            {
+                file.set_entry("peers", name, &address.to_string());
+            }
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lanyard_ceremony::{EventPlan, GateName, expel_gate};
+use lanyard_ceremony::{EventPlan, EventTree, GateName, Member, expel_gate};
+use lanyard_core::decision::AccessPoint;
 use lanyard_core::ids::{Audience, Authority, Epoch};
 use lanyard_core::manifest::VerifiedManifest;
 use lanyard_core::receipt::{Receipt, ReceiptError, ReceiptOrigin, verify_receipt_given};
@@ -12,6 +13,7 @@ use lanyard_feed::{Mirror, MirrorConfig, Recipient};
 use lanyard_party::{Folder, ManifestStore, expected, trust_anchors};
 use lanyard_tests::{Desk, ShiftedClock, TestEvent, eventually, run_together, sample_plan};
 use lanyard_transport::{Role, Tls, connect, status};
+use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 use lanyard_wire::feed::v1::{DirectoryId, FollowRequest, LookupRequest};
 use lanyard_wire::gate::v1 as gate;
@@ -19,19 +21,31 @@ use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::world::{MAIN, copy, news_flow, published, started};
+use crate::world::{MAIN, copy, news_flow, published, says_at, started};
 
 const STOLEN: &str = "gate-2";
 /// What the stolen gate served.
 const POOL: &str = "aqu-main";
+/// The gate that followed the stolen one alone, and what it serves.
+const BEHIND: &str = "gate-3";
+const NORTH: &str = "sta-north";
 
+/// The stolen gate follows the sponsor; the first gate has it between others, the third has nobody else.
 fn plan() -> EventPlan {
     let mut plan = sample_plan();
+    let (id, venue, zone) = (NORTH.to_owned(), "STA".to_owned(), "PUB".to_owned());
+    plan.access_points.push(AccessPoint { id, venue, zone });
     let mut second = plan.gates[0].clone();
-    plan.gates[0].access_points.retain(|point| !point.starts_with("aqu"));
     second.name = STOLEN.parse().unwrap();
     second.access_points.retain(|point| point.starts_with("aqu"));
-    plan.gates.push(second);
+    let mut third = second.clone();
+    third.name = BEHIND.parse().unwrap();
+    third.access_points = vec![NORTH.to_owned()];
+    third.upstreams = vec![STOLEN.parse().unwrap()];
+    let first = &mut plan.gates[0];
+    first.access_points.retain(|point| !point.starts_with("aqu"));
+    first.upstreams = vec![Member::Sponsor, STOLEN.parse().unwrap(), Member::Police];
+    plan.gates.extend([second, third]);
     plan
 }
 
@@ -102,6 +116,7 @@ fn a_stolen_gate_is_shut_out_and_goes_blind() {
             (there.check(&badges[0], POOL).await.ok()?.verdict == "DENY").then_some(())
         })
         .await;
+        says_at(&Desk::at(&event, BEHIND), &badges[2], NORTH, "ADMIT").await;
         badges
     });
     let loot = tempfile::tempdir().unwrap();
@@ -123,10 +138,12 @@ fn a_stolen_gate_is_shut_out_and_goes_blind() {
     let written = written(&event, &badges[0]);
 
     let name: GateName = STOLEN.parse().unwrap();
-    let tree = expel_gate(&env, event.dir(), &name, since).unwrap();
+    let (tree, changed) = expel_gate(&env, event.dir(), &name, since).unwrap();
     assert!(tree.services.keys().all(|member| member.name() != STOLEN));
+    let followers: Vec<Member> = ["gate-1", BEHIND].map(|name| name.parse().unwrap()).into();
+    assert_eq!(changed, followers);
     // Again: nothing changes, neither the time.
-    assert_eq!(expel_gate(&env, event.dir(), &name, env.now()).unwrap(), tree);
+    assert_eq!(expel_gate(&env, event.dir(), &name, env.now()).unwrap(), (tree, Vec::new()));
     run_together(async {
         eventually("nobody lets it in", async || {
             let tries = thief.try_all(&event).await;
@@ -137,9 +154,26 @@ fn a_stolen_gate_is_shut_out_and_goes_blind() {
         while let Ok(Some(_)) = open_stream.message().await {}
         news_flow(&Desk::of(&event), &badges[1], "P-0001").await;
     });
+    the_gate_behind_it_goes_on(&mut event, &badges[2]);
     let manifest = newest(&env, &event.folder("committee"));
     receipts(&written, &stolen_with, &manifest);
     keys(&mut event, &clock, &thief, &manifest);
+}
+
+/// Restarted, it follows whom the stolen gate followed.
+fn the_gate_behind_it_goes_on(event: &mut TestEvent, badge: &str) {
+    let plan = EventTree::plan(&*event.env().files, event.dir()).unwrap();
+    let upstreams = |gate: &str| plan.gate(&gate.parse().unwrap()).unwrap().upstreams.clone();
+    assert_eq!(upstreams("gate-1"), [Member::Sponsor, Member::Police]);
+    assert_eq!(upstreams(BEHIND), [Member::Sponsor]);
+    event.stop(BEHIND);
+    event.start(BEHIND);
+    run_together(async {
+        let behind = Desk::at(event, BEHIND);
+        says_at(&behind, badge, NORTH, "ADMIT").await;
+        behind.committee_says(StatusAction::Suspend, "P-0002").await.unwrap();
+        says_at(&behind, badge, NORTH, "REFER").await;
+    });
 }
 
 fn shut_out(status: &Status) -> bool {

@@ -35,7 +35,7 @@ pub(super) fn replace(context: &Context, dir: &Path) -> Result<(), CliError> {
     context.show(&json!({ "dir": dir, "old_folder": aside, "counted_before": counts }), || {
         format!(
             "The trustee is replaced; start the new one. Pseudonyms are the same, and the old share is worth nothing.\n\
-             {said}\nThe old folder: {}",
+             {said}\nThe old folder: {}. Its config.toml was taken over.",
             aside.display()
         )
     })
@@ -91,9 +91,8 @@ pub(super) fn withdraw(context: &Context, dir: &Path) -> Result<(), CliError> {
     let names: Vec<_> = changed.iter().map(Member::name).collect();
     context.show(&json!({ "dir": dir, "configured": names }), || {
         format!(
-            "The event goes on without the sponsor; its desk is closed. config.toml changed for: {}.\n\
-             Gates among them take their new upstreams at their next start: restart each that followed the sponsor alone.",
-            names.join(", ")
+            "The event goes on without the sponsor; its desk is closed.\n{}",
+            configured("the sponsor", &changed)
         )
     })
 }
@@ -105,15 +104,33 @@ pub(super) fn expel(
     gate: &GateName,
     since: Timestamp,
 ) -> Result<(), CliError> {
-    let tree = expel_gate(&context.env, dir, gate, since)?;
-    let value = json!({ "dir": dir, "expelled": gate.as_str(), "since_millis": since.millis() });
+    let (tree, changed) = expel_gate(&context.env, dir, gate, since)?;
+    let names: Vec<_> = changed.iter().map(Member::name).collect();
+    let value = json!({
+        "dir": dir, "expelled": gate.as_str(), "since_millis": since.millis(), "configured": names,
+    });
     context.show(&value, || {
         format!(
             "{}\n{gate} is expelled. It opens records of the epochs whose keys it has: this one, and the next if that is \
-             published; nothing after.",
-            address_table(dir, &tree)
+             published; nothing after.\n{}",
+            address_table(dir, &tree),
+            configured(gate.as_str(), &changed)
         )
     })
+}
+
+/// Whose configuration changed, and what follows from it.
+fn configured(gone: &str, changed: &[Member]) -> String {
+    if changed.is_empty() {
+        return format!("No config.toml names {gone}.");
+    }
+    let names: Vec<_> = changed.iter().map(Member::name).collect();
+    format!(
+        "Taken out of the config.toml of: {}. All else in these files is as it was.\n\
+         Restart each gate among them that followed {gone} alone: it has other upstreams there now, at the addresses of \
+         event.toml. The others go on by themselves.",
+        names.join(", ")
+    )
 }
 
 /// Takes a changed plan to the event, with gates that it adds.

@@ -1,5 +1,6 @@
 //! The whole ceremony, on a disk: what it makes, what it keeps apart, what stops it.
 
+mod configured;
 mod durable;
 mod running;
 mod secrets;
