@@ -46,26 +46,56 @@ impl PanicArgs {
         if !self.yes {
             let text =
                 || format!("{}\nNothing was done: give --yes to start it.", in_words(&costs));
-            return context.show(&json!({ "cost": shown, "started": [] }), text);
+            return context.show(&json!({ "cost": shown, "started": [], "failed": [] }), text);
         }
         context.note(&in_words(&costs));
-        let mut started = Vec::new();
+        let mut answers = Vec::new();
         for (connection, cost) in &authorities {
-            let request = StartEpochRequest { reason: self.reason.clone() };
-            let answer = connection.epochs()?.start_epoch(request).await;
-            let epoch = call("start a new epoch", answer)?.epoch;
-            started.push((name(cost.authority()), epoch));
+            // Whatever one says, the other is asked: either alone blinds a stolen gate.
+            answers.push((name(cost.authority()), start(connection, &self.reason).await));
         }
-        let values: Vec<_> = (started.iter())
-            .map(|(authority, epoch)| json!({ "authority": authority, "epoch": epoch }))
-            .collect();
-        context.show(&json!({ "cost": shown, "started": values }), || {
-            let lines = started.iter().map(|(authority, epoch)| {
-                format!("{authority}: epoch {epoch} starts with the next ticks; gates follow as they receive it")
-            });
-            lines.collect::<Vec<_>>().join("\n")
-        })
+        if answers.iter().all(|(_, answer)| answer.is_err()) {
+            return answers.into_iter().try_for_each(|(_, answer)| answer.map(drop));
+        }
+        let (mut value, text) = outcome(&answers);
+        value["cost"] = shown;
+        context.show(&value, || text)?;
+        match answers.iter().any(|(_, answer)| answer.is_err()) {
+            true => Err(CliError::Negative),
+            false => Ok(()),
+        }
     }
+}
+
+async fn start(connection: &Connection, reason: &str) -> Result<u32, CliError> {
+    let request = StartEpochRequest { reason: reason.to_owned() };
+    let answer = connection.epochs()?.start_epoch(request).await;
+    Ok(call("start a new epoch", answer)?.epoch)
+}
+
+/// Where a new epoch has begun, and where not and why; as JSON, and for people.
+fn outcome(answers: &[(&'static str, Result<u32, CliError>)]) -> (Value, String) {
+    let (mut started, mut failed, mut text) = (Vec::new(), Vec::new(), Vec::new());
+    for (authority, answer) in answers {
+        match answer {
+            Ok(epoch) => {
+                started.push(json!({ "authority": authority, "epoch": epoch }));
+                text.push(format!(
+                    "{authority}: epoch {epoch} starts with the next ticks; gates follow as they receive it"
+                ));
+            }
+            Err(error) => {
+                let problem = lanyard_party::chain(error);
+                text.push(format!(
+                    "{authority}: NO new epoch: {problem}\n\
+                     Once that is mended, give the folder of the {authority} alone: it joins the epoch that has begun. Until \
+                     then codes on phones are no good."
+                ));
+                failed.push(json!({ "authority": authority, "problem": problem }));
+            }
+        }
+    }
+    (json!({ "started": started, "failed": failed }), text.join("\n"))
 }
 
 const fn name(authority: Authority) -> &'static str {
@@ -149,6 +179,16 @@ fn in_words(costs: &[&GetEpochCostResponse]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_begun_is_said_beside_what_has_not() {
+        let refused = Err(CliError::option("police", "the store is full"));
+        let (value, text) = outcome(&[("committee", Ok(8)), ("police", refused)]);
+        assert_eq!(value["started"], json!([{ "authority": "committee", "epoch": 8 }]));
+        assert_eq!(value["failed"][0]["authority"], "police");
+        assert!(text.contains("committee: epoch 8 starts"), "{text}");
+        assert!(text.contains("police: NO new epoch: police: the store is full"), "{text}");
+    }
 
     #[test]
     fn the_cost_names_rows_bytes_and_who_gets_keys() {

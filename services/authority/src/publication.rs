@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
 use lanyard_core::checkpoint::{Checkpoint, VerifiedCheckpoint};
 use lanyard_core::head::DirectoryHead;
-use lanyard_core::hpke_box::HpkeSecretKey;
+use lanyard_core::hpke_box::{HpkeSecretKey, OVERHEAD};
 use lanyard_core::ids::{Audience, Authority, Epoch, EventId, Hash, Origin, Timestamp};
 use lanyard_core::manifest::{Padding, VerifiedManifest};
 use lanyard_core::map::{Row, snapshot};
@@ -366,10 +366,8 @@ impl Publication {
             let rows = (real + decoys_wanted(&manifest.padding, real)) as u64;
             let verifiers: Vec<String> =
                 manifest.verifiers_for(*audience).map(|one| one.id.clone()).collect();
-            let bytes = snapshot::Header::SIZE as u64 + rows * Row::SIZE as u64;
-            let keys = (verifiers.len() * SEALED_KEY_BYTES) as u64;
+            let bytes = self.bytes_sent(*audience, rows, &verifiers, manifest);
             sealing_millis += sealing_millis_of(&self.desired, *audience, real, &self.press, env)?;
-            let bytes = bytes + keys;
             directories.push(DirectoryCost { audience: *audience, rows, bytes, verifiers });
         }
         Ok(Cost {
@@ -380,6 +378,34 @@ impl Publication {
             ticks_millis: 2 * u64::from(manifest.tick_millis),
             under_way: self.decided.is_some(),
         })
+    }
+
+    /// Bytes that a follower is sent for a new directory, but for what each tick brings anyway: the snapshot, the profile table,
+    /// the audience key sealed to each verifier and to this authority itself, and the catch-up of the first tick.
+    fn bytes_sent(
+        &self,
+        audience: Audience,
+        rows: u64,
+        verifiers: &[String],
+        manifest: &VerifiedManifest,
+    ) -> u64 {
+        let snapshot = snapshot::Header::SIZE as u64 + rows * Row::SIZE as u64;
+        let view = self.press.mirror.read();
+        let live = view.directory(self.live_epoch, audience);
+        let table = live.and_then(|held| held.sealed_profiles());
+        let table = table.map_or(0, |table| table.as_bytes().len() as u64);
+        let own_id = self.press.mirror.own_id();
+        let recipients = verifiers.iter().chain([&own_id]);
+        let keys: usize = recipients.map(|id| id.len() + OVERHEAD + AudienceKey::SIZE).sum();
+        let Padding { reseals, catch_up_percent, .. } = manifest.padding;
+        // The sponsor's directories rest, until they are re-sealed whole.
+        let catch_up = match audience {
+            Audience::Sponsor => 0,
+            _ => {
+                (rows * u64::from(catch_up_percent)).div_ceil(100).max(reseals[0].into()).min(rows)
+            }
+        };
+        snapshot + table + keys as u64 + catch_up * Row::SIZE as u64
     }
 
     /// Compares what gates read of each entry with what the store says.
@@ -512,9 +538,6 @@ impl Publication {
 
 /// The other authority's epoch is joined if it is no further ahead: it must not lead this one to the end of all numbers.
 const NEAR: u32 = 16;
-
-/// Bytes of an audience key sealed to one verifier, about.
-const SEALED_KEY_BYTES: usize = 128;
 
 /// How long sealing all records for an audience takes here, from a sample that nobody gets to see.
 fn sealing_millis_of(

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod clocks;
+mod cost;
 mod panic;
 mod rollover;
 
