@@ -26,7 +26,7 @@ use lanyard_transport::{Identity, Role, Tls, connect, http1, status};
 use lanyard_wire::gate::v1 as gate;
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
 
-use crate::world::{MAIN, news_flow, published, started};
+use crate::world::{MAIN, copy, may_follow, news_flow, published, started};
 
 fn seat(event: &TestEvent, member: &str) -> Seat {
     let exchange = EventTree::exchange(event.dir());
@@ -234,6 +234,65 @@ fn one_command_replaces_a_key_with_overlap_or_at_once() {
     assert_eq!(rotate(&event, Member::GateAuthority, RotatedKey::Ca, None), []);
     event.stop("gate-1");
     event.start("gate-1");
+    flows(&event);
+}
+
+#[test]
+fn a_leaked_key_of_any_kind_ends_at_once() {
+    let mut event = started(&sample_plan(), Env::system());
+    let badges = run_together(async { published(&Desk::of(&event)).await });
+    let flows = |event: &TestEvent| run_together(news_flow(&Desk::of(event), &badges[1], "P-0001"));
+    let loot = tempfile::tempdir().unwrap();
+    copy(&event.folder("sponsor"), loot.path());
+    // One manifest for each key, in which the old one has its end.
+    let mut version = newest(&event, "police").version;
+    let mut replace = |event: &TestEvent, member: Member, key| {
+        assert_eq!(rotate(event, member, key, None), []);
+        let manifest = newest(event, "police");
+        version += 1;
+        assert_eq!(manifest.version, version);
+        manifest
+    };
+
+    let leaked = seat(&event, "trustee").folder().witness_key().unwrap();
+    let first = newest(&event, "police");
+    let manifest = replace(&event, Member::Trustee, RotatedKey::Witness);
+    let log = seat(&event, "committee").folder().log_key().unwrap();
+    let origin = manifest.origin(Authority::Committee);
+    let mut checkpoint = Checkpoint::new(&origin, 9, Hash::new([9; 32])).sign(&log).unwrap();
+    let later = event.env().now().plus_millis(1_000);
+    checkpoint.attach(&leaked.cosign(&checkpoint, later).unwrap()).unwrap();
+    let count = |newest: &VerifiedManifest| {
+        first.cosignatures_given(Authority::Committee, &checkpoint, newest).unwrap().len()
+    };
+    assert_eq!([count(&first), count(&manifest)], [1, 0]);
+    flows(&event);
+
+    // Of a gate, which is stopped.
+    let leaked = seat(&event, "gate-1").folder().receipts_key().unwrap();
+    event.stop("gate-1");
+    let manifest = replace(&event, "gate-1".parse().unwrap(), RotatedKey::Receipts);
+    assert!(manifest.end_of(leaked.verifying_key()).is_some());
+    event.start("gate-1");
+    flows(&event);
+
+    // The next manifest is signed by the new key alone.
+    let manifest = replace(&event, Member::Police, RotatedKey::Manifest);
+    let of = |manifest: &VerifiedManifest| manifest.authority(Authority::Police).manifest.clone();
+    assert!(of(&manifest) != of(&first));
+
+    // A certificate authority: what it certified before is refused. The service reads its new certificate as it starts.
+    assert!(run_together(may_follow(&event, loot.path())));
+    replace(&event, Member::Sponsor, RotatedKey::Ca);
+    event.stop("sponsor");
+    event.start("sponsor");
+    run_together(async {
+        eventually("the old certificate is refused", async || {
+            (!may_follow(&event, loot.path()).await).then_some(())
+        })
+        .await;
+        assert!(may_follow(&event, &event.folder("sponsor")).await);
+    });
     flows(&event);
 }
 

@@ -1,19 +1,14 @@
 //! The sponsor is cut off for good, its folder gone with it.
 
-use std::path::Path;
-
 use lanyard_ceremony::{EventPlan, Member, withdraw_sponsor};
 use lanyard_core::decision::AccessPoint;
 use lanyard_core::ids::Authority;
 use lanyard_env::Env;
-use lanyard_party::{Folder, Generation, ManifestStore, expected, trust_anchors};
-use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
-use lanyard_transport::{Tls, connect, status};
+use lanyard_party::{Folder, Generation, ManifestStore};
+use lanyard_tests::{Desk, eventually, run_together, sample_plan};
 use lanyard_wire::common::v1::StatusAction;
-use lanyard_wire::feed::v1::FollowRequest;
-use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 
-use crate::world::{copy, news_flow, published, says, says_at, started};
+use crate::world::{copy, may_follow, news_flow, published, says, says_at, started};
 
 const NORTH: &str = "sta-north";
 
@@ -29,26 +24,6 @@ fn plan() -> EventPlan {
     second.upstreams = vec![Member::Sponsor];
     plan.gates.push(second);
     plan
-}
-
-/// Whether the sponsor, from a copy of its folder, may still follow the police.
-async fn follows(event: &TestEvent, folder: &Path) -> bool {
-    let folder = Folder::open(folder, event.env());
-    let manifest = ManifestStore::open(&folder).unwrap().current();
-    let identity = folder.service_identity().unwrap();
-    let tls = Tls::new(event.env(), identity, trust_anchors(&manifest).unwrap());
-    let address = event.address("police").to_string();
-    let channel = connect(event.env(), &tls, &address, &expected("police").unwrap()).unwrap();
-    let origin = manifest.origin(Authority::Police).as_str().to_owned();
-    let audiences = vec![lanyard_wire::common::v1::Audience::Gate.into()];
-    let request = FollowRequest { origin, audiences, ..Default::default() };
-    match FeedServiceClient::new(channel).follow(request).await {
-        Ok(_) => true,
-        Err(refused) => {
-            assert!(status::is_unreachable(&refused), "{refused}");
-            false
-        }
-    }
 }
 
 #[test]
@@ -72,7 +47,7 @@ fn an_event_goes_on_without_the_sponsor() {
         first.committee_says(StatusAction::Suspend, "P-0002").await.unwrap();
         says(&first, &badges[2], "REFER").await;
         assert_eq!(second.check(&badges[2], NORTH).await.unwrap().verdict, "ADMIT");
-        assert!(follows(&event, kept.path()).await, "nobody has cut it off yet");
+        assert!(may_follow(&event, kept.path()).await, "nobody has cut it off yet");
     });
 
     let changed = withdraw_sponsor(event.env(), event.dir()).unwrap();
@@ -85,7 +60,7 @@ fn an_event_goes_on_without_the_sponsor() {
         says_at(&second, &badges[2], NORTH, "REFER").await;
         news_flow(&first, &badges[1], "P-0001").await;
         eventually("the sponsor is shut out", async || {
-            (!follows(&event, kept.path()).await).then_some(())
+            (!may_follow(&event, kept.path()).await).then_some(())
         })
         .await;
     });

@@ -3,9 +3,14 @@
 use std::path::Path;
 
 use lanyard_ceremony::EventPlan;
+use lanyard_core::ids::Authority;
 use lanyard_env::Env;
+use lanyard_party::{Folder, ManifestStore, expected, trust_anchors};
 use lanyard_tests::{Desk, TestEvent, eventually};
+use lanyard_transport::{Tls, connect, status};
 use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::feed::v1::FollowRequest;
+use lanyard_wire::feed::v1::feed_service_client::FeedServiceClient;
 
 pub(crate) const MAIN: &str = "sta-main";
 pub(crate) const PEOPLE: usize = 3;
@@ -45,6 +50,26 @@ pub(crate) async fn news_flow(desk: &Desk, badge: &str, reference: &str) {
     says(desk, badge, "REFER").await;
     desk.committee_says(StatusAction::Reinstate, reference).await.unwrap();
     says(desk, badge, "ADMIT").await;
+}
+
+/// Whether somebody with a copy of a party's folder may still follow the police.
+pub(crate) async fn may_follow(event: &TestEvent, folder: &Path) -> bool {
+    let folder = Folder::open(folder, event.env());
+    let manifest = ManifestStore::open(&folder).unwrap().current();
+    let identity = folder.service_identity().unwrap();
+    let tls = Tls::new(event.env(), identity, trust_anchors(&manifest).unwrap());
+    let address = event.address("police").to_string();
+    let channel = connect(event.env(), &tls, &address, &expected("police").unwrap()).unwrap();
+    let origin = manifest.origin(Authority::Police).as_str().to_owned();
+    let audiences = vec![lanyard_wire::common::v1::Audience::Gate.into()];
+    let request = FollowRequest { origin, audiences, ..Default::default() };
+    match FeedServiceClient::new(channel).follow(request).await {
+        Ok(_) => true,
+        Err(refused) => {
+            assert!(status::is_unreachable(&refused), "{refused}");
+            false
+        }
+    }
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {
