@@ -1,11 +1,13 @@
 //! The calls of people and desks: enrol, screen, issue, publish, check.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lanyard_client::Connection;
 use lanyard_client::badge::derive_print;
 use lanyard_core::ids::{BadgeNumber, PrintNumber};
+use lanyard_env::Env;
 use lanyard_transport::Role;
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::committee::v1::import_people_request::Step as ImportStep;
@@ -85,15 +87,28 @@ impl Desk {
     /// Everyone, with the people of this gate.
     #[must_use]
     pub fn at(event: &TestEvent, gate: &str) -> Self {
+        Self::in_dir(event.env(), event.dir(), gate)
+    }
+
+    /// Everyone in an event's directory, whoever runs its services.
+    ///
+    /// # Panics
+    /// If somebody has no certificate there.
+    #[must_use]
+    pub fn in_dir(env: &Env, dir: &Path, gate: &str) -> Self {
+        let person = |member: &str, role| {
+            Connection::open(env, &dir.join(member), &[role], None)
+                .unwrap_or_else(|error| panic!("{member}: {error}"))
+        };
         Self {
-            registrar: event.person("committee", Role::Operator),
-            committee_desk: event.person("committee", Role::Desk),
-            officer: event.person("police", Role::Operator),
-            police_desk: event.person("police", Role::Desk),
-            sponsor_desk: event.person("sponsor", Role::Desk),
-            scanner: event.person(gate, Role::Scanner),
-            supervisor: event.person(gate, Role::Supervisor),
-            gate_operator: event.person(gate, Role::Operator),
+            registrar: person("committee", Role::Operator),
+            committee_desk: person("committee", Role::Desk),
+            officer: person("police", Role::Operator),
+            police_desk: person("police", Role::Desk),
+            sponsor_desk: person("sponsor", Role::Desk),
+            scanner: person(gate, Role::Scanner),
+            supervisor: person(gate, Role::Supervisor),
+            gate_operator: person(gate, Role::Operator),
         }
     }
 
