@@ -22,12 +22,14 @@ impl ConfigFile {
     /// [`CeremonyError::Toml`] with line and column.
     pub(crate) fn read(files: &dyn Files, path: &Path) -> Result<Option<Self>, CeremonyError> {
         let Some(bytes) = files.read_if_exists(path)? else { return Ok(None) };
-        let before = String::from_utf8(bytes).map_err(|error| CeremonyError::state(path, error))?;
+        let text = String::from_utf8(bytes).map_err(|error| CeremonyError::state(path, error))?;
         // First as services read it: their error says where, and shows nothing of the line, which may hold a password.
-        parse_toml::<toml::Table>(path, &before)?;
-        let document = before
+        parse_toml::<toml::Table>(path, &text)?;
+        let document: DocumentMut = text
             .parse()
             .map_err(|error: toml_edit::TomlError| CeremonyError::state(path, error.message()))?;
+        // Not the text itself, whose lines may end in another way.
+        let before = document.to_string();
         Ok(Some(Self { path: path.to_owned(), before, document }))
     }
 
@@ -57,16 +59,17 @@ impl ConfigFile {
         }
     }
 
-    /// Adds a name at the end, unless it is there.
-    pub(crate) fn add_name(&mut self, field: &str, name: &str) {
+    /// Adds a name at the end; not if it is there.
+    pub(crate) fn add_name(&mut self, field: &str, name: &str) -> bool {
         if self.names(field).contains(&name) {
-            return;
+            return false;
         }
         let list = self.document.entry(field).or_insert(toml_edit::value(Array::new()));
         if let Some(list) = list.as_array_mut() {
             list.push(name);
             tidy(list);
         }
+        true
     }
 
     /// Takes names out; whether there were any.

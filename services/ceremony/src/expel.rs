@@ -12,6 +12,7 @@ use crate::error::CeremonyError;
 use crate::member::{GateName, Member};
 use crate::plan::{EventPlan, ExpelledGate, PlanError};
 use crate::tree::{EventTree, agree_on_manifest, keep_plan, leave_out_of_configs, open_seats};
+use crate::write_config::Reconfigured;
 
 /// Takes a gate out of the manifest: its certificate and those of its people are refused, no later audience key is sealed to
 /// it, and receipts of `since` or later count for nothing. Running services follow by themselves. Its access points are
@@ -25,7 +26,7 @@ pub fn expel_gate(
     dir: &Path,
     gate: &GateName,
     since: Timestamp,
-) -> Result<(EventTree, Vec<Member>), CeremonyError> {
+) -> Result<(EventTree, Vec<Reconfigured>), CeremonyError> {
     let mut plan = EventTree::plan(&*env.files, dir)?;
     if plan.expelled.iter().all(|expelled| expelled.gate != *gate) {
         expel(&mut plan, gate, since)?;

@@ -60,7 +60,7 @@ pub use rotation::{RotationWait, rotate_key};
 pub use seat::Seat;
 pub use tree::EventTree;
 pub use withdraw::withdraw_sponsor;
-pub use write_config::Addresses;
+pub use write_config::{Addresses, Reconfigured};
 
 #[cfg(test)]
 fn test_plan() -> EventPlan {

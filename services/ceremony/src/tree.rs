@@ -9,11 +9,11 @@ use lanyard_env::{Env, Files, Mode};
 use lanyard_party::read_toml;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CeremonyError, Step};
+use crate::error::CeremonyError;
 use crate::member::Member;
 use crate::plan::EventPlan;
 use crate::seat::Seat;
-use crate::write_config::Addresses;
+use crate::write_config::{Addresses, Reconfigured};
 
 /// `DIR/event.toml`: who stands where in a directory tree that [`crate::init_all`] made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +110,10 @@ pub(crate) fn leave_out_of_configs(
     seats: &[Seat],
     plan: &EventPlan,
     addresses: &Addresses,
-) -> Result<Vec<Member>, CeremonyError> {
+) -> Result<Vec<Reconfigured>, CeremonyError> {
     let mut changed = Vec::new();
     for seat in seats.iter().filter(|seat| seat.member().service().is_some()) {
-        if seat.leave_out_of_config(plan, addresses)? == Step::Done {
-            changed.push(seat.member().clone());
-        }
+        changed.extend(seat.leave_out_of_config(plan, addresses)?);
     }
     Ok(changed)
 }

@@ -11,6 +11,7 @@ use crate::error::CeremonyError;
 use crate::member::Member;
 use crate::plan::EventPlan;
 use crate::tree::{EventTree, agree_on_manifest, keep_plan, leave_out_of_configs, open_seats};
+use crate::write_config::Reconfigured;
 
 /// Takes the sponsor out of the event: no witness, no mirror, no desk, and nobody accepts its certificates any more. Gates
 /// that followed it alone follow committee and police from their next start. No key changes, and nothing of the sponsor's
@@ -19,7 +20,7 @@ use crate::tree::{EventTree, agree_on_manifest, keep_plan, leave_out_of_configs,
 ///
 /// # Errors
 /// [`CeremonyError::Plan`] if the remaining witnesses make no quorum, and whatever a step finds.
-pub fn withdraw_sponsor(env: &Env, dir: &Path) -> Result<Vec<Member>, CeremonyError> {
+pub fn withdraw_sponsor(env: &Env, dir: &Path) -> Result<Vec<Reconfigured>, CeremonyError> {
     let plan = without_sponsor(EventTree::plan(&*env.files, dir)?);
     plan.check()?;
     keep_plan(env, dir, &plan)?;

@@ -18,6 +18,15 @@ use crate::seat::Seat;
 /// Where each member's service listens, by name.
 pub type Addresses = BTreeMap<Member, SocketAddr>;
 
+/// A member in whose `config.toml` another was named that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Whose file it is.
+    pub member: Member,
+    /// Whether it followed nobody else: the file names other upstreams, which its service takes at its next start.
+    pub has_other_upstreams: bool,
+}
+
 /// The file as services read it: the common fields and those of their own section.
 #[derive(Serialize)]
 struct Config {
@@ -78,7 +87,7 @@ impl Seat {
     }
 
     /// Takes whoever is no member any more out of the member's `config.toml`. If nobody but gates is left among the upstreams
-    /// then, those of the plan come after them, with their addresses.
+    /// then, those of the plan come after them, with their addresses. Nothing if nobody has to go.
     ///
     /// # Errors
     /// As [`Seat::write_config`].
@@ -86,13 +95,13 @@ impl Seat {
         &self,
         plan: &EventPlan,
         addresses: &Addresses,
-    ) -> Result<Step, CeremonyError> {
+    ) -> Result<Option<Reconfigured>, CeremonyError> {
         let path = self.folder.config_path();
-        let Some(mut file) = ConfigFile::read(self.files(), &path)? else {
-            return Ok(Step::AlreadyDone);
-        };
-        self.config(plan, addresses)?.leave_out_others(&mut file, plan);
-        file.write(self.files())
+        let Some(mut file) = ConfigFile::read(self.files(), &path)? else { return Ok(None) };
+        let has_other_upstreams = self.config(plan, addresses)?.leave_out_others(&mut file, plan);
+        let member = self.member.clone();
+        let is_changed = file.write(self.files())? == Step::Done;
+        Ok(is_changed.then_some(Reconfigured { member, has_other_upstreams }))
     }
 
     fn config(&self, plan: &EventPlan, addresses: &Addresses) -> Result<Config, CeremonyError> {
@@ -153,29 +162,32 @@ impl Seat {
 }
 
 impl Config {
-    /// Takes members that the plan does not have out of a file. This is what it would be, made anew.
-    fn leave_out_others(&self, file: &mut ConfigFile, plan: &EventPlan) {
+    /// Takes members that the plan does not have out of a file. This is what it would be, made anew. Whether it has other
+    /// upstreams then.
+    fn leave_out_others(&self, file: &mut ConfigFile, plan: &EventPlan) -> bool {
         let members = plan.members();
         let is_gone =
             |name: &str| name.parse::<Member>().is_ok_and(|member| !members.contains(&member));
         file.retain_entries("peers", |name, _| !is_gone(name));
         file.retain_entries("witnesses", |name, place| !is_gone(name) && !is_gone(place));
         if !file.retain_names("upstreams", |name| !is_gone(name)) {
-            return;
+            return false;
         }
         let is_gate = |name: &str| matches!(name.parse(), Ok(Member::Gate(_)));
         // Gates may only follow each other, or the one that is gone; the plan's list was checked to lead to an authority.
         if file.names("upstreams").iter().any(|name| !is_gate(name)) {
-            return;
+            return false;
         }
+        let mut is_added = false;
         for name in self.upstreams.iter().flatten() {
-            file.add_name("upstreams", name);
+            is_added |= file.add_name("upstreams", name);
             if let Some(address) = self.peers.get(name)
                 && !file.has_entry("peers", name)
             {
                 file.set_entry("peers", name, &address.to_string());
             }
         }
+        is_added
     }
 }
 

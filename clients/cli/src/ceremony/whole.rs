@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use lanyard_ceremony::{
-    EventPlan, EventTree, GateName, Member, RotatedKey, RotationWait, TakenOver, add_gates,
-    expel_gate, replace_trustee, rotate_key, withdraw_sponsor,
+    EventPlan, EventTree, GateName, Member, Reconfigured, RotatedKey, RotationWait, TakenOver,
+    add_gates, expel_gate, replace_trustee, rotate_key, withdraw_sponsor,
 };
 use lanyard_core::ids::Timestamp;
 use serde_json::json;
@@ -88,8 +88,10 @@ pub(super) fn rotate(
 /// Goes on without the sponsor.
 pub(super) fn withdraw(context: &Context, dir: &Path) -> Result<(), CliError> {
     let changed = withdraw_sponsor(&context.env, dir)?;
-    let names: Vec<_> = changed.iter().map(Member::name).collect();
-    context.show(&json!({ "dir": dir, "configured": names }), || {
+    let value = json!({
+        "dir": dir, "configured": all_of(&changed), "restart": to_restart(&changed),
+    });
+    context.show(&value, || {
         format!(
             "The event goes on without the sponsor; its desk is closed.\n{}",
             configured("the sponsor", &changed)
@@ -105,9 +107,9 @@ pub(super) fn expel(
     since: Timestamp,
 ) -> Result<(), CliError> {
     let (tree, changed) = expel_gate(&context.env, dir, gate, since)?;
-    let names: Vec<_> = changed.iter().map(Member::name).collect();
     let value = json!({
-        "dir": dir, "expelled": gate.as_str(), "since_millis": since.millis(), "configured": names,
+        "dir": dir, "expelled": gate.as_str(), "since_millis": since.millis(),
+        "configured": all_of(&changed), "restart": to_restart(&changed),
     });
     context.show(&value, || {
         format!(
@@ -119,18 +121,32 @@ pub(super) fn expel(
     })
 }
 
+fn all_of(changed: &[Reconfigured]) -> Vec<&str> {
+    changed.iter().map(|one| one.member.name()).collect()
+}
+
+fn to_restart(changed: &[Reconfigured]) -> Vec<&str> {
+    changed.iter().filter(|one| one.has_other_upstreams).map(|one| one.member.name()).collect()
+}
+
 /// Whose configuration changed, and what follows from it.
-fn configured(gone: &str, changed: &[Member]) -> String {
+fn configured(gone: &str, changed: &[Reconfigured]) -> String {
     if changed.is_empty() {
         return format!("No config.toml names {gone}.");
     }
-    let names: Vec<_> = changed.iter().map(Member::name).collect();
-    format!(
-        "Taken out of the config.toml of: {}. All else in these files is as it was.\n\
-         Restart each gate among them that followed {gone} alone: it has other upstreams there now, at the addresses of \
-         event.toml. The others go on by themselves.",
-        names.join(", ")
-    )
+    let mut text = format!(
+        "Taken out of the config.toml of: {}. All else in these files is as it was.",
+        all_of(changed).join(", ")
+    );
+    let restart = to_restart(changed);
+    if !restart.is_empty() {
+        text += &format!(
+            "\nRESTART {}: they followed {gone} alone and know nothing new until then. They have other upstreams, at the \
+             addresses of event.toml.",
+            restart.join(", ")
+        );
+    }
+    text
 }
 
 /// Takes a changed plan to the event, with gates that it adds.

@@ -43,7 +43,7 @@ async fn what_drills_say_to_type_works_while_the_event_runs() {
     news_flow(&desk, badge).await;
 
     let expelled = run_json(&["ceremony", "expel", "gate-2", "--dir", &dir]);
-    assert_eq!(expelled["configured"], json!(["gate-3"]));
+    assert_eq!([&expelled["configured"], &expelled["restart"]], [&json!(["gate-3"]); 2]);
     event.stop("gate-2").await;
     event.stop("gate-3").await;
     event.start("gate-3").await;
@@ -66,6 +66,7 @@ async fn what_drills_say_to_type_works_while_the_event_runs() {
     event.stop("sponsor").await;
     let withdrawn = run_json(&["ceremony", "withdraw-sponsor", "--dir", &dir]);
     assert_eq!(withdrawn["configured"], json!(["committee", "police", "gate-1", "gate-3"]));
+    assert_eq!(withdrawn["restart"], json!(["gate-3"]));
     event.stop("gate-3").await;
     event.start("gate-3").await;
     event.cluster.reload().expect("the event");

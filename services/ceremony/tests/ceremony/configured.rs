@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use lanyard_ceremony::{
-    EventPlan, EventTree, Member, Step, expel_gate, replace_trustee, withdraw_sponsor,
+    EventPlan, EventTree, Member, Reconfigured, Step, expel_gate, replace_trustee, withdraw_sponsor,
 };
 use lanyard_env::{DiskFiles, Env};
 use tempfile::TempDir;
@@ -72,6 +72,14 @@ fn config(dir: &Path, member: &str) -> String {
     fs::read_to_string(dir.join(member).join("config.toml")).unwrap()
 }
 
+/// Whose configuration changed; marked if it has other upstreams.
+fn whose(changed: &[Reconfigured]) -> String {
+    let name = |one: &Reconfigured| {
+        one.member.to_string() + if one.has_other_upstreams { "!" } else { "" }
+    };
+    changed.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
 fn edit(dir: &Path, configs: &[(&str, &str)]) {
     for (member, text) in configs {
         fs::write(dir.join(member).join("config.toml"), text).unwrap();
@@ -87,9 +95,10 @@ fn edited() -> TempDir {
 #[test]
 fn without_the_sponsor_nothing_else_is_changed() {
     let (dir, env) = (edited(), Env::system());
-    let trustee = config(dir.path(), "trustee");
+    let trustee = config(dir.path(), "trustee").replace('\n', "\r\n");
+    edit(dir.path(), &[("trustee", &trustee)]);
     let changed = withdraw_sponsor(&env, dir.path()).unwrap();
-    assert_eq!(changed, ["committee", "police", "gate-1"].map(member));
+    assert_eq!(whose(&changed), "committee police gate-1!");
 
     let expected = COMMITTEE
         .replace("    \"sponsor\", # the mirror\n", "")
@@ -175,7 +184,7 @@ fn whoever_followed_an_expelled_gate_follows_somebody_else() {
 
     let stolen = "gate-2".parse().unwrap();
     let (tree, changed) = expel_gate(&env, dir.path(), &stolen, env.now()).unwrap();
-    assert_eq!(changed, ["gate-3", "gate-4", "gate-6"].map(member));
+    assert_eq!(whose(&changed), "gate-3! gate-4! gate-6");
     assert!(!tree.services.contains_key(&member("gate-2")));
     let plan = EventTree::plan(&DiskFiles::new(), dir.path()).unwrap();
     plan.check().unwrap();
