@@ -22,7 +22,9 @@ mod entropy;
 mod files;
 mod lossy;
 mod network;
+mod start;
 mod system;
+mod unchanging;
 mod work;
 
 pub use checked::{checked_body, with_checksum};
@@ -32,7 +34,9 @@ pub use entropy::{Entropy, EnvRng, SeededEntropy, SystemEntropy};
 pub use files::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt, is_temporary};
 pub use lossy::{Loss, LossyDisk, LossyFile};
 pub use network::{Io, Listener, Network, NetworkError, Stream, TcpNetwork};
+pub use start::StartError;
 pub use system::{Os, System, SystemFile};
+pub use unchanging::UnchangingFiles;
 pub use work::{Blocking, Failed, Worker, blocking, work_in_line};
 
 /// The outside world of one process. Cloning is cheap and shares every part.
@@ -64,6 +68,13 @@ impl Env {
             network: Arc::new(TcpNetwork),
             files: Arc::new(DiskFiles::new()),
         }
+    }
+
+    /// The same world, its files to be looked at only: see [`UnchangingFiles`].
+    #[must_use]
+    pub fn unchanging(&self) -> Self {
+        let files = UnchangingFiles::over(Arc::clone(&self.files));
+        Self { files: Arc::new(files), ..self.clone() }
     }
 
     /// The time now.

@@ -1,10 +1,8 @@
 //! `lanyard fsck`: looks a party's folder over, running or stopped, and changes nothing.
 
 mod areas;
-mod unchanging;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use lanyard_env::Env;
@@ -12,7 +10,6 @@ use lanyard_party::{Folder, PartyConfig};
 use lanyard_store::Location;
 use serde_json::{Value, json};
 
-use self::unchanging::Unchanging;
 use crate::context::{Context, table};
 use crate::error::CliError;
 use crate::progress::Progress;
@@ -50,7 +47,7 @@ pub(crate) struct Look {
 impl Look {
     /// Looks a party's folder over and changes nothing.
     pub(crate) async fn over(folder: &Path, context: &Context) -> Result<Self, CliError> {
-        let env = Env { files: Arc::new(Unchanging::default()), ..context.env.clone() };
+        let env = context.env.unchanging();
         let folder = Folder::open(folder, &env);
         let config = PartyConfig::<toml::Table>::read(&*env.files, &folder.config_path())?;
         let (name, running) = (config.common.name.clone(), is_running(&folder));

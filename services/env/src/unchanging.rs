@@ -1,18 +1,26 @@
-//! The disk, unchanged by whoever looks at it: what is written, removed or made is only said to be.
+//! Files, unchanged by whoever looks at them: what is written, removed or made is only said to be.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use lanyard_env::{AppendFile, DiskFiles, FileError, Files, FolderLock, Mode, ReadAt};
+use crate::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt};
 
-/// Reads the disk and changes nothing.
-#[derive(Default)]
-pub(super) struct Unchanging {
-    disk: DiskFiles,
+/// Reads files and changes nothing. What one has "written" here is not there when one reads it back.
+pub struct UnchangingFiles {
+    files: Arc<dyn Files>,
 }
 
-impl Files for Unchanging {
+impl UnchangingFiles {
+    /// These files, to be looked at.
+    #[must_use]
+    pub fn over(files: Arc<dyn Files>) -> Self {
+        Self { files }
+    }
+}
+
+impl Files for UnchangingFiles {
     fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
-        self.disk.read(path)
+        self.files.read(path)
     }
 
     fn write_atomic(&self, _: &Path, _: &[u8], _: Mode) -> Result<(), FileError> {
@@ -20,11 +28,16 @@ impl Files for Unchanging {
     }
 
     fn append(&self, path: &Path) -> Result<Box<dyn AppendFile>, FileError> {
-        Ok(Box::new(NotAppended { length: self.disk.open(path)?.len()? }))
+        let length = match self.files.open(path) {
+            // It was only said to be made.
+            Err(error) if error.is_not_found() => 0,
+            opened => opened?.len()?,
+        };
+        Ok(Box::new(NotAppended { length }))
     }
 
     fn open(&self, path: &Path) -> Result<Box<dyn ReadAt>, FileError> {
-        self.disk.open(path)
+        self.files.open(path)
     }
 
     fn rename(&self, _: &Path, _: &Path) -> Result<(), FileError> {
@@ -36,7 +49,7 @@ impl Files for Unchanging {
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, FileError> {
-        match self.disk.list(dir) {
+        match self.files.list(dir) {
             // It was only said to be made.
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             listed => listed,
@@ -48,15 +61,19 @@ impl Files for Unchanging {
     }
 
     fn exists(&self, path: &Path) -> Result<bool, FileError> {
-        self.disk.exists(path)
+        self.files.exists(path)
     }
 
     fn permissions(&self, path: &Path) -> Result<u32, FileError> {
-        self.disk.permissions(path)
+        self.files.permissions(path)
     }
 
     fn lock(&self, _: &Path) -> Result<FolderLock, FileError> {
         Ok(FolderLock::new(()))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.files.is_shared()
     }
 }
 
