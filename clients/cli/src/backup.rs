@@ -153,7 +153,7 @@ impl Source {
             path.parent() == store.parent() && matches!(rest, Some("" | "-wal" | "-shm"))
         });
         let others_feed = path.parent() == Some(Path::new("data/feeds")) && name != self.name;
-        let again = ["data/mirror", "data/audit", "data/inspection.probe"];
+        let again = ["data/mirror", "data/archive", "data/audit", "data/inspection.probe"];
         name.starts_with('.') || of_store || others_feed || again.iter().any(|one| path == *one)
     }
 

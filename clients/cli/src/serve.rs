@@ -17,7 +17,7 @@ pub(crate) struct ServeArgs {
     /// The party's config.toml; its folder is the party's folder.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Do all that starting does short of listening, say what to change, and stop.
+    /// Look at all that starting needs, say what to change, and stop.
     #[arg(long)]
     check_config: bool,
     /// Print the findings of --check-config as JSON.

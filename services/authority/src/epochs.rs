@@ -188,6 +188,7 @@ fn refused(error: &PublishError) -> Status {
     match error {
         PublishError::File(FileError::DiskFull { .. }) => status::store_full(error),
         PublishError::Trail(source) if source.is_full() => status::store_full(error),
+        error if error.is_damage() => status::store_damaged(error),
         PublishError::Trail(StoreError::Unavailable { .. }) => status::store_unavailable(error),
         error => status::internal(error),
     }

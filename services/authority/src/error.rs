@@ -6,7 +6,7 @@ use lanyard_core::hpke_box::BoxError;
 use lanyard_core::ids::{Audience, Epoch};
 use lanyard_core::map::MapError;
 use lanyard_core::record::RecordError;
-use lanyard_env::FileError;
+use lanyard_env::{FileError, StartError};
 use lanyard_feed::FeedError;
 use lanyard_party::KeyFileError;
 use lanyard_store::StoreError;
@@ -85,13 +85,34 @@ pub enum PublishError {
     },
     /// The party's store does not answer.
     #[error("store: {0}")]
-    Registry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Registry(Box<dyn StartError + Send + Sync>),
     /// A worker thread died.
     #[error("publisher: a worker ended early")]
     Worker,
 }
 
+impl StartError for PublishError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_permanent(),
+            Self::Key(error) => error.is_permanent(),
+            Self::Feed(error) => error.is_permanent(),
+            Self::OwnCopy(_) | Self::AudienceKey { .. } | Self::Decided { .. } => true,
+            error => error.is_damage(),
+        }
+    }
+}
+
 impl PublishError {
+    /// Whether the party's store is damaged: nothing more is signed before somebody restores it.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Succession(error) | Self::Trail(error) => error.is_permanent(),
+            Self::Registry(error) => error.is_permanent(),
+            _ => false,
+        }
+    }
+
     /// Whether it may be over in a moment, where several instances share a store: the store is away, which keeps the audience
     /// keys too, or another instance was faster.
     pub(crate) const fn is_passing(&self) -> bool {

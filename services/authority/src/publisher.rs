@@ -197,7 +197,11 @@ impl<R: Registry> Publisher<R> {
                 },
                 Err(error) => {
                     metrics::TICKS.of(["store_failed"]).increment(1);
-                    tracing::error!(%error, "no tick: the store does not answer");
+                    let why = match error.is_damage() {
+                        true => "the store is damaged",
+                        false => "the store does not answer",
+                    };
+                    tracing::error!(%error, "no tick: {why}");
                     self.pause(&mut publication, asked, &decided, started, shutdown).await;
                     continue;
                 }

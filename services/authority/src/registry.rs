@@ -7,6 +7,7 @@ use lanyard_core::binding::Binding;
 use lanyard_core::ids::{Audience, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
+use lanyard_env::StartError;
 
 use crate::recovery::Held;
 
@@ -67,7 +68,7 @@ pub struct Changes {
 /// The store of a party, as its publisher sees it.
 pub trait Registry: Send + Sync + 'static {
     /// Why the store cannot answer.
-    type Error: std::error::Error + Send + Sync + 'static;
+    type Error: StartError + Send + Sync + 'static;
 
     /// Entries changed after the cursor, at most `limit`; `after = 0` begins with all there are. A cursor that
     /// does not move is the end.

@@ -11,36 +11,37 @@ mod error;
 mod inspect;
 mod kept;
 mod keys;
+mod state;
 mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use lanyard_core::ids::{Audience, Authority};
-use lanyard_core::manifest::{Manifest, VerifiedManifest};
-use lanyard_core::threshold::ShareIndex;
+use lanyard_core::ids::Authority;
+use lanyard_core::manifest::VerifiedManifest;
 use lanyard_env::Env;
 use lanyard_feed::{
-    FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState, Upstream,
-    UpstreamError, catch_up, follow, held_by, upstreams,
+    FeedServer, ManifestSource, Mirror, SyncState, Upstream, UpstreamError, catch_up, follow,
+    upstreams,
 };
 use lanyard_objects::Objects;
 use lanyard_party::{
     AuditStream, DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey,
     TrailSource, follow_trust, observe_party, trust_anchors,
 };
-use lanyard_shareholder::{Holder, HolderSetup, KeyShareServer, Limit, Pseudonymiser, Settings};
+use lanyard_shareholder::{KeyShareServer, Pseudonymiser};
 use lanyard_store::{Owner, Schema, Store, Succession};
 use lanyard_telemetry::Telemetry;
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
-use lanyard_witness::{Timing, Witness, WitnessSet, witnessed_logs};
+use lanyard_witness::{Timing, Witness, WitnessSet};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use self::kept::Kept;
+use self::state::State;
 use crate::epochs::{Asked, DECIDED, EpochServer};
 use crate::error::PublishError;
 use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher, Waits};
@@ -96,9 +97,6 @@ impl Station {
     /// Takes the data folder, opens the store, and reads and verifies all that is in them. Blocks on the disk, within a
     /// tokio runtime.
     ///
-    /// All that the other authority publishes is mirrored, sealed to whoever is no verifier of it: when the sponsor is cut
-    /// off, gates may follow from here, and the other authority finds its own newest head here.
-    ///
     /// # Errors
     /// [`StationError`]: what is missing or does not hold.
     pub async fn open(
@@ -121,38 +119,15 @@ impl Station {
             false => None,
         };
         let tls = Tls::new(&env, folder.service_identity()?, trust_anchors(&manifest)?);
-        let name = authority.name();
-        let own = MirrorConfig {
-            authority,
-            audiences: Audience::published_by(authority).to_vec(),
-            recipient: None,
-            publisher: true,
-        };
-        let id = format!("{name}/{name}");
-        let is_verifier = manifest.verifier(&id).is_some();
-        let recipient = match is_verifier {
-            true => Some(Recipient { id, key: Arc::new(folder.hpke_key()?) }),
-            false => None,
-        };
-        let other = other(authority);
-        let audiences = Audience::published_by(other).to_vec();
-        let other = MirrorConfig { authority: other, audiences, recipient, publisher: false };
-        let other = open_mirror(&env, &folder, other, &manifests)?;
-        let witness = match manifest.witness(name) {
-            Some(_) => {
-                let witness = open_witness(&kept, &folder, authority, &manifests)?;
-                Some(witness.beside_mirrors(Arc::new(held_by([Arc::clone(&other)]))))
-            }
-            None => None,
-        };
         let peers = Peers::new(&env, &tls, &config.common);
-        let shares = Arc::new(ShareStore::open(&folder)?);
+        let State { own, other, witness, shares, key_share, pseudonymiser } =
+            State::open(&env, authority, &folder, &kept, &manifests, &peers)?;
         let (epochs, asked) = EpochServer::new(authority);
         Ok(Self {
-            own: open_mirror(&env, &folder, own, &manifests)?,
+            own,
             other,
-            key_share: open_key_share(&kept, &folder, authority, &manifests, &shares)?,
-            pseudonymiser: open_pseudonymiser(&env, authority, &manifest, &peers, &shares)?,
+            key_share,
+            pseudonymiser,
             status: watch::Sender::default(),
             has_turn: watch::Sender::new(succession.is_none()),
             store,
@@ -494,76 +469,10 @@ const fn party(authority: Authority) -> PartyName {
     }
 }
 
-fn open_mirror(
-    env: &Env,
-    folder: &Folder,
-    config: MirrorConfig,
-    manifests: &Arc<ManifestStore>,
-) -> Result<Arc<Mirror>, StationError> {
-    let dir = folder.data_dir().join("feeds").join(config.authority.name());
-    Ok(Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)?)
-}
-
 /// The keys that sign checkpoints, read anew for each: one that takes another's place signs along from when it is there.
 fn log_keys(folder: &Folder) -> Result<LogKeySource, StationError> {
     let folder = folder.clone();
     let keys = move || folder.log_keys();
     keys()?;
     Ok(Arc::new(keys))
-}
-
-fn open_witness(
-    kept: &Kept,
-    folder: &Folder,
-    authority: Authority,
-    manifests: &Arc<ManifestStore>,
-) -> Result<Witness, StationError> {
-    let manifests = Arc::clone(manifests);
-    let logs = Arc::new(move || witnessed_logs(&manifests.current(), authority.name()));
-    let keys = folder.clone();
-    let keys = Arc::new(move || keys.witness_keys());
-    keys()?;
-    Ok(Witness::open(kept.env.clone(), &kept.witness_memory(), keys, logs)?)
-}
-
-fn open_key_share(
-    kept: &Kept,
-    folder: &Folder,
-    authority: Authority,
-    manifests: &Arc<ManifestStore>,
-    shares: &Arc<ShareStore>,
-) -> Result<KeyShareServer, StationError> {
-    let event = manifests.current().event.clone();
-    let ledger = kept.ledger(folder, &event, authority.name())?;
-    let manifests = Arc::clone(manifests);
-    Ok(KeyShareServer::new(HolderSetup {
-        env: kept.env.clone(),
-        party: party(authority),
-        shares: Arc::clone(shares) as _,
-        ledger,
-        quotas: Arc::new(move || Limit::of_holder(&manifests.current(), authority.name())),
-    }))
-}
-
-fn open_pseudonymiser(
-    env: &Env,
-    authority: Authority,
-    manifest: &Manifest,
-    peers: &Peers,
-    shares: &Arc<ShareStore>,
-) -> Result<Pseudonymiser, StationError> {
-    let listed = manifest.share_holders.holders.iter();
-    let mut others: Vec<_> = listed.filter(|holder| holder.party != authority.name()).collect();
-    // Committee and police need not be online for each other: the trustee is asked first.
-    others.sort_by_key(|holder| holder.party != PartyName::Trustee.name());
-    let holders = others
-        .into_iter()
-        .map(|holder| {
-            let index = ShareIndex::new(holder.index)?;
-            let channel = peers.channel(&holder.party)?;
-            Ok(Holder { index, name: holder.party.clone(), channel })
-        })
-        .collect::<Result<Vec<_>, StationError>>()?;
-    let shares = Arc::clone(shares) as _;
-    Ok(Pseudonymiser::new(env.clone(), shares, holders, Settings::default())?)
 }

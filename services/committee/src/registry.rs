@@ -9,6 +9,7 @@ use lanyard_core::binding::Binding;
 use lanyard_core::ids::{Audience, Authority, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
+use lanyard_env::StartError;
 use lanyard_party::{SealedBlobError, StoreKey};
 use lanyard_store::{DamagedRow, SealValue, Store, StoreError, without};
 use sqlx::any::AnyRow;
@@ -51,6 +52,15 @@ pub(crate) enum RegistryError {
     /// Seeds do not open: nothing may be published over them.
     #[error(transparent)]
     Seeds(#[from] SealedBlobError),
+}
+
+impl StartError for RegistryError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_permanent(),
+            Self::Seeds(_) => true,
+        }
+    }
 }
 
 impl Registry for PrintRegistry {

@@ -22,7 +22,7 @@ const PAGE: u32 = 1_000;
 fn store_error(error: &StoreError) -> Status {
     match error {
         error if error.is_full() => status::store_full(error),
-        error if error.is_damaged() => status::store_damaged(error),
+        error if error.is_damaged() || error.is_damaged_page() => status::store_damaged(error),
         StoreError::Unavailable { .. } => status::store_unavailable(error),
         error => status::internal(error),
     }

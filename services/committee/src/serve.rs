@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lanyard_authority::{Station, StationConfig, StationError, inspect_station};
 use lanyard_core::ids::Authority;
-use lanyard_env::Env;
-use lanyard_party::{Folder, PartyConfig, PeerError, Report};
+use lanyard_env::{Env, StartError};
+use lanyard_party::{PartyConfig, PeerError, Report};
 use lanyard_store::{SealKey, Store, StoreError, trail_source};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::committee::v1::badge_service_server::BadgeServiceServer;
@@ -41,15 +41,19 @@ pub enum ServeError {
     Peer(#[from] PeerError),
 }
 
-/// Looks over all that [`serve`] needs.
-pub async fn inspect(config: &PartyConfig<StationConfig>, env: &Env, report: &mut Report) {
-    let inspected = inspect_station(Authority::Committee, config, env, report).await;
-    if inspected.is_some() {
-        match config.section.location(&Folder::open(&config.folder, env)) {
-            Ok(location) => Store::inspect(&location, &SCHEMA, report).await,
-            Err(error) => report.bad("store", error.to_string()),
+impl StartError for ServeError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Station(error) => error.is_permanent(),
+            Self::Store(error) => error.is_permanent(),
+            Self::Peer(error) => error.is_permanent(),
         }
     }
+}
+
+/// Looks over all that [`serve`] needs.
+pub async fn inspect(config: &PartyConfig<StationConfig>, env: &Env, report: &mut Report) {
+    inspect_station(Authority::Committee, config, &SCHEMA, env, report).await;
 }
 
 /// Shows how the store does, and who waits in screening.

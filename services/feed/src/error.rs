@@ -9,13 +9,13 @@ use lanyard_core::codec::CodecError;
 use lanyard_core::cosignature::CosignatureError;
 use lanyard_core::freshness::FreshnessError;
 use lanyard_core::head::HeadError;
-use lanyard_core::ids::Epoch;
+use lanyard_core::ids::{Epoch, Origin};
 use lanyard_core::log::LogError;
 use lanyard_core::map::MapError;
 use lanyard_core::map::snapshot::SnapshotError;
 use lanyard_core::note::NoteError;
 use lanyard_core::profile::ProfileError;
-use lanyard_env::FileError;
+use lanyard_env::{FileError, StartError};
 use lanyard_wire::convert::WireError;
 use thiserror::Error;
 
@@ -218,6 +218,20 @@ pub enum FeedError {
     /// The disk refuses.
     #[error("feed: {0}")]
     Disk(#[from] FileError),
+    /// The folder is another log's.
+    #[error(
+        "feed: {}: it is of the log {found:?}, this is {expected}; put this event's folder back, or move that one away to \
+         fetch this log anew",
+        path.display()
+    )]
+    Foreign {
+        /// The file that says so.
+        path: PathBuf,
+        /// The log that it is of.
+        found: String,
+        /// The log that is mirrored there.
+        expected: Origin,
+    },
     /// What is on the disk is not what was written there.
     #[error("feed: {}: {problem}; restore it from a copy, or move the folder away to fetch it anew", path.display())]
     Corrupt {
@@ -240,7 +254,19 @@ impl FeedError {
                 | Self::NotPrepared
                 | Self::NotProvable { .. }
                 | Self::Disk(_)
+                | Self::Foreign { .. }
                 | Self::Corrupt { .. }
         )
+    }
+}
+
+impl StartError for FeedError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.is_permanent(),
+            Self::Time(_) => false,
+            // Of a folder that is being opened, all others say that it is not what was written there.
+            _ => true,
+        }
     }
 }

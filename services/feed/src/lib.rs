@@ -63,5 +63,5 @@ pub use serve::BEHIND;
 pub use server::{FeedRoutes, FeedServer, MAX_LOOKUP_ROWS};
 pub use state::{DirectoryKey, QuorumHead, SignedHead};
 pub use store::newest_checkpoint;
-pub use upstreams::{UpstreamError, upstreams};
+pub use upstreams::{UpstreamError, inspect_upstreams, upstreams};
 pub use view::{DirectoryView, Lookup, View};

@@ -82,8 +82,13 @@ impl Mirror {
     ) -> Result<(), FeedError> {
         let path = self.store.path("base");
         let broken = |error: FeedError| corrupt(&path, error);
-        let checkpoint = policy.log.verify(&Note::parse(&base.checkpoint)?);
-        let checkpoint = checkpoint.map_err(|error| broken(error.into()))?;
+        let note = Note::parse(&base.checkpoint)?;
+        let found = note.text().lines().next().unwrap_or_default();
+        if found != self.origin.as_str() {
+            let (found, expected) = (found.to_owned(), self.origin.clone());
+            return Err(FeedError::Foreign { path, found, expected });
+        }
+        let checkpoint = policy.log.verify(&note).map_err(|error| broken(error.into()))?;
         let size = checkpoint.size();
         let log: Log = self.store.leaves(size)?.into_iter().collect();
         if log.root() != checkpoint.root() {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use lanyard_core::ids::Audience;
-use lanyard_party::{PeerError, Peers};
+use lanyard_env::StartError;
+use lanyard_party::{Inspected, PeerError, Peers, Report};
 use lanyard_transport::PartyName;
 use thiserror::Error;
 
@@ -40,6 +41,30 @@ pub enum UpstreamError {
     /// It is not among the peers.
     #[error(transparent)]
     Peer(#[from] PeerError),
+}
+
+impl StartError for UpstreamError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::Peer(error) if !error.is_permanent())
+    }
+}
+
+/// Looks at the upstreams of these names as [`upstreams`] does. `has_others` if there is something else to follow.
+pub fn inspect_upstreams(
+    inspected: &Inspected,
+    own: &str,
+    audiences: &[Audience],
+    names: &[String],
+    has_others: bool,
+    report: &mut Report,
+) {
+    let item = "config.toml upstreams";
+    let listed = upstreams(&inspected.peers, own, audiences, names.iter().map(String::as_str));
+    report.read(item, listed, names.join(", "));
+    if names.is_empty() && !has_others {
+        let detail = "none: nothing is learned of what authorities publish; name peers to follow";
+        report.warning(item, detail);
+    }
 }
 
 /// The upstreams of these names, in this order, for the service `own` that mirrors directories for `audiences`.

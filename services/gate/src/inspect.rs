@@ -1,20 +1,44 @@
 //! Looking a gate over before it starts.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use lanyard_core::ids::Audience;
 use lanyard_env::Env;
+use lanyard_feed::inspect_upstreams;
+use lanyard_objects::Objects;
 use lanyard_party::{Inspected, PartyConfig, Report};
 use lanyard_transport::PartyName;
 
 use crate::config::GateSection;
+use crate::receipts::Receipts;
+use crate::rules::Rules;
+use crate::serve::{open_mirrors, receipt_setup};
 
 /// Looks over all that [`crate::serve()`] needs.
 pub async fn inspect(config: &PartyConfig<GateSection>, env: &Env, report: &mut Report) {
     let inspected = Inspected::common(config, env, PartyName::Gate, report).await;
     let Some(inspected) = inspected else { return };
-    let Inspected { folder, manifest, .. } = &inspected;
+    let Inspected { folder, manifests, manifest, .. } = &inspected;
     report.read("keys/receipts.key", folder.receipts_key(), "signs receipts");
     report.read("keys/hpke.key", folder.hpke_key(), "opens the gates' audience keys");
-    inspected.names("upstreams", &config.section.upstreams, report);
-    let name = config.common.name.as_str();
+    let (name, section) = (config.common.name.as_str(), &config.section);
+    let has_others = section.objects.is_some();
+    inspect_upstreams(&inspected, name, &[Audience::Gate], &section.upstreams, has_others, report);
+    let mut is_fresh = false;
+    if let Some((folder, env)) = inspected.state(report) {
+        let mirrors = open_mirrors(&env, &folder, name, manifests);
+        if let Some(mirrors) = report.read("data/mirror", mirrors, "both mirrors hold") {
+            is_fresh = mirrors.iter().all(|mirror| mirror.read().size() == 0);
+        }
+        let rules = Rules::new(Arc::clone(manifest), name, &section.access_points);
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
+        let receipts = receipt_setup(&env, &folder, manifests, name, section, &rules)
+            .and_then(|setup| Ok(Receipts::check(setup)?));
+        report.read("data/receipts", receipts, "the chain holds");
+    }
+    let objects = section.objects.as_ref();
+    Objects::inspect(objects, folder.path(), env, &manifest.event, is_fresh, report).await;
     let Some(gate) = manifest.gate(name) else {
         let detail = format!(
             "version {} has no gate {name}: it admits nobody; adopt a manifest that has it, or correct `name`",

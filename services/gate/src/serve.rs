@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
-use lanyard_env::{Env, FileError};
+use lanyard_env::{Env, FileError, StartError};
 use lanyard_feed::{
     FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState,
     UpstreamError, follow, upstreams,
@@ -91,6 +91,25 @@ pub enum ServeError {
     Acceptor(#[from] AcceptorError),
 }
 
+impl StartError for ServeError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_permanent(),
+            Self::Key(error) => error.is_permanent(),
+            Self::Identity(error) => error.is_permanent(),
+            Self::Manifest(error) => error.is_permanent(),
+            Self::Anchors(error) => error.is_permanent(),
+            Self::Upstreams(error) => error.is_permanent(),
+            Self::Feed(error) => error.is_permanent(),
+            Self::Objects(error) => error.is_permanent(),
+            Self::Receipts(error) => error.is_permanent(),
+            Self::Telemetry(error) => error.is_permanent(),
+            Self::Acceptor(error) => error.is_permanent(),
+            Self::OtherIdentity { .. } | Self::Name(_) => true,
+        }
+    }
+}
+
 /// Serves a gate until `shutdown`.
 ///
 /// # Errors
@@ -123,18 +142,7 @@ pub async fn serve(
         tracing::warn!("no upstreams configured: this gate learns nothing and admits nobody");
     }
 
-    let recipient = Recipient { id: format!("gate/{name}"), key: Arc::new(folder.hpke_key()?) };
-    let open = |authority: Authority| {
-        let dir = folder.data_dir().join("mirror").join(authority.name());
-        let config = MirrorConfig {
-            authority,
-            audiences: vec![Audience::Gate],
-            recipient: Some(recipient.clone()),
-            publisher: false,
-        };
-        Mirror::open(env.clone(), &dir, config, Arc::clone(&manifests) as _)
-    };
-    let mirrors = [open(Authority::Committee)?, open(Authority::Police)?];
+    let mirrors = open_mirrors(&env, &folder, name, &manifests)?;
     let objects = section.objects.as_ref();
     let objects =
         Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors.each_ref()).await?;
@@ -142,14 +150,8 @@ pub async fn serve(
     upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
     let rules = Rules::new(manifest, name, &section.access_points);
     let rules: SharedRules = Arc::new(ArcSwap::from_pointee(rules));
-    let (receipts, recorder) = Receipts::open(ReceiptSetup {
-        env: env.clone(),
-        dir: folder.data_dir().join("receipts"),
-        origin: ReceiptOrigin::new(&manifests.current().event, name)?,
-        key: folder.receipts_key()?,
-        keep_bodies_days: section.receipts.keep_bodies_days,
-        rules: Arc::clone(&rules),
-    })?;
+    let setup = receipt_setup(&env, &folder, &manifests, name, &section, &rules)?;
+    let (receipts, recorder) = Receipts::open(setup)?;
 
     let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
     let stream = common.audit_stream.as_ref();
@@ -207,6 +209,46 @@ pub async fn serve(
     // The last handle went with the routes: what was taken is recorded before the process ends.
     let _ = recorder.ended().await;
     Ok(())
+}
+
+/// The mirrors of both authorities' directories for gates, verified.
+pub(crate) fn open_mirrors(
+    env: &Env,
+    folder: &Folder,
+    name: &str,
+    manifests: &Arc<ManifestStore>,
+) -> Result<[Arc<Mirror>; 2], ServeError> {
+    let recipient = Recipient { id: format!("gate/{name}"), key: Arc::new(folder.hpke_key()?) };
+    let open = |authority: Authority| {
+        let dir = folder.data_dir().join("mirror").join(authority.name());
+        let config = MirrorConfig {
+            authority,
+            audiences: vec![Audience::Gate],
+            recipient: Some(recipient.clone()),
+            publisher: false,
+        };
+        Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)
+    };
+    Ok([open(Authority::Committee)?, open(Authority::Police)?])
+}
+
+/// What receipts are made with.
+pub(crate) fn receipt_setup(
+    env: &Env,
+    folder: &Folder,
+    manifests: &Arc<ManifestStore>,
+    name: &str,
+    section: &GateSection,
+    rules: &SharedRules,
+) -> Result<ReceiptSetup, ServeError> {
+    Ok(ReceiptSetup {
+        env: env.clone(),
+        dir: folder.data_dir().join("receipts"),
+        origin: ReceiptOrigin::new(&manifests.current().event, name)?,
+        key: folder.receipts_key()?,
+        keep_bodies_days: section.receipts.keep_bodies_days,
+        rules: Arc::clone(rules),
+    })
 }
 
 /// Keeps the time that passes, and says when this machine's clock turns out to be wrong, and when it is right again.

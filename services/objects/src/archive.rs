@@ -7,7 +7,7 @@
 //! One writer at a time: the newest list is replaced by a conditional write, so two cannot interleave and one that slept
 //! cannot put its old list over a newer one. Whoever loses stands by, and takes over when the list stands still.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -29,8 +29,9 @@ use crate::error::ObjectsError;
 use crate::newest::{Newest, Piece, Unreadable, WriterId};
 use crate::place::{Found, NEWEST, Place, Tag};
 use crate::recorder::Recorder;
+use crate::scrub::{first_damaged, is_whole};
 use crate::store::Objects;
-use crate::sweep::{missing, sweep};
+use crate::sweep::sweep;
 
 /// How long the archive waits after it failed: at first, and at most.
 const MIN_PAUSE: Duration = Duration::from_millis(500);
@@ -41,6 +42,9 @@ const STANDBY_TICKS: u32 = 10;
 
 /// How often objects are looked at that are not needed any more.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// One object is read back for so many lists that are written: about one a minute with ticks of two seconds.
+const LISTS_A_SCRUB: usize = 32;
 
 /// A new list begins once there are more bytes of ticks than this and than half the snapshots, more objects than that, or
 /// another epoch's directories; and the own mirror has a newer base.
@@ -84,6 +88,8 @@ pub struct Archive {
     pub(crate) manifests: Arc<dyn ManifestSource>,
     pub(crate) keep: Duration,
     pub(crate) state: watch::Sender<ArchiveState>,
+    /// Who wrote the list whose objects were all read back, or written, here.
+    pub(crate) proven: Mutex<Option<WriterId>>,
 }
 
 /// Why a session ended without an error.
@@ -199,7 +205,7 @@ impl Archive {
         if !recorder.remember().await? {
             return Ok(Next::Anew);
         }
-        let mut session = Session { archive: self, stream, recorder, tag, swept: None };
+        let mut session = Session { archive: self, stream, recorder, tag, swept: None, lists: 0 };
         let ended = tokio::select! {
             ended = session.run() => ended,
             () = shutdown.cancelled() => Ok(Next::Stopped),
@@ -252,16 +258,32 @@ impl Archive {
         if anew {
             return Ok((Some(tag), empty));
         }
-        if let Some(name) = missing(&self.place, &found).await? {
-            let place = self.place.name();
-            tracing::error!(
-                place,
-                name,
-                "the store lost an object that it needs: all is archived anew"
-            );
-            return Ok((Some(tag), empty));
+        // Whoever takes over goes on from what is there, and vouches for it.
+        if self.proven() != Some(found.writer) {
+            if let Some(name) = first_damaged(&self.place, &found).await? {
+                self.say_damaged(&name);
+                return Ok((Some(tag), empty));
+            }
+            self.prove(found.writer);
         }
         Ok((Some(tag), Newest { writer, ..found }))
+    }
+
+    fn proven(&self) -> Option<WriterId> {
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prove(&self, writer: WriterId) {
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+    }
+
+    fn say_damaged(&self, name: &str) {
+        let place = self.place.name();
+        tracing::error!(
+            place,
+            name,
+            "the store lost or damaged an object that it needs: all is archived anew"
+        );
     }
 
     /// Whether the list found is one of this log, no newer than what is held here. A list that is newer, of another log, or
@@ -324,6 +346,8 @@ struct Session<'a> {
     recorder: Recorder,
     tag: Option<Tag>,
     swept: Option<Instant>,
+    /// How many were written.
+    lists: usize,
 }
 
 impl Session<'_> {
@@ -342,7 +366,7 @@ impl Session<'_> {
                 continue;
             }
             self.list().await?;
-            if self.is_new_list_due().await {
+            if self.is_new_list_due().await || self.finds_damage().await? {
                 return Ok(Next::Anew);
             }
             self.sweep().await;
@@ -368,6 +392,8 @@ impl Session<'_> {
             return Err(ObjectsError::OtherWriter { place: archive.place.name().to_owned() });
         };
         self.tag = Some(tag);
+        self.lists += 1;
+        archive.prove(newest.writer);
         archive.count("archived");
         let (size, time) = (newest.size, archive.env.now());
         let before = archive.state.send_replace(ArchiveState {
@@ -400,6 +426,20 @@ impl Session<'_> {
         let mirror = Arc::clone(&self.archive.mirror);
         let base = lanyard_env::blocking(move || mirror.base_size()).await;
         base.is_ok_and(|base| base > newest.base)
+    }
+
+    /// Now and then, reads one object back, in turn.
+    async fn finds_damage(&mut self) -> Result<bool, ObjectsError> {
+        let objects = &self.recorder.newest.objects;
+        if !self.lists.is_multiple_of(LISTS_A_SCRUB) || objects.is_empty() {
+            return Ok(false);
+        }
+        let object = &objects[(self.lists / LISTS_A_SCRUB - 1) % objects.len()];
+        if is_whole(&self.archive.place, object).await? {
+            return Ok(false);
+        }
+        self.archive.say_damaged(&object.name());
+        Ok(true)
     }
 
     /// Now and then. What fails is tried again the next time.

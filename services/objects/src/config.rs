@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use http::Uri;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ObjectsError;
+
 /// Where a party's objects are, and what it does with them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectsConfig {
-    /// A folder, or `s3://BUCKET/PREFIX`. One event only.
-    pub store: StoreUrl,
+    /// A folder, or `s3://BUCKET/PREFIX`, of one event only. A party that archives and names none has a folder of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreUrl>,
     /// Whether this party archives there what it mirrors and publishes. Else it only reads.
     #[serde(default, skip_serializing_if = "is_false")]
     pub archive: bool,
@@ -32,6 +35,23 @@ pub struct ObjectsConfig {
     /// system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
+}
+
+/// Where a party archives that names no store, relative to its folder.
+const OWN_FOLDER: &str = "data/archive";
+
+impl ObjectsConfig {
+    /// Where the objects are.
+    ///
+    /// # Errors
+    /// [`ObjectsError::NoStore`] if there is nothing to read.
+    pub(crate) fn store(&self) -> Result<StoreUrl, ObjectsError> {
+        match &self.store {
+            Some(store) => Ok(store.clone()),
+            None if self.archive => Ok(StoreUrl::Folder(OWN_FOLDER.into())),
+            None => Err(ObjectsError::NoStore),
+        }
+    }
 }
 
 // serde asks for a reference.

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
+use lanyard_env::StartError;
 use lanyard_feed::FeedError;
 use lanyard_party::KeyFileError;
 use object_store::Error as StoreError;
@@ -102,6 +103,12 @@ pub enum ObjectsError {
         /// The file.
         path: PathBuf,
     },
+    /// No store is named, and nothing is archived that could be in a folder of its own.
+    #[error(
+        "config.toml: [objects]: store is missing; name a folder or s3://BUCKET/PREFIX to read from, or set archive = true to \
+         archive in data/archive"
+    )]
+    NoStore,
     /// There are no credentials.
     #[error(
         "object store {place}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the service's environment, \
@@ -122,6 +129,29 @@ pub enum ObjectsError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl StartError for ObjectsError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Store { problem, .. } => problem.is_permanent(),
+            Self::Feed(error) => error.is_permanent(),
+            Self::Credentials(error) => error.is_permanent(),
+            Self::OtherEvent { .. }
+            | Self::OtherVersion { .. }
+            | Self::Damaged { .. }
+            | Self::CredentialsFile { .. }
+            | Self::NoStore
+            | Self::NoCredentials { .. }
+            | Self::Authority { .. } => true,
+            Self::OtherWriter { .. }
+            | Self::Ahead { .. }
+            | Self::Empty
+            | Self::Restarted
+            | Self::Mirror(_)
+            | Self::Tls(_) => false,
+        }
+    }
 }
 
 /// What a store had against a request.
@@ -172,6 +202,11 @@ fn code(code: &str) -> String {
 }
 
 impl StoreProblem {
+    /// Whether it stays until somebody changes the store or its configuration.
+    const fn is_permanent(&self) -> bool {
+        matches!(self, Self::NotFound(_) | Self::Denied(_) | Self::Unsupported | Self::Unknown)
+    }
+
     /// Sorts a store's error, and leaves its words behind.
     pub(crate) fn of(error: &StoreError) -> Self {
         match error {

@@ -27,6 +27,7 @@ mod messages;
 mod newest;
 mod place;
 mod recorder;
+mod scrub;
 mod serve;
 mod store;
 mod sweep;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use lanyard_core::ids::EventId;
 use lanyard_env::Env;
 use lanyard_feed::{ManifestSource, Mirror, Upstream};
+use lanyard_party::Report;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
@@ -62,14 +63,15 @@ impl Objects {
     /// # Errors
     /// [`ObjectsError`]: credentials or certificate authorities that cannot be read, a folder that cannot be made.
     pub fn open(config: &ObjectsConfig, folder: &Path, env: &Env) -> Result<Self, ObjectsError> {
-        let name = config.store.to_string();
-        let place = match &config.store {
+        let store = config.store()?;
+        let name = store.to_string();
+        let place = match &store {
             StoreUrl::Folder(path) => {
                 let path = folder.join(path);
                 Place::new(open_folder(env, &path, &name)?, Lock::Number, &name, ObjectPath::ROOT)
             }
             StoreUrl::S3 { bucket, prefix } => {
-                let store = open_bucket(config, bucket, folder, env)?;
+                let store = open_bucket(config, &name, bucket, folder, env)?;
                 let root = prefix.split('/').filter(|part| !part.is_empty());
                 let root = root.fold(ObjectPath::ROOT, ObjectPath::join);
                 Place::new(store, Lock::Match, &name, root)
@@ -111,6 +113,36 @@ impl Objects {
         }
         // It may come back; whoever reads or writes looks again.
         Ok(Some(objects))
+    }
+
+    /// Looks at the store of a party as [`Objects::start`] does, but writes nothing there. `is_fresh` if the party's mirrors
+    /// are empty: a store that cannot be used keeps it from starting then.
+    pub async fn inspect(
+        config: Option<&ObjectsConfig>,
+        folder: &Path,
+        env: &Env,
+        event: &EventId,
+        is_fresh: bool,
+        report: &mut Report,
+    ) {
+        // Starting looks at it by itself.
+        let Some(config) = config.filter(|_| !report.is_before_start()) else { return };
+        let item = "config.toml objects";
+        let inspected = async {
+            let store = config.store()?;
+            if let StoreUrl::Folder(path) = &store
+                && matches!(env.files.exists(&folder.join(path)), Ok(false))
+            {
+                return Ok(format!("{store} is not there yet; starting makes it"));
+            }
+            Self::open(config, folder, &env.unchanging())?.check_event(event).await?;
+            Ok(format!("{store} answers, and is this event's; starting tries to write there"))
+        };
+        match inspected.await {
+            Ok(detail) => report.good(item, detail),
+            Err::<_, ObjectsError>(error) if is_fresh => report.refused(item, &error),
+            Err(error) => report.warning(item, format!("{error}; the service goes on without it")),
+        }
     }
 
     /// A store that is there already; `matches` if it can replace an object conditionally.
@@ -226,6 +258,7 @@ impl Objects {
             manifests: Arc::clone(manifests),
             keep: self.keep,
             state: watch::Sender::new(ArchiveState::default()),
+            proven: Mutex::default(),
         }
     }
 }
@@ -246,14 +279,15 @@ fn open_folder(env: &Env, path: &Path, name: &str) -> Result<Arc<dyn ObjectStore
 
 fn open_bucket(
     config: &ObjectsConfig,
+    place: &str,
     bucket: &str,
     folder: &Path,
     env: &Env,
 ) -> Result<Arc<dyn ObjectStore>, ObjectsError> {
-    let place = config.store.to_string();
     let file = config.credentials.as_ref().map(|file| folder.join(file));
     let found = Credentials::find(&*env.files, file.as_deref())?;
-    let credentials = found.ok_or_else(|| ObjectsError::NoCredentials { place: place.clone() })?;
+    let credentials =
+        found.ok_or_else(|| ObjectsError::NoCredentials { place: place.to_owned() })?;
     let ca = config.ca.as_ref().map(|file| folder.join(file));
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() };
     let mut builder = AmazonS3Builder::new()
@@ -270,7 +304,10 @@ fn open_bucket(
     if let Some(endpoint) = &config.endpoint {
         builder = builder.with_endpoint(endpoint.as_str()).with_allow_http(endpoint.is_plain());
     }
-    let failed = |problem| ObjectsError::Store { place, action: "be set up", problem };
+    let failed = |problem| {
+        let place = place.to_owned();
+        ObjectsError::Store { place, action: "be set up", problem }
+    };
     let store = builder.build().map_err(|error| failed(StoreProblem::of(&error)))?;
     Ok(Arc::new(store))
 }

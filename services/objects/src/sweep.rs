@@ -4,13 +4,13 @@
 //! own clock. Whoever wrote such an object and has not listed it by then never will: its list would go on from one that has
 //! been replaced since, and the conditional write refuses it. The retention is for readers, which may have read an earlier list.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use lanyard_core::ids::Origin;
 
 use crate::error::ObjectsError;
-use crate::newest::{Newest, Object};
+use crate::newest::Newest;
 use crate::place::{Found, NEWEST, Place};
 
 /// Removes old objects of a log; returns how many.
@@ -33,17 +33,4 @@ pub(crate) async fn sweep(
     let count = old.len();
     place.delete(old).await?;
     Ok(count)
-}
-
-/// The name of an object that the list needs and the store does not have in this length.
-pub(crate) async fn missing(
-    place: &Place,
-    newest: &Newest,
-) -> Result<Option<String>, ObjectsError> {
-    let there = place.list("").await?;
-    let there: HashMap<_, _> =
-        there.into_iter().map(|found| (found.location, found.size)).collect();
-    let is_missing =
-        |object: &&Object| there.get(&place.path(&object.name())) != Some(&object.length);
-    Ok(newest.objects.iter().find(is_missing).map(Object::name))
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::DeTable;
+use url::Host;
 
 use crate::toml_file::{Source, TomlError, read_text};
 
@@ -61,7 +62,7 @@ pub enum AuditStreamTarget {
     Stdout,
 }
 
-/// `HOST:PORT` of a peer.
+/// `HOST:PORT` of a peer; an address of IPv6 stands in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PeerAddress(String);
@@ -77,10 +78,20 @@ impl PeerAddress {
 impl TryFrom<String> for PeerAddress {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let valid = text
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-        if valid { Ok(Self(text)) } else { Err(format!("peer address {text:?}: use HOST:PORT")) }
+        let refused = |problem: &str| Err(format!("{problem}; use HOST:PORT"));
+        if text.contains("://") {
+            return refused("it is an URL");
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return refused("it has no port");
+        };
+        let Ok(host) = Host::parse(host) else {
+            return refused("what is before the port is no host");
+        };
+        match port.parse::<u16>() {
+            Ok(1..) if !port.starts_with('+') => Ok(Self(format!("{host}:{port}"))),
+            _ => refused("its port is no number from 1 to 65535"),
+        }
     }
 }
 
@@ -190,6 +201,35 @@ mod tests {
         assert_eq!(config.common.name, "gate-1");
         assert_eq!(config.common.peers["sponsor"].as_str(), "sponsor.example:7003");
         assert_eq!(config.section.upstreams, ["sponsor"]);
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port_and_nothing_else() {
+        let address = |text: &str| PeerAddress::try_from(text.to_owned());
+        for good in
+            ["sponsor.example:7003", "lanyard_police:1", "192.0.2.1:65535", "[2001:db8::1]:7003"]
+        {
+            assert_eq!(address(good).unwrap().as_str(), good);
+        }
+        for (bad, problem) in [
+            ("https://sponsor.example:7003", "it is an URL"),
+            ("sponsor.example", "no port"),
+            (":7003", "no host"),
+            ("sponsor.example/feed:7003", "no host"),
+            ("user@sponsor.example:7003", "no host"),
+            ("2001:db8::1:7003", "no host"),
+            ("192.0.2.256:7003", "no host"),
+            ("sponsor.example:0", "1 to 65535"),
+            ("sponsor.example:65536", "1 to 65535"),
+            ("sponsor.example:+7003", "1 to 65535"),
+            ("sponsor.example:", "1 to 65535"),
+        ] {
+            let refused = address(bad).unwrap_err();
+            assert!(
+                refused.contains(problem) && refused.contains("use HOST:PORT"),
+                "{bad}: {refused}"
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lanyard_core::badge::IssuingKey;
 use lanyard_core::cosignature::WitnessKey;
 use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::note::{NoteError, SigningKey};
-use lanyard_env::{Env, FileError, Files, FolderLock};
+use lanyard_env::{Env, FileError, Files, FolderLock, StartError};
 use lanyard_transport::{Identity, IdentityError, Role};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -41,6 +41,15 @@ pub enum IdentityFileError {
         /// What is wrong.
         source: IdentityError,
     },
+}
+
+impl StartError for IdentityFileError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Key(error) => error.is_permanent(),
+            Self::Identity { source, .. } => source.is_permanent(),
+        }
+    }
 }
 
 /// `data/`, held by this process until dropped: two processes on one state would sign two histories.

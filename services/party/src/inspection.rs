@@ -1,13 +1,12 @@
 //! Looking over a party's configuration and folder before anything runs: the same for `--check-config` and at start.
 
-use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::manifest::VerifiedManifest;
-use lanyard_env::{Env, FileError, Mode};
+use lanyard_env::{Env, FileError, Mode, StartError};
 use lanyard_transport::{PartyName, Role, Tls};
 use serde::Serialize;
 
@@ -25,14 +24,16 @@ const DAY: u64 = 24 * 60 * 60;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What was found of one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Found {
     /// As it should be.
     Good,
     /// The service starts, and somebody should look at it.
     Warning,
-    /// The service does not start.
+    /// The service does not start now, and may later by itself: a database is down, a clock is wrong.
+    NotNow,
+    /// The service does not start before somebody has changed something.
     Bad,
 }
 
@@ -58,12 +59,18 @@ pub struct Report {
 pub struct Inspected {
     /// The folder.
     pub folder: Folder,
+    /// All manifests.
+    pub manifests: Arc<ManifestStore>,
     /// The manifest in force.
     pub manifest: Arc<VerifiedManifest>,
     /// The own certificate and whom to trust.
     pub tls: Tls,
     /// The peers.
     pub peers: Peers,
+    /// The outside world.
+    env: Env,
+    /// Whether the party's service runs.
+    is_running: bool,
 }
 
 impl Report {
@@ -89,13 +96,24 @@ impl Report {
         self.add(item.into(), Found::Warning, detail.into());
     }
 
-    /// Something keeps the service from starting.
+    /// Something keeps the service from starting now, and may pass.
+    pub fn not_now(&mut self, item: impl Into<String>, detail: impl Into<String>) {
+        self.add(item.into(), Found::NotNow, detail.into());
+    }
+
+    /// Something keeps the service from starting until it is changed.
     pub fn bad(&mut self, item: impl Into<String>, detail: impl Into<String>) {
         self.add(item.into(), Found::Bad, detail.into());
     }
 
-    /// What was read, unless it could not be, which is bad.
-    pub fn read<T, E: Error>(
+    /// An error keeps the service from starting.
+    pub fn refused(&mut self, item: impl Into<String>, error: &impl StartError) {
+        let found = if error.is_permanent() { Found::Bad } else { Found::NotNow };
+        self.add(item.into(), found, chain(error));
+    }
+
+    /// What was read, unless it could not be, which keeps the service from starting.
+    pub fn read<T, E: StartError>(
         &mut self,
         item: impl Into<String>,
         read: Result<T, E>,
@@ -107,7 +125,7 @@ impl Report {
                 Some(value)
             }
             Err(error) => {
-                self.bad(item, chain(&error));
+                self.refused(item, &error);
                 None
             }
         }
@@ -119,10 +137,16 @@ impl Report {
         &self.findings
     }
 
+    /// The worst that was found.
+    #[must_use]
+    pub fn worst(&self) -> Found {
+        self.findings.iter().map(|finding| finding.found).max().unwrap_or(Found::Good)
+    }
+
     /// Whether nothing keeps the service from starting.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.findings.iter().all(|finding| finding.found != Found::Bad)
+        self.worst() < Found::NotNow
     }
 
     /// A line for each finding.
@@ -134,6 +158,7 @@ impl Report {
             let word = match found {
                 Found::Good => "good",
                 Found::Warning => "WARNING",
+                Found::NotNow => "NOT NOW",
                 Found::Bad => "BAD",
             };
             // Writing to a String does not fail.
@@ -164,7 +189,7 @@ impl Inspected {
         report
             .good("config.toml", format!("{} of {}", config.common.name, config.folder.display()));
         let folder = Folder::open(&config.folder, env);
-        inspect_data(&folder, env, report);
+        let is_running = inspect_data(&folder, env, report);
         let manifests = ManifestStore::open(&folder);
         let version = manifests.as_ref().map_or(0, |manifests| manifests.current().version);
         let detail = format!("version {version}, its chain verified");
@@ -172,7 +197,8 @@ impl Inspected {
         let identity = folder.service_identity();
         let detail = "certificate and key go together";
         let identity = report.read("tls/service.pem", identity, detail);
-        let (manifest, identity) = (manifests?.current(), identity?);
+        let (manifests, identity) = (Arc::new(manifests?), identity?);
+        let manifest = manifests.current();
         report.good("event", manifest.event.as_str());
 
         let peer = identity.peer();
@@ -193,37 +219,35 @@ impl Inspected {
         let tls = Tls::new(env, identity, anchors?);
         inspect_certificate(&tls, env, report);
         let peers = Peers::new(env, &tls, &config.common);
-        let inspected = Self { folder, manifest, tls, peers };
-        inspected.inspect_peers(config, env, report).await;
+        let env = env.clone();
+        let inspected = Self { folder, manifests, manifest, tls, peers, env, is_running };
+        inspected.inspect_peers(config, report).await;
         Some(inspected)
     }
 
-    /// Whether every name of a list in `config.toml` has an address.
-    pub fn names(&self, field: &str, names: &[String], report: &mut Report) {
-        for name in names {
-            if let Err(error) = self.peers.address(name) {
-                report.bad(format!("config.toml {field}"), chain(&error));
-            }
+    /// Where to open the party's state as starting does, changing nothing: its folder, and the world around it. `None` if
+    /// starting follows at once, and does that itself, or if a running service has the state.
+    #[must_use]
+    pub fn state(&self, report: &Report) -> Option<(Folder, Env)> {
+        if report.before_start || self.is_running {
+            return None;
         }
-        if names.is_empty() {
-            let detail =
-                "none: nothing is learned of what authorities publish; name peers to follow";
-            report.warning(format!("config.toml {field}"), detail);
-        }
+        let env = self.env.unchanging();
+        Some((Folder::open(self.folder.path(), &env), env))
     }
 
     /// Addresses that lead nowhere. A peer that does not answer is no reason not to start: it may start later.
-    async fn inspect_peers<S>(&self, config: &PartyConfig<S>, env: &Env, report: &mut Report) {
+    async fn inspect_peers<S>(&self, config: &PartyConfig<S>, report: &mut Report) {
         for (name, address) in &config.common.peers {
             let item = format!("config.toml peers.{name}");
             if let Err(error) = expected(name) {
-                report.bad(item, chain(&error));
+                report.refused(item, &error);
                 continue;
             }
             if report.before_start {
                 continue;
             }
-            let connecting = env.connect(address.as_str());
+            let connecting = self.env.connect(address.as_str());
             match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
                 Ok(Ok(_)) => report.good(item, format!("{address} takes connections")),
                 Ok(Err(error)) => report.warning(item, chain(&error)),
@@ -238,8 +262,8 @@ impl Inspected {
     }
 }
 
-/// Whether state can be written. The lock tells whether a service runs.
-fn inspect_data(folder: &Folder, env: &Env, report: &mut Report) {
+/// Whether state can be written. Returns whether a service runs, which the lock tells.
+fn inspect_data(folder: &Folder, env: &Env, report: &mut Report) -> bool {
     let data = folder.data_dir();
     let written = || -> Result<(), FileError> {
         env.files.create_dir_all(&data)?;
@@ -249,11 +273,13 @@ fn inspect_data(folder: &Folder, env: &Env, report: &mut Report) {
     };
     report.read("data/", written(), "writable");
     if report.before_start {
-        return;
+        return false;
     }
-    if let Err(error @ FileError::Locked { .. }) = env.files.lock(&data) {
-        report.warning("data/", format!("in use, as while the service runs: {error}"));
-    }
+    let Err(error @ FileError::Locked { .. }) = env.files.lock(&data) else { return false };
+    let detail =
+        format!("in use, as while the service runs: {error}; what it keeps there is not looked at");
+    report.warning("data/", detail);
+    true
 }
 
 fn inspect_certificate(tls: &Tls, env: &Env, report: &mut Report) {
@@ -261,17 +287,16 @@ fn inspect_certificate(tls: &Tls, env: &Env, report: &mut Report) {
     let renew = "renew it with the party's certificate authority";
     let (until, now) = (tls.identity().valid_until(), env.now());
     let days = until.seconds().saturating_sub(now.seconds()) / DAY;
-    if until <= now {
-        report.bad(item, format!("it has expired; {renew}"));
-    } else if let Err(error) = tls.verify_own() {
-        report.bad(
-            item,
-            format!("other parties refuse it: {error}; {renew} that the manifest names"),
-        );
-    } else if days < RENEW_DAYS {
-        report.warning(item, format!("it expires in {days} days; {renew}"));
-    } else {
-        report.good(item, format!("trusted, expires in {days} days"));
+    match tls.verify_own() {
+        Err(error) if error.is_about_time() => {
+            let ended = if until <= now { "it has expired: " } else { "" };
+            report.not_now(item, format!("{ended}{error}; check this machine's clock, or {renew}"));
+        }
+        Err(error) => report.bad(item, format!("{error}; {renew} that the manifest names")),
+        Ok(()) if days < RENEW_DAYS => {
+            report.warning(item, format!("it expires in {days} days; {renew}"));
+        }
+        Ok(()) => report.good(item, format!("trusted, expires in {days} days")),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use lanyard_env::{FileError, Files, Mode};
+use lanyard_env::{FileError, Files, Mode, StartError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -67,6 +67,12 @@ pub enum KeyFileError {
     /// It cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl StartError for KeyFileError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::File(error) if !error.is_permanent())
+    }
 }
 
 impl KeyFileError {

@@ -13,7 +13,7 @@ use lanyard_core::manifest::{
     MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestTrust, VerifiedManifest, verify_manifest,
 };
 use lanyard_core::note::Note;
-use lanyard_env::{FileError, Mode};
+use lanyard_env::{FileError, Mode, StartError};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,12 @@ pub enum ManifestStoreError {
     /// A file operation.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl StartError for ManifestStoreError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::File(error) if !error.is_permanent())
+    }
 }
 
 /// The accepted manifests of one party. Accepting is atomic and durable, and never goes back.

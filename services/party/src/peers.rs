@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lanyard_core::manifest::Manifest;
-use lanyard_env::Env;
+use lanyard_env::{Env, StartError};
 use lanyard_transport::{
     Admission, AnchorError, ConnectError, Expected, PartyName, PeerIdError, Tls, TrustAnchors,
     connect,
@@ -37,6 +37,12 @@ pub enum PeerError {
     /// The channel cannot be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+}
+
+impl StartError for PeerError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::Connect(_))
+    }
 }
 
 /// The certificate authorities of all parties of a manifest, and the gates that it lets in.

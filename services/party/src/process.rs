@@ -1,12 +1,12 @@
 //! A party's process: command line, logging, signals and exit codes.
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command, value_parser};
-use lanyard_env::Env;
+use lanyard_env::{Env, StartError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -14,12 +14,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::PartyConfig;
 use crate::inspection::{Found, Report};
+use crate::toml_file::TomlError;
 
 /// Served and stopped as asked.
 pub const EXIT_OK: u8 = 0;
-/// Failed; the last line of the log says why.
+/// Failed, and trying again may help; the last line of the log says why.
 pub const EXIT_FAILURE: u8 = 1;
-/// The configuration or the command line is wrong.
+/// Something must be changed first: the configuration, the command line, a key, a damaged file, a foreign store.
 pub const EXIT_CONFIG: u8 = 2;
 
 /// What a service is built from, so that a test or another binary can run it too.
@@ -64,7 +65,7 @@ impl Arguments {
             )
             .arg(
                 Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help(
-                    "Do all that starting does short of listening, say what to change, and stop",
+                    "Look at all that starting needs, say what to change, and stop",
                 ),
             )
             .arg(
@@ -77,7 +78,7 @@ impl Arguments {
             .after_help(
                 "LANYARD_LOG sets what is logged (default: info), for example \
                  lanyard_feed=debug,info; LANYARD_LOG_FORMAT=json logs one JSON object a line.\n\
-                 Exit codes: 0 stopped as asked, 1 failure, 2 bad configuration.",
+                 Exit codes: 0 stopped as asked; 1 failed, trying again may help; 2 something must be changed first.",
             )
     }
 
@@ -103,7 +104,7 @@ pub fn main<S, E, F>(
 ) -> ExitCode
 where
     S: DeserializeOwned,
-    E: Error + 'static,
+    E: StartError,
     F: Future<Output = Result<(), E>>,
 {
     let matches = Arguments::command(name, about).get_matches();
@@ -119,7 +120,7 @@ pub fn run<S, E, F>(
 ) -> ExitCode
 where
     S: DeserializeOwned,
-    E: Error + 'static,
+    E: StartError,
     F: Future<Output = Result<(), E>>,
 {
     run_in(Env::system(), arguments, inspect, serve)
@@ -134,7 +135,7 @@ pub fn run_in<S, E, F>(
 ) -> ExitCode
 where
     S: DeserializeOwned,
-    E: Error + 'static,
+    E: StartError,
     F: Future<Output = Result<(), E>>,
 {
     init_logging();
@@ -144,7 +145,7 @@ where
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error, EXIT_FAILURE),
     };
     let mut report = match arguments.check_config {
         Some(_) => Report::default(),
@@ -158,8 +159,10 @@ where
     let name = config.common.name.clone();
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        watch_signals(shutdown.clone())?;
-        serve(config, env, shutdown).await.map_err(Box::<dyn Error>::from)
+        watch_signals(shutdown.clone()).map_err(|error| failed(&error, EXIT_FAILURE))?;
+        serve(config, env, shutdown).await.map_err(|error| {
+            failed(&error, if error.is_permanent() { EXIT_CONFIG } else { EXIT_FAILURE })
+        })
     });
     // Background tasks that ignore the shutdown must not hold the process up.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -168,7 +171,7 @@ where
             tracing::info!(name, "stopped");
             ExitCode::from(EXIT_OK)
         }
-        Err(error) => failed(&*error),
+        Err(code) => code,
     }
 }
 
@@ -203,7 +206,7 @@ fn raise_open_files() {
     }
 }
 
-fn watch_signals(shutdown: CancellationToken) -> Result<(), std::io::Error> {
+fn watch_signals(shutdown: CancellationToken) -> Result<(), io::Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -226,7 +229,11 @@ fn watch_signals(shutdown: CancellationToken) -> Result<(), std::io::Error> {
 
 /// What the process ends with before it serves, if it does.
 fn judge(arguments: &Arguments, report: &Report) -> Option<ExitCode> {
-    let code = if report.is_good() { EXIT_OK } else { EXIT_CONFIG };
+    let code = match report.worst() {
+        Found::Bad => EXIT_CONFIG,
+        Found::NotNow => EXIT_FAILURE,
+        Found::Warning | Found::Good => EXIT_OK,
+    };
     match arguments.check_config {
         Some(ReportFormat::Table) => print!("{}", report.table()),
         Some(ReportFormat::Json) => println!("{}", report.json()),
@@ -236,6 +243,7 @@ fn judge(arguments: &Arguments, report: &Report) -> Option<ExitCode> {
                 match finding.found {
                     Found::Good => {}
                     Found::Warning => tracing::warn!(item, "{detail}"),
+                    Found::NotNow => tracing::error!(item, "does not start now: {detail}"),
                     Found::Bad => tracing::error!(item, "does not start: {detail}"),
                 }
             }
@@ -247,20 +255,20 @@ fn judge(arguments: &Arguments, report: &Report) -> Option<ExitCode> {
     Some(ExitCode::from(code))
 }
 
-fn refused(arguments: &Arguments, error: &dyn Error) -> ExitCode {
+fn refused(arguments: &Arguments, error: &TomlError) -> ExitCode {
     let path = &arguments.config;
     if arguments.check_config == Some(ReportFormat::Json) {
         let mut report = Report::default();
-        report.bad("config.toml", chain(error));
+        report.refused("config.toml", error);
         println!("{}", report.json());
     }
     tracing::error!(file = %path.display(), "bad configuration: {}", chain(error));
-    ExitCode::from(EXIT_CONFIG)
+    ExitCode::from(if error.is_permanent() { EXIT_CONFIG } else { EXIT_FAILURE })
 }
 
-fn failed(error: &dyn Error) -> ExitCode {
+fn failed(error: &dyn Error, code: u8) -> ExitCode {
     tracing::error!("failed: {}", chain(error));
-    ExitCode::from(EXIT_FAILURE)
+    ExitCode::from(code)
 }
 
 /// An error and its sources, each told once.
@@ -301,11 +309,19 @@ mod tests {
         format!("{code:?}") == format!("{:?}", ExitCode::from(expected))
     }
 
-    async fn never(
-        _: PartyConfig<NoSection>,
-        _: Env,
-        _: CancellationToken,
-    ) -> Result<(), std::fmt::Error> {
+    #[derive(Debug, thiserror::Error)]
+    #[error("not served")]
+    struct Refused {
+        is_permanent: bool,
+    }
+
+    impl StartError for Refused {
+        fn is_permanent(&self) -> bool {
+            self.is_permanent
+        }
+    }
+
+    async fn never(_: PartyConfig<NoSection>, _: Env, _: CancellationToken) -> Result<(), Refused> {
         panic!("it must not be served")
     }
 
@@ -323,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_tell_bad_configuration_from_failure() {
+    fn exit_codes_tell_what_may_pass_from_what_must_be_changed() {
         let dir = tempfile::tempdir().unwrap();
         let bad = arguments(dir.path(), &GOOD.replace("listen", "lissen"));
         assert!(is(run::<NoSection, _, _>(&bad, nothing, never), EXIT_CONFIG));
@@ -332,15 +348,25 @@ mod tests {
         assert!(is(run::<NoSection, _, _>(&missing, nothing, never), EXIT_CONFIG));
         let mut good = arguments(dir.path(), GOOD);
         let bad = async |_: &PartyConfig<NoSection>, _: &Env, report: &mut Report| {
+            report.not_now("store", "it does not answer");
             report.bad("keys", "missing; restore them");
         };
-        assert!(is(run(&good, bad, never), EXIT_CONFIG), "also at start");
-        good.check_config = Some(ReportFormat::Table);
+        let not_now = async |_: &PartyConfig<NoSection>, _: &Env, report: &mut Report| {
+            report.warning("tls", "it expires soon");
+            report.not_now("store", "it does not answer");
+        };
+        for check_config in [None, Some(ReportFormat::Table)] {
+            good.check_config = check_config;
+            assert!(is(run(&good, bad, never), EXIT_CONFIG), "what passes does not hide the rest");
+            assert!(is(run(&good, not_now, never), EXIT_FAILURE), "{check_config:?}");
+        }
         assert!(is(run(&good, nothing, never), EXIT_OK));
-        assert!(is(run(&good, bad, never), EXIT_CONFIG));
         good.check_config = None;
-        let fails = |_: PartyConfig<NoSection>, _, _| async { Err(std::fmt::Error) };
-        assert!(is(run(&good, nothing, fails), EXIT_FAILURE));
+        for (is_permanent, code) in [(true, EXIT_CONFIG), (false, EXIT_FAILURE)] {
+            let fails =
+                |_: PartyConfig<NoSection>, _, _| async move { Err(Refused { is_permanent }) };
+            assert!(is(run(&good, nothing, fails), code), "{is_permanent}");
+        }
     }
 
     #[test]
@@ -352,9 +378,9 @@ mod tests {
             process::Command::new("kill")
                 .args(["-TERM", &process::id().to_string()])
                 .status()
-                .map_err(|_| std::fmt::Error)?;
+                .unwrap();
             shutdown.cancelled().await;
-            Ok::<_, std::fmt::Error>(())
+            Ok::<_, Refused>(())
         });
         assert!(is(code, EXIT_OK));
     }

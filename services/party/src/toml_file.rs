@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lanyard_env::{FileError, Files};
+use lanyard_env::{FileError, Files, StartError};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use toml::de::DeTable;
@@ -45,6 +45,12 @@ pub enum TomlError {
         /// What is wrong there.
         problem: String,
     },
+}
+
+impl StartError for TomlError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::File(error) if !error.is_permanent())
+    }
 }
 
 /// A TOML text and the file that it is from.

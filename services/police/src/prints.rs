@@ -1,7 +1,7 @@
 //! Prints of badges: the seeds that the committee hands over, sealed at rest.
 
 use lanyard_core::badge::Seed;
-use lanyard_env::Env;
+use lanyard_env::{Env, StartError};
 use lanyard_party::{Cell, SealedBlobError, StoreKey};
 use lanyard_store::{Store, StoreError, Transaction, next_number, next_numbers};
 use thiserror::Error;
@@ -27,6 +27,16 @@ pub(crate) enum PrintError {
         /// Its place in the request, from 0.
         index: usize,
     },
+}
+
+impl StartError for PrintError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_permanent(),
+            Self::Seeds(_) => true,
+            Self::SeedTaken { .. } => false,
+        }
+    }
 }
 
 impl From<sqlx::Error> for PrintError {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lanyard_authority::{Station, StationError, inspect_station};
 use lanyard_core::ids::Authority;
-use lanyard_env::Env;
-use lanyard_party::{Folder, PartyConfig, Report};
+use lanyard_env::{Env, StartError};
+use lanyard_party::{PartyConfig, Report};
 use lanyard_store::{SealKey, Store, StoreError, trail_source};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::police::v1::case_service_server::CaseServiceServer;
@@ -41,16 +41,19 @@ pub enum ServeError {
     Store(#[from] StoreError),
 }
 
+impl StartError for ServeError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Station(error) => error.is_permanent(),
+            Self::Store(error) => error.is_permanent(),
+        }
+    }
+}
+
 /// Looks over all that [`serve`] needs.
 pub async fn inspect(config: &PartyConfig<PoliceConfig>, env: &Env, report: &mut Report) {
     let config = PoliceConfig::station(config.clone());
-    let inspected = inspect_station(Authority::Police, &config, env, report).await;
-    if inspected.is_some() {
-        match config.section.location(&Folder::open(&config.folder, env)) {
-            Ok(location) => Store::inspect(&location, &SCHEMA, report).await,
-            Err(error) => report.bad("store", error.to_string()),
-        }
-    }
+    inspect_station(Authority::Police, &config, &SCHEMA, env, report).await;
 }
 
 /// Shows how the store does, and what waits in screening.

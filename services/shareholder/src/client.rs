@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{OprfError, Pseudonym};
 use lanyard_core::threshold::{ShareIndex, ThresholdError};
-use lanyard_env::Env;
+use lanyard_env::{Env, StartError};
 use thiserror::Error;
 use tonic::transport::Channel;
 
@@ -111,6 +111,12 @@ pub enum PseudonymError {
     /// The service is stopping.
     #[error("stopped while computing pseudonyms; start it again")]
     Stopped,
+}
+
+impl StartError for PseudonymError {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Setup(_))
+    }
 }
 
 impl PseudonymError {

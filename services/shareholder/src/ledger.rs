@@ -24,7 +24,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lanyard_core::ids::{Authority, EventId, Hash};
 use lanyard_core::note::{Note, NoteError, SigningKey, VerifyingKey};
-use lanyard_env::{Env, FileError, Files, Mode};
+use lanyard_env::{Env, FileError, Files, Mode, StartError};
 use thiserror::Error;
 
 use crate::purpose::Purpose;
@@ -100,6 +100,19 @@ pub enum LedgerError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl StartError for LedgerError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_permanent(),
+            Self::QuotaExceeded { .. } | Self::BatchReused { .. } => false,
+            Self::Note { .. }
+            | Self::Malformed { .. }
+            | Self::NotTakenOver { .. }
+            | Self::Lost { .. } => true,
+        }
+    }
 }
 
 /// What a charge left.

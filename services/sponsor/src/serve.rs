@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::{Audience, Authority};
-use lanyard_env::{Env, FileError};
+use lanyard_env::{Env, FileError, StartError};
 use lanyard_feed::{
     FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState,
     UpstreamError, follow, held_by, upstreams,
@@ -82,6 +82,25 @@ pub enum ServeError {
     Acceptor(#[from] AcceptorError),
 }
 
+impl StartError for ServeError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_permanent(),
+            Self::Key(error) => error.is_permanent(),
+            Self::Identity(error) => error.is_permanent(),
+            Self::Manifest(error) => error.is_permanent(),
+            Self::Anchors(error) => error.is_permanent(),
+            Self::Upstreams(error) => error.is_permanent(),
+            Self::Feed(error) => error.is_permanent(),
+            Self::Objects(error) => error.is_permanent(),
+            Self::Witness(error) => error.is_permanent(),
+            Self::Telemetry(error) => error.is_permanent(),
+            Self::Acceptor(error) => error.is_permanent(),
+            Self::OtherIdentity { .. } => true,
+        }
+    }
+}
+
 /// Serves the sponsor until `shutdown`.
 ///
 /// # Errors
@@ -107,18 +126,7 @@ pub async fn serve(
     let tls = Tls::new(&env, identity.clone(), anchors.clone());
     let peers = Peers::new(&env, &tls, &common);
 
-    let key = Arc::new(folder.hpke_key()?);
-    let open = |authority: Authority| {
-        let dir = folder.data_dir().join("mirror").join(authority.name());
-        // The police publish nothing that the sponsor could open.
-        let recipient = (authority == Authority::Committee)
-            .then(|| Recipient { id: VERIFIER.to_owned(), key: Arc::clone(&key) });
-        let audiences = Audience::published_by(authority).to_vec();
-        let config = MirrorConfig { authority, audiences, recipient, publisher: false };
-        Mirror::open(env.clone(), &dir, config, Arc::clone(&manifests) as _)
-    };
-    let committee = open(Authority::Committee)?;
-    let police = open(Authority::Police)?;
+    let State { committee, police, witness } = State::open(&env, &folder, &manifests)?;
     let mirrors = [&committee, &police];
     let objects = section.objects.as_ref();
     let objects = Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors).await?;
@@ -141,15 +149,7 @@ pub async fn serve(
     let mut routes = tonic::service::Routes::new(feed.into_service())
         .add_service(desk.into_service())
         .into_axum_router();
-    // A sponsor need not be a witness.
-    if env.files.exists(&folder.witness_key_path())? {
-        let memory = folder.data_dir().join("witness");
-        let logs = logs(&manifests);
-        let keys = folder.clone();
-        let keys = Arc::new(move || keys.witness_keys());
-        keys()?;
-        let witness = Witness::open(env.clone(), &memory, keys, logs)?;
-        let witness = witness.beside_mirrors(Arc::new(held_by(mirrors.map(Arc::clone))));
+    if let Some(witness) = witness {
         routes = routes.merge(witness.router());
     }
 
@@ -182,6 +182,48 @@ pub async fn serve(
         audit.close().await;
     }
     Ok(())
+}
+
+/// What the sponsor keeps, opened and verified.
+pub(crate) struct State {
+    pub(crate) committee: Arc<Mirror>,
+    pub(crate) police: Arc<Mirror>,
+    witness: Option<Witness>,
+}
+
+impl State {
+    pub(crate) fn open(
+        env: &Env,
+        folder: &Folder,
+        manifests: &Arc<ManifestStore>,
+    ) -> Result<Self, ServeError> {
+        let key = Arc::new(folder.hpke_key()?);
+        let open = |authority: Authority| {
+            let dir = folder.data_dir().join("mirror").join(authority.name());
+            // The police publish nothing that the sponsor could open.
+            let recipient = (authority == Authority::Committee)
+                .then(|| Recipient { id: VERIFIER.to_owned(), key: Arc::clone(&key) });
+            let audiences = Audience::published_by(authority).to_vec();
+            let config = MirrorConfig { authority, audiences, recipient, publisher: false };
+            Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)
+        };
+        let committee = open(Authority::Committee)?;
+        let police = open(Authority::Police)?;
+        // A sponsor need not be a witness.
+        let witness = match env.files.exists(&folder.witness_key_path())? {
+            true => {
+                let memory = folder.data_dir().join("witness");
+                let keys = folder.clone();
+                let keys = Arc::new(move || keys.witness_keys());
+                keys()?;
+                let witness = Witness::open(env.clone(), &memory, keys, logs(manifests))?;
+                let mirrors = [&committee, &police].map(Arc::clone);
+                Some(witness.beside_mirrors(Arc::new(held_by(mirrors))))
+            }
+            false => None,
+        };
+        Ok(Self { committee, police, witness })
+    }
 }
 
 /// Both authorities' logs, as the newest manifest names their keys.

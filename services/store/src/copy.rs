@@ -13,6 +13,7 @@ impl Location {
         let failed = |problem: &str| StoreError::Open {
             place: self.to_string(),
             problem: problem.to_owned(),
+            passing: false,
         };
         let into = file.to_str().ok_or_else(|| failed("a copy's path must be UTF-8"))?;
         if self.is_shared() {

@@ -2,6 +2,8 @@
 
 use sqlx::{AnyConnection, AnyPool};
 
+use crate::StoreError;
+
 /// The engines that a store runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -40,6 +42,21 @@ const POSTGRES_SESSION: &str = "SELECT set_config('lock_timeout', '20s', false),
     set_config('client_min_messages', 'warning', false), \
     set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
         THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
+
+/// Settings of a PostgreSQL server that must be on, what happens otherwise, and what to do.
+const GUARDS: [(&str, &str, &str); 3] = [
+    (
+        "data_checksums",
+        "a flipped bit goes unnoticed and is signed",
+        "stop the server, run `pg_checksums --enable` (a new cluster: `initdb --data-checksums`)",
+    ),
+    ("fsync", "a power cut takes what was acknowledged", "set it to on in postgresql.conf"),
+    (
+        "full_page_writes",
+        "a power cut leaves pages that are half written",
+        "set it to on in postgresql.conf",
+    ),
+];
 
 /// Held by the one transaction that writes.
 const WRITER: &str = "SELECT pg_advisory_xact_lock(7021790427348321134)";
@@ -84,14 +101,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether the engine, or the seals of rows, notice what a disk changed in a page.
-    pub(crate) async fn checks_pages(self, pool: &AnyPool) -> Result<bool, sqlx::Error> {
+    /// Refuses a server that loses what it acknowledged, or does not notice what a disk changed: rows carry no seals there.
+    /// With SQLite, the session's own settings and the seals of rows see to both.
+    pub(crate) async fn refuse_unguarded(self, pool: &AnyPool) -> Result<(), StoreError> {
         if self == Self::Sqlite {
-            return Ok(true);
+            return Ok(());
         }
-        let (setting,): (String,) =
-            sqlx::query_as("SELECT current_setting('data_checksums')").fetch_one(pool).await?;
-        Ok(setting == "on")
+        for (setting, risk, remedy) in GUARDS {
+            let (found,): (String,) =
+                sqlx::query_as("SELECT current_setting($1)").bind(setting).fetch_one(pool).await?;
+            if found != "on" {
+                return Err(StoreError::Unguarded { setting, risk, remedy });
+            }
+        }
+        Ok(())
     }
 
     /// Prepares a new connection.

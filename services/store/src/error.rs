@@ -1,6 +1,9 @@
 //! Why the store refuses or fails.
 
+use std::path::PathBuf;
+
 use lanyard_core::ids::{Authority, EventId};
+use lanyard_env::StartError;
 use thiserror::Error;
 
 /// Why the store refuses or fails. Neither messages nor `Debug` carry values of rows or a password.
@@ -25,6 +28,24 @@ pub enum StoreError {
         place: String,
         /// What the engine said.
         problem: String,
+        /// Whether it may pass: the engine does not answer, or not yet.
+        passing: bool,
+    },
+    /// The folder of a SQLite file is not there.
+    #[error("config.toml: store: there is no folder {}; make it for the service's user, or correct `store`", folder.display())]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A server that a power cut or a failing disk can take committed rows from, or change them, without anybody's noticing.
+    #[error("store: PostgreSQL runs with {setting} = off: {risk}; {remedy}, and start it again")]
+    Unguarded {
+        /// The setting of the server.
+        setting: &'static str,
+        /// What can happen.
+        risk: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// Made by a newer version of Lanyard.
     #[error(
@@ -68,6 +89,15 @@ pub enum StoreError {
         /// What the engine said.
         problem: String,
     },
+    /// A page, or the whole file, is not what the engine wrote there.
+    #[error(
+        "store: {problem}; a disk or a file is damaged and nothing is built on it: stop the service, restore the store from a \
+         backup, and start it: it catches up from mirrors before it signs"
+    )]
+    DamagedPage {
+        /// What the engine said.
+        problem: String,
+    },
     /// A statement failed.
     #[error("store: {problem}")]
     Query {
@@ -99,6 +129,12 @@ impl StoreError {
         matches!(self, Self::Full { .. })
     }
 
+    /// Whether a page is not what the engine wrote there. Unlike a damaged row, it fails what else is done in its transaction.
+    #[must_use]
+    pub const fn is_damaged_page(&self) -> bool {
+        matches!(self, Self::DamagedPage { .. })
+    }
+
     /// Whether a row is not what was written there.
     #[must_use]
     pub const fn is_damaged(&self) -> bool {
@@ -106,10 +142,29 @@ impl StoreError {
     }
 }
 
+impl StartError for StoreError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Open { passing, .. } => !passing,
+            Self::Unavailable { .. } | Self::Full { .. } | Self::Query { .. } => false,
+            Self::Url { .. }
+            | Self::NoFolder { .. }
+            | Self::Unguarded { .. }
+            | Self::Newer { .. }
+            | Self::UnknownSchema
+            | Self::Foreign { .. }
+            | Self::DamagedPage { .. }
+            | Self::Corrupt { .. }
+            | Self::Damaged { .. } => true,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let problem = describe(&error);
         match error {
+            error if is_damage(&error) => Self::DamagedPage { problem },
             error if is_full(&error) => Self::Full { problem },
             error if is_passing(&error) => Self::Unavailable { problem },
             _ => Self::Query { problem },
@@ -121,6 +176,36 @@ impl From<sqlx::Error> for StoreError {
 fn is_full(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(database) = error else { return false };
     database.code().is_some_and(|code| code == "13" || code == "53100")
+}
+
+/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`, and PostgreSQL's `data_corrupted` and `index_corrupted`.
+pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(database) = error else { return false };
+    let code = database.code().unwrap_or_default();
+    ["XX001", "XX002"].contains(&&*code)
+        || sqlite_code(&code).is_some_and(|code| [11, 26].contains(&code))
+}
+
+/// Whether connecting may succeed later: not if the server refuses the user or has no such database (SQLSTATE classes 28, 3D
+/// and 42), and not if the file may not be opened (`SQLITE_PERM`, `SQLITE_READONLY`, `SQLITE_CANTOPEN`).
+pub(crate) fn may_connect_later(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Configuration(_) => false,
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            match sqlite_code(&code) {
+                Some(code) => ![3, 8, 14].contains(&code),
+                None => !["28", "3D", "42"].iter().any(|class| code.starts_with(class)),
+            }
+        }
+        _ => true,
+    }
+}
+
+/// SQLite's primary code, from an extended one too. SQLSTATE has five characters, which none of these has.
+fn sqlite_code(code: &str) -> Option<u32> {
+    let number: u32 = code.parse().ok().filter(|_| code.len() < 5)?;
+    Some(number & 0xFF)
 }
 
 /// Whether the engine is gone, busy, starting or stopping.

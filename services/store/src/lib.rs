@@ -80,12 +80,23 @@ impl Location {
 
     /// Connects once, and says why if that fails; a pool would try again until its time is out, and say only that.
     pub(crate) async fn reach(&self) -> Result<(), StoreError> {
-        let failed = |problem: String| StoreError::Open { place: self.to_string(), problem };
+        self.check_folder()?;
+        let failed = |problem: String, passing: bool| {
+            Err(StoreError::Open { place: self.to_string(), problem, passing })
+        };
         let options = self.quiet_options()?;
-        match tokio::time::timeout(OPEN_TIMEOUT, AnyConnection::connect_with(&options)).await {
-            Ok(Ok(connection)) => drop(connection.close().await),
-            Ok(Err(error)) => return Err(failed(error::describe(&error))),
-            Err(_) => return Err(failed("it does not answer within 10 seconds".to_owned())),
+        let reached = async {
+            let mut connection = AnyConnection::connect_with(&options).await?;
+            self.engine.prepare(self.access, &mut connection).await?;
+            connection.close().await
+        };
+        match tokio::time::timeout(OPEN_TIMEOUT, reached).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error::is_damage(&error) => return Err(error.into()),
+            Ok(Err(error)) => {
+                return failed(error::describe(&error), error::may_connect_later(&error));
+            }
+            Err(_) => return failed("it does not answer within 10 seconds".to_owned(), true),
         }
         Ok(())
     }
@@ -105,7 +116,8 @@ impl Store {
     /// Opens a store, makes sure that it is `owner`'s, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError`]: a store that cannot be reached, is another's, or was made by a newer version.
+    /// [`StoreError`]: a store that cannot be reached, is another's, was made by a newer version, or does not keep what it
+    /// acknowledges.
     pub async fn open(
         location: &Location,
         owner: &Owner,
@@ -114,6 +126,7 @@ impl Store {
         let engine = location.engine;
         location.reach().await?;
         let pool = location.pool(CONNECTIONS, ACQUIRE_TIMEOUT)?;
+        engine.refuse_unguarded(&pool).await?;
         let store = Self { pool, engine, seals: None };
         let mut transaction = store.begin().await?;
         owner.claim(&mut transaction).await?;

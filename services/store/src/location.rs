@@ -127,6 +127,14 @@ impl Location {
         (self.engine == Engine::Sqlite).then(|| Path::new(&self.shown))
     }
 
+    /// Whether the folder of a SQLite file is there; the file may be made.
+    pub(crate) fn check_folder(&self) -> Result<(), StoreError> {
+        match self.file().and_then(Path::parent).filter(|folder| !folder.is_dir()) {
+            Some(folder) => Err(StoreError::NoFolder { folder: folder.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     /// The same store to be looked at: nothing is made or changed.
     pub(crate) fn read_only(&self) -> Self {
         Self { access: Access::Read, ..self.clone() }

@@ -1,13 +1,12 @@
 //! What operators and auditors see of a store.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use lanyard_party::{Act, Report, StoreKey, TRAIL_PAGE, TrailSource};
 use lanyard_telemetry::{Telemetry, metrics};
 
-use crate::{AuditEntry, AuditTrail, Location, QUICK_TIMEOUT, Schema, Store, StoreError};
+use crate::{AuditEntry, AuditTrail, Location, Owner, QUICK_TIMEOUT, Schema, Store, StoreError};
 
 /// Bytes of the hash that stands for a subject in the audit stream.
 const OBJECT: usize = 12;
@@ -55,48 +54,52 @@ impl Store {
         Ok(())
     }
 
-    /// Looks at the store at `location` as starting would, without making or changing anything: that it answers, and that its
-    /// schema is not newer than this program's.
-    pub async fn inspect(location: &Location, schema: &Schema, report: &mut Report) {
+    /// Looks at the store at `location` as starting would, without making or changing anything: that it answers, that it keeps
+    /// what it acknowledges, that it is `owner`'s, and that its schema is one that this program knows. Returns whether its
+    /// schema is this program's.
+    pub async fn inspect(
+        location: &Location,
+        owner: &Owner,
+        schema: &Schema,
+        report: &mut Report,
+    ) -> bool {
         let item = "store";
-        let inspected = async {
-            // The place of a SQLite store is its file.
-            if !location.is_shared() && !Path::new(&location.to_string()).exists() {
-                return Ok(None);
-            }
-            let location = location.read_only();
-            location.reach().await?;
-            let pool = location.pool(1, QUICK_TIMEOUT)?;
-            let version = schema.version_of(&pool).await;
-            let checks_pages = location.engine.checks_pages(&pool).await;
-            pool.close().await;
-            Ok::<_, StoreError>(Some((version?, checks_pages?)))
-        };
-        let inspected = inspected.await;
-        if let Ok(Some((_, false))) = inspected {
-            report.warning(
-                "store checksums",
-                "PostgreSQL's data_checksums are off, and rows carry no seals there: a flipped bit can go unnoticed; stop the \
-                 server and run `pg_checksums --enable`",
-            );
-        }
-        match inspected.map(|inspected| inspected.map(|(version, _)| version)) {
-            Ok(None) => report.good(item, "not there yet; the first start makes it"),
-            Ok(Some(found)) if found > schema.version() => {
-                let newer = StoreError::Newer { found, known: schema.version() };
-                report.bad(item, newer.to_string());
-            }
-            Ok(Some(found)) if found < schema.version() => report.warning(
+        match inspect(location, owner, schema).await {
+            Ok(0) => report.good(item, "nothing there yet; the first start makes it"),
+            Ok(found) if found < schema.version() => report.warning(
                 item,
                 format!(
                     "schema version {found}, brought to {} at start: back it up first",
                     schema.version()
                 ),
             ),
-            Ok(Some(found)) => report.good(item, format!("answers, schema version {found}")),
-            Err(error) => report.bad(item, error.to_string()),
+            Ok(found) => {
+                report.good(item, format!("answers, schema version {found}"));
+                return true;
+            }
+            Err(error) => report.refused(item, &error),
         }
+        false
     }
+}
+
+/// The version of a store that is good; 0 if it is not there, or empty.
+async fn inspect(location: &Location, owner: &Owner, schema: &Schema) -> Result<i64, StoreError> {
+    location.check_folder()?;
+    if location.file().is_some_and(|file| !file.exists()) {
+        return Ok(0);
+    }
+    let location = location.read_only();
+    location.reach().await?;
+    let pool = location.pool(1, QUICK_TIMEOUT)?;
+    let inspected = async {
+        location.engine.refuse_unguarded(&pool).await?;
+        owner.recorded(&pool).await?;
+        schema.known_version(&pool).await
+    };
+    let inspected = inspected.await;
+    pool.close().await;
+    inspected
 }
 
 /// Reads a store's trail for the audit stream, subjects as hashes under the party's own key.

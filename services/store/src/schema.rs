@@ -1,6 +1,6 @@
 //! Schema steps: applied in order, once each, all in one transaction.
 
-use sqlx::{AnyPool, AssertSqlSafe};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor};
 
 use crate::engine::Engine;
 use crate::{StoreError, Transaction};
@@ -59,16 +59,38 @@ impl Schema {
     }
 
     /// The version of a store; 0 if it has none of this program's tables yet.
-    pub(crate) async fn version_of(&self, pool: &AnyPool) -> Result<i64, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] and [`StoreError::UnknownSchema`].
+    pub(crate) async fn known_version(&self, pool: &AnyPool) -> Result<i64, StoreError> {
         // No catalogue of tables is common to both engines: a store without the table is one without a version.
-        let found = sqlx::query_as::<_, (Option<i64>,)>("SELECT MAX(version) FROM schema_version")
-            .fetch_optional(pool)
-            .await;
-        match found {
-            Ok(found) => Ok(found.and_then(|(version,)| version).unwrap_or(0)),
+        match self.versions(pool).await {
+            Ok(versions) => self.known(&versions),
             Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Ok(0),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The steps that were applied, in order.
+    async fn versions<'c>(
+        &self,
+        connection: impl Executor<'c, Database = Any>,
+    ) -> Result<Vec<(i64,)>, sqlx::Error> {
+        sqlx::query_as("SELECT version FROM schema_version ORDER BY version")
+            .fetch_all(connection)
+            .await
+    }
+
+    /// The last of these versions, if they are this program's.
+    fn known(&self, versions: &[(i64,)]) -> Result<i64, StoreError> {
+        let (found, known) = (versions.last().map_or(0, |(version,)| *version), self.version());
+        if found > known {
+            return Err(StoreError::Newer { found, known });
+        }
+        if (1..).zip(versions).any(|(expected, (version,))| *version != expected) {
+            return Err(StoreError::UnknownSchema);
+        }
+        Ok(found)
     }
 
     pub(crate) async fn apply(
@@ -79,23 +101,13 @@ impl Schema {
         sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
             .execute(&mut **transaction)
             .await?;
-        let versions: Vec<(i64,)> =
-            sqlx::query_as("SELECT version FROM schema_version ORDER BY version")
-                .fetch_all(&mut **transaction)
-                .await?;
+        let versions = self.versions(&mut **transaction).await?;
+        self.known(&versions)?;
         let common = match engine {
             Engine::Sqlite => COMMON.to_owned(),
             Engine::Postgres => format!("{COMMON};{SHARED}"),
         };
         let steps = || [common.as_str()].into_iter().chain(self.steps.iter().copied());
-        let known = self.version();
-        let found = versions.last().map_or(0, |(version,)| *version);
-        if found > known {
-            return Err(StoreError::Newer { found, known });
-        }
-        if (1..).zip(&versions).any(|(expected, (version,))| *version != expected) {
-            return Err(StoreError::UnknownSchema);
-        }
         for (version, step) in (1..).zip(steps()).skip(versions.len()) {
             let step = engine.dialect(step);
             for statement in step.split(';').map(str::trim).filter(|s| !s.is_empty()) {
@@ -110,7 +122,8 @@ impl Schema {
     }
 }
 
-fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
+/// Whether a statement failed because its table is not there.
+pub(crate) fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
     // PostgreSQL's undefined_table; SQLite has one code for whatever is wrong with a statement.
     error.code().is_some_and(|code| code == "42P01") || error.message().starts_with("no such table")
 }

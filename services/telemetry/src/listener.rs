@@ -12,7 +12,7 @@ use axum::routing::get;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use lanyard_env::{Env, Listener, NetworkError, Stream};
+use lanyard_env::{Env, Listener, NetworkError, StartError, Stream};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use serde_json::json;
@@ -40,6 +40,13 @@ pub enum TelemetryError {
     /// The address cannot be listened on.
     #[error("telemetry: {0}")]
     Bind(#[from] NetworkError),
+}
+
+impl StartError for TelemetryError {
+    fn is_permanent(&self) -> bool {
+        let Self::Bind(error) = self;
+        error.is_permanent()
+    }
 }
 
 /// The process's recorder, installed on first use.

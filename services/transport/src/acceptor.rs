@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanyard_env::{Env, Listener, NetworkError, Stream};
+use lanyard_env::{Env, Listener, NetworkError, StartError, Stream};
 use lanyard_telemetry::metrics;
 use rand::Rng as _;
 use rustls::pki_types::CertificateDer;
@@ -51,6 +51,12 @@ pub enum AcceptorError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl StartError for AcceptorError {
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Bind(error) if error.is_permanent())
+    }
 }
 
 /// A listening service.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lanyard_core::ids::Hash;
+use lanyard_env::StartError;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,6 +36,12 @@ pub enum AnchorError {
         /// The TLS library's reason.
         source: rustls::Error,
     },
+}
+
+impl StartError for AnchorError {
+    fn is_permanent(&self) -> bool {
+        true
+    }
 }
 
 /// Whom, of those that a party's authority certified, the manifest lets in.

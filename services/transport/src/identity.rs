@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lanyard_core::ids::Timestamp;
-use lanyard_env::{Env, FileError, Files};
+use lanyard_env::{Env, FileError, Files, StartError};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
@@ -52,6 +52,12 @@ pub enum IdentityError {
         /// Whom the new certificate is for.
         found: PeerId,
     },
+}
+
+impl StartError for IdentityError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::File(error) if !error.is_permanent())
+    }
 }
 
 /// This process's certificate chain and key. Clones share one state; a renewed certificate takes effect for the next

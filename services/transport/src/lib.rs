@@ -36,5 +36,5 @@ pub use limits::Limits;
 pub use observe::{CallEnded, CallObserver};
 pub use peer::{PartyName, PeerId, PeerIdError, Role};
 pub use serve::serve;
-pub use tls::Tls;
+pub use tls::{OwnCertificateRefused, Tls};
 pub use verify::{CertificateRefused, Expected};

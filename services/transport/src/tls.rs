@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use lanyard_env::{Clock, Env};
+use lanyard_env::{Clock, Env, StartError};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
@@ -12,7 +12,8 @@ use rustls::pki_types::UnixTime;
 use rustls::server::NoServerSessionStorage;
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{CertificateError, ClientConfig, ServerConfig};
+use thiserror::Error;
 
 use crate::anchors::TrustAnchors;
 use crate::identity::Identity;
@@ -36,6 +37,34 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
+}
+
+/// Why other parties refuse the own certificate.
+#[derive(Debug, Error)]
+#[error("other parties refuse it: {0}")]
+pub struct OwnCertificateRefused(#[source] rustls::Error);
+
+impl OwnCertificateRefused {
+    /// Whether another time of day would do: the clock here may be wrong, and a certificate that ended may be renewed.
+    #[must_use]
+    pub const fn is_about_time(&self) -> bool {
+        use CertificateError as Refused;
+        matches!(
+            self.0,
+            rustls::Error::InvalidCertificate(
+                Refused::Expired
+                    | Refused::ExpiredContext { .. }
+                    | Refused::NotValidYet
+                    | Refused::NotValidYetContext { .. }
+            )
+        )
+    }
+}
+
+impl StartError for OwnCertificateRefused {
+    fn is_permanent(&self) -> bool {
+        !self.is_about_time()
+    }
 }
 
 /// Everything that a handshake needs: the clock, the own identity and whom to trust. Cloning is cheap and shares
@@ -70,9 +99,10 @@ impl Tls {
     /// is in its time.
     ///
     /// # Errors
-    /// Why they refuse it.
-    pub fn verify_own(&self) -> Result<(), rustls::Error> {
-        verify_client(&self.anchors, &self.identity.chain(), self.now()).map(drop)
+    /// [`OwnCertificateRefused`].
+    pub fn verify_own(&self) -> Result<(), OwnCertificateRefused> {
+        let verified = verify_client(&self.anchors, &self.identity.chain(), self.now());
+        verified.map(drop).map_err(OwnCertificateRefused)
     }
 
     pub(crate) fn now(&self) -> UnixTime {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanyard_core::ids::Authority;
-use lanyard_env::{Env, FileError};
+use lanyard_env::{Env, FileError, StartError};
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, Inspected, KeyFileError, ManifestStore,
     ManifestStoreError, NoSection, PartyConfig, Report, ShareStore, follow_trust, observe_party,
@@ -69,6 +69,23 @@ pub enum ServeError {
     Acceptor(#[from] AcceptorError),
 }
 
+impl StartError for ServeError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_permanent(),
+            Self::Key(error) => error.is_permanent(),
+            Self::Identity(error) => error.is_permanent(),
+            Self::Manifest(error) => error.is_permanent(),
+            Self::Anchors(error) => error.is_permanent(),
+            Self::Ledger(error) => error.is_permanent(),
+            Self::Witness(error) => error.is_permanent(),
+            Self::Telemetry(error) => error.is_permanent(),
+            Self::Acceptor(error) => error.is_permanent(),
+            Self::OtherIdentity { .. } => true,
+        }
+    }
+}
+
 /// Serves the trustee until `shutdown`.
 ///
 /// # Errors
@@ -92,25 +109,10 @@ pub async fn serve(
     let anchors = trust_anchors(&manifest)?;
     let tls = Tls::new(&env, identity.clone(), anchors.clone());
 
-    let held = Arc::new(ShareStore::open(&folder)?);
-    let (ledger, granted) = (folder.evaluations_dir(), Arc::clone(&manifests));
-    let shares = KeyShareServer::new(HolderSetup {
-        env: env.clone(),
-        party: PARTY,
-        shares: Arc::clone(&held) as _,
-        ledger: Ledger::open_in(&env, &ledger, &manifest.event, PARTY.name())?,
-        quotas: Arc::new(move || Limit::of_holder(&granted.current(), PARTY.name())),
-    });
+    let State { held, shares, witness } = State::open(&env, &folder, &manifests)?;
     shares.observe(&telemetry);
     let mut routes = tonic::service::Routes::new(shares.into_service()).into_axum_router();
-    // A trustee need not be a witness.
-    if env.files.exists(&folder.witness_key_path())? {
-        let memory = folder.data_dir().join("witness");
-        let logs = logs(&manifests);
-        let keys = folder.clone();
-        let keys = Arc::new(move || keys.witness_keys());
-        keys()?;
-        let witness = Witness::open(env.clone(), &memory, keys, logs)?;
+    if let Some(witness) = witness {
         routes = routes.merge(witness.router());
     }
 
@@ -137,6 +139,44 @@ pub async fn serve(
     Ok(())
 }
 
+/// What the trustee keeps, opened and verified.
+struct State {
+    held: Arc<ShareStore>,
+    shares: KeyShareServer,
+    witness: Option<Witness>,
+}
+
+impl State {
+    fn open(
+        env: &Env,
+        folder: &Folder,
+        manifests: &Arc<ManifestStore>,
+    ) -> Result<Self, ServeError> {
+        let held = Arc::new(ShareStore::open(folder)?);
+        let (ledger, granted) = (folder.evaluations_dir(), Arc::clone(manifests));
+        let event = &manifests.current().event;
+        let shares = KeyShareServer::new(HolderSetup {
+            env: env.clone(),
+            party: PARTY,
+            shares: Arc::clone(&held) as _,
+            ledger: Ledger::open_in(env, &ledger, event, PARTY.name())?,
+            quotas: Arc::new(move || Limit::of_holder(&granted.current(), PARTY.name())),
+        });
+        // A trustee need not be a witness.
+        let witness = match env.files.exists(&folder.witness_key_path())? {
+            true => {
+                let memory = folder.data_dir().join("witness");
+                let keys = folder.clone();
+                let keys = Arc::new(move || keys.witness_keys());
+                keys()?;
+                Some(Witness::open(env.clone(), &memory, keys, logs(manifests))?)
+            }
+            false => None,
+        };
+        Ok(Self { held, shares, witness })
+    }
+}
+
 /// Looks over all that [`serve`] needs.
 pub async fn inspect(config: &PartyConfig<NoSection>, env: &Env, report: &mut Report) {
     let Some(inspected) = Inspected::common(config, env, PARTY, report).await else { return };
@@ -149,6 +189,10 @@ pub async fn inspect(config: &PartyConfig<NoSection>, env: &Env, report: &mut Re
     }
     if manifest.witness(PARTY.name()).is_some() {
         report.read("keys/witness.key", folder.witness_keys(), "cosigns both authorities' logs");
+    }
+    if let Some((folder, env)) = inspected.state(report) {
+        let state = State::open(&env, &folder, &inspected.manifests);
+        report.read("data/", state, "the count of evaluations and the witness's memory hold");
     }
 }
 

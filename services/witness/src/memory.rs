@@ -14,11 +14,14 @@ use lanyard_core::checkpoint::{CheckpointError, VerifiedCheckpoint};
 use lanyard_core::manifest::LogKeys;
 use lanyard_core::note::{MAX_NOTE_BYTES, Note};
 use lanyard_core::witness_request::WitnessMemory;
-use lanyard_env::{FileError, Files, Mode};
+use lanyard_env::{FileError, Files, Mode, StartError};
 use thiserror::Error;
 
 /// Evidence of forks is kept up to this many files: a log that forks all the time shall not fill the disk.
 const MAX_EVIDENCE: usize = 64;
+
+/// What the name of a remembered checkpoint's file ends with.
+const SUFFIX: &str = ".checkpoint";
 
 /// Why the memory cannot be used.
 #[derive(Debug, Error)]
@@ -39,6 +42,23 @@ pub enum MemoryError {
         /// Why it is refused.
         source: CheckpointError,
     },
+    /// A log is remembered that this witness does not know: the folder is another event's, and what was cosigned of this one's
+    /// logs is elsewhere.
+    #[error(
+        "{}: it is of a log that the manifest does not name, as of another event: without its own memory this witness could \
+         cosign a fork; put that back in the place of the folder",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl StartError for MemoryError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::File(error) if !error.is_permanent())
+    }
 }
 
 /// The checkpoints last cosigned, in a folder of their own. Not shared: whoever holds it compares and persists.
@@ -79,6 +99,24 @@ impl Memory {
             self.known.insert(origin.to_owned(), read);
         }
         Ok(self.known.get(origin))
+    }
+
+    /// Makes sure that no log is remembered but those with these keys, and that what is remembered of them holds.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub fn check(&mut self, logs: &[LogKeys]) -> Result<(), MemoryError> {
+        for log in logs {
+            self.checkpoint(log)?;
+        }
+        let origins = logs.iter().map(|log| log.current().name().as_str());
+        let known: Vec<PathBuf> = origins.map(|origin| self.path(origin)).collect();
+        let there = self.files.list(&self.folder)?;
+        let there = there.iter().filter(|name| name.ends_with(SUFFIX));
+        match there.map(|name| self.folder.join(name)).find(|path| !known.contains(path)) {
+            Some(path) => Err(MemoryError::Foreign { path }),
+            None => Ok(()),
+        }
     }
 
     /// The size and root last cosigned of the log with these keys.
@@ -128,7 +166,7 @@ impl Memory {
     }
 
     fn path(&self, origin: &str) -> PathBuf {
-        self.folder.join(format!("{}.checkpoint", file_name(origin)))
+        self.folder.join(file_name(origin) + SUFFIX)
     }
 }
 

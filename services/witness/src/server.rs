@@ -94,7 +94,7 @@ impl Witness {
     /// shared, to the instances of its party.
     ///
     /// # Errors
-    /// [`MemoryError`], also if what it remembers of a known log is damaged.
+    /// [`MemoryError`], also if what it remembers is damaged or another event's.
     pub fn open(
         env: Env,
         folder: &Path,
@@ -102,9 +102,7 @@ impl Witness {
         logs: LogSource,
     ) -> Result<Self, MemoryError> {
         let mut memory = Memory::open(Arc::clone(&env.files), folder)?;
-        for log in logs() {
-            memory.checkpoint(&log)?;
-        }
+        memory.check(&logs())?;
         let memory = Mutex::new(memory);
         Ok(Self { inner: Arc::new(Inner { env, keys, logs, memory }), held: None })
     }

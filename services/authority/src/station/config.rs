@@ -91,7 +91,8 @@ impl StationConfig {
                 continue;
             };
             let route = if place.contains("://") {
-                Route::foreign(place)?
+                Route::foreign(place)
+                    .map_err(|source| StationError::Route { name: name.clone(), source })?
             } else {
                 Route::Party {
                     tls: tls.clone(),

@@ -1,7 +1,7 @@
 //! Why an authority's service does not start or run.
 
 use lanyard_core::threshold::ThresholdError;
-use lanyard_env::FileError;
+use lanyard_env::{FileError, StartError};
 use lanyard_feed::{FeedError, UpstreamError};
 use lanyard_objects::ObjectsError;
 use lanyard_party::{IdentityFileError, KeyFileError, ManifestStoreError, PeerError};
@@ -51,8 +51,13 @@ pub enum StationError {
         needed: u8,
     },
     /// A witness's URL is none.
-    #[error("config.toml: [witnesses]: {0}")]
-    Route(#[from] RouteError),
+    #[error("config.toml: witnesses.{name}: {source}")]
+    Route {
+        /// The witness.
+        name: String,
+        /// What is wrong with it.
+        source: RouteError,
+    },
     /// A feed on disk cannot be opened.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -83,4 +88,29 @@ pub enum StationError {
     /// What was published cannot be taken up.
     #[error(transparent)]
     Publish(#[from] PublishError),
+}
+
+impl StartError for StationError {
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_permanent(),
+            Self::Manifest(error) => error.is_permanent(),
+            Self::Key(error) => error.is_permanent(),
+            Self::Identity(error) => error.is_permanent(),
+            Self::Anchor(error) => error.is_permanent(),
+            Self::Peer(error) => error.is_permanent(),
+            Self::Upstreams(error) => error.is_permanent(),
+            Self::TooFewWitnesses { .. } | Self::Holders(_) => true,
+            Self::Route { source, .. } => source.is_permanent(),
+            Self::Feed(error) => error.is_permanent(),
+            Self::Objects(error) => error.is_permanent(),
+            Self::Witness(error) => error.is_permanent(),
+            Self::Ledger(error) => error.is_permanent(),
+            Self::Pseudonyms(error) => error.is_permanent(),
+            Self::Listen(error) => error.is_permanent(),
+            Self::Store(error) => error.is_permanent(),
+            Self::Telemetry(error) => error.is_permanent(),
+            Self::Publish(error) => error.is_permanent(),
+        }
+    }
 }

@@ -40,6 +40,11 @@ impl Kept {
         Ok(Self { env, root: PathBuf::from("store"), store_key })
     }
 
+    /// The same files, to be looked at only.
+    pub(super) fn unchanging(&self) -> Self {
+        Self { env: self.env.unchanging(), ..self.clone() }
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }

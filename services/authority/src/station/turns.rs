@@ -109,7 +109,11 @@ impl Station {
             let _ = tokio::time::timeout(RENEW_TIMEOUT, succession.end(term)).await;
             match published {
                 Err(error) if error.is_passing() => {
-                    tracing::warn!(%error, "this instance publishes no more for now");
+                    if error.is_damage() {
+                        tracing::error!(%error, "nothing is published: the store is damaged");
+                    } else {
+                        tracing::warn!(%error, "this instance publishes no more for now");
+                    }
                 }
                 Err(error) => return Err(error),
                 Ok(()) if shutdown.is_cancelled() => return Ok(()),

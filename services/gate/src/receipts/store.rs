@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lanyard_core::ids::Timestamp;
 use lanyard_core::note::SigningKey;
 use lanyard_core::receipt::{ReceiptBody, ReceiptError, ReceiptOrigin};
-use lanyard_env::{Env, FileError};
+use lanyard_env::{Env, FileError, StartError};
 use thiserror::Error;
 
 use super::bodies::{self, Session, SessionError};
@@ -40,6 +40,12 @@ pub enum OpenError {
         /// Where.
         offset: u64,
     },
+}
+
+impl StartError for OpenError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::File(error) if !error.is_permanent())
+    }
 }
 
 /// Why a group was not recorded.

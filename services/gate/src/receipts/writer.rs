@@ -151,6 +151,14 @@ impl Receipts {
         Ok((receipts, recorder))
     }
 
+    /// Opens the receipts as [`Receipts::open`] does, and records nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn check(setup: ReceiptSetup) -> Result<(), OpenError> {
+        Store::open(setup).map(drop)
+    }
+
     /// Records checks, in order, and returns their answers once they are durable. A check that was recorded under its
     /// nonce within the last ten minutes has the answer that it had.
     ///

@@ -181,6 +181,14 @@ pub(super) async fn read(store: &Faulty, name: &Path) -> Bytes {
     store.inner.get_opts(name, GetOptions::default()).await.unwrap().bytes().await.unwrap()
 }
 
+/// Exchanges one bit of an object, as a failing disk would.
+pub(super) async fn flip(store: &Faulty, name: &Path) {
+    let mut bytes = read(store, name).await.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    write(store, name, bytes.into()).await;
+}
+
 pub(super) async fn write(store: &Faulty, name: &Path, bytes: Bytes) {
     store.inner.put_opts(name, bytes.into(), PutOptions::default()).await.unwrap();
 }

@@ -5,6 +5,7 @@
 mod postgres;
 
 use lanyard_core::ids::{Authority, EventId};
+use lanyard_party::{Found, Report};
 use lanyard_store::{
     Location, Owner, Schema, Store, StoreError, next_number, next_numbers, placeholders,
 };
@@ -96,6 +97,62 @@ async fn a_store_of_another_event_or_party_is_refused() {
         assert!(said.contains("that of police of event games"), "{said}");
     }
     open(&place, &STEPS).await.unwrap();
+}
+
+/// What an inspection finds of the store, which is one thing or nothing.
+async fn inspected(location: &Location, owner: &Owner, schema: &Schema) -> (Found, String) {
+    let mut report = Report::default();
+    Store::inspect(location, owner, schema, &mut report).await;
+    let [found] = report.findings() else { panic!("{}", report.table()) };
+    (found.found, found.detail.clone())
+}
+
+#[tokio::test]
+async fn an_inspection_refuses_what_starting_refuses_and_makes_nothing() {
+    let (place, mine) = (TestStore::new().await, owner());
+    let location = locate(&place);
+    for _ in 0..2 {
+        let (found, detail) = inspected(&location, &mine, &STEPS).await;
+        assert!(found == Found::Good && detail.contains("first start makes it"), "{detail}");
+    }
+    open(&place, &STEPS).await.unwrap().close().await;
+    let (found, detail) = inspected(&location, &mine, &STEPS).await;
+    assert!(found == Found::Good && detail.contains("answers"), "{detail}");
+    let foreign = Owner { party: Authority::Committee, ..owner() };
+    let (found, detail) = inspected(&location, &foreign, &STEPS).await;
+    assert!(found == Found::Bad && detail.contains("that of police of event games"), "{detail}");
+
+    const OLDER: Schema = Schema::new(&[]);
+    let (found, detail) = inspected(&location, &mine, &OLDER).await;
+    assert!(found == Found::Bad && detail.contains("use a newer program"), "{detail}");
+    let store = open(&place, &STEPS).await.unwrap();
+    sqlx::query("DELETE FROM schema_version WHERE version = 1")
+        .execute(store.pool())
+        .await
+        .unwrap();
+    let (found, detail) = inspected(&location, &mine, &STEPS).await;
+    assert!(found == Found::Bad && detail.contains("did not make its schema"), "{detail}");
+}
+
+#[tokio::test]
+async fn the_folder_of_a_sqlite_file_has_to_be_there() {
+    let place = TestStore::sqlite();
+    let location = Location::parse("sqlite://none/police.db", place.folder()).unwrap();
+    let (found, detail) = inspected(&location, &owner(), &STEPS).await;
+    assert!(found == Found::Bad && detail.contains("there is no folder"), "{detail}");
+    let refused = Store::open(&location, &owner(), &STEPS).await.err().unwrap();
+    assert!(matches!(refused, StoreError::NoFolder { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_damage() {
+    let place = TestStore::sqlite();
+    let location = locate(&place);
+    std::fs::write(location.file().unwrap(), "no database, but long enough").unwrap();
+    let (found, detail) = inspected(&location, &owner(), &STEPS).await;
+    assert!(found == Found::Bad && detail.contains("restore the store"), "{detail}");
+    let refused = Store::open(&location, &owner(), &STEPS).await.err().unwrap();
+    assert!(refused.is_damaged_page(), "{refused:?}");
 }
 
 #[tokio::test]

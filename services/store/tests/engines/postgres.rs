@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lanyard_party::{Found, Report};
+use lanyard_env::StartError as _;
 use lanyard_store::{Documents, Recorded, RecordedTick, Succession};
 use lanyard_test_postgres::{Server, database, own_server};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -270,20 +270,70 @@ async fn exclusive_work_is_done_by_one_at_a_time_also_if_that_one_dies() {
     let _held = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap();
 }
 
+/// Refused when it is opened and when it is looked at, alike.
+async fn is_refused(url: &str, says: &str, found: Found) {
+    let refused = open_url(url).await.err().unwrap();
+    let said = refused.to_string();
+    assert!(said.contains(says), "{said}");
+    assert_eq!(refused.is_permanent(), found == Found::Bad, "{said}");
+    let location = Location::parse(url, Path::new("/")).unwrap();
+    assert_eq!(inspected(&location, &owner(), &STEPS).await, (found, said));
+}
+
 #[tokio::test]
-async fn pages_without_checksums_are_warned_of() {
-    let Some(with) = own_server() else { return };
-    let without = Server::without_checksums().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    for (server, is_warned) in [(&with, false), (&without, true)] {
-        let url = server.url("postgres");
-        open_url(&url).await.unwrap().close().await;
-        let location = Location::parse(&url, folder.path()).unwrap();
-        let mut report = Report::default();
-        Store::inspect(&location, &STEPS, &mut report).await;
-        let warnings = report.findings().iter().filter(|one| one.found == Found::Warning);
-        let warnings: Vec<&str> = warnings.map(|one| one.detail.as_str()).collect();
-        assert_eq!(warnings.iter().any(|one| one.contains("pg_checksums --enable")), is_warned);
-        assert!(report.is_good(), "{}", report.table());
+async fn a_server_that_does_not_keep_what_it_acknowledged_is_refused() {
+    let Some(mut server) = own_server() else { return };
+    let url = server.url("postgres");
+    for setting in ["fsync", "full_page_writes"] {
+        server.configure(&[&format!("{setting}=off")]);
+        let says = format!("{setting} = off: a power cut");
+        is_refused(&url, &says, Found::Bad).await;
+        server.configure(&[&format!("{setting}=on")]);
     }
+    open_url(&url).await.unwrap();
+    let without = Server::without_checksums().unwrap();
+    is_refused(&without.url("postgres"), "pg_checksums --enable", Found::Bad).await;
+}
+
+#[tokio::test]
+async fn what_may_pass_is_told_from_what_must_be_changed() {
+    let Some(mut server) = own_server() else { return };
+    is_refused(&server.url("none"), "\"none\" does not exist", Found::Bad).await;
+    let stranger = server.url("postgres").replace("lanyard@", "stranger@");
+    is_refused(&stranger, "\"stranger\" does not exist", Found::Bad).await;
+    let url = server.url("postgres");
+    server.crash();
+    is_refused(&url, "check that it runs", Found::NotNow).await;
+    server.resume();
+    open_url(&url).await.unwrap();
+}
+
+/// Its pages have checksums, and rows no seals of their own.
+#[tokio::test]
+async fn a_page_that_a_disk_changed_is_damage() {
+    let Some(mut server) = own_server() else { return };
+    let url = server.url("postgres");
+    let store = open_url(&url).await.unwrap();
+    sqlx::query("INSERT INTO things (id, body, name) VALUES (1, $1, 'x')")
+        .bind(vec![7_u8; 1_000])
+        .execute(store.pool())
+        .await
+        .unwrap();
+    // What is written after this would be written anew by the recovery from the crash.
+    sqlx::query("CHECKPOINT").execute(store.pool()).await.unwrap();
+    let (file,): (String,) = sqlx::query_as("SELECT pg_relation_filepath('things')")
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+    store.close().await;
+    server.crash();
+    // Rows lie at the end of a page of 8 KiB.
+    server.flip_bit(&file, 8_000);
+    server.resume();
+    let store = open_url(&url).await.unwrap();
+    let read: Result<Vec<(i64,)>, _> =
+        sqlx::query_as("SELECT id FROM things").fetch_all(store.pool()).await;
+    let error = StoreError::from(read.unwrap_err());
+    assert!(error.is_damaged_page() && error.is_permanent(), "{error:?}");
+    assert!(error.to_string().contains("restore the store from a backup"), "{error}");
 }

@@ -2,17 +2,24 @@
 
 use std::fmt;
 
-use lanyard_env::Env;
+use lanyard_env::{Env, StartError};
 use lanyard_transport::http1::{self, PostError};
 use lanyard_transport::policy::ADD_CHECKPOINT;
 use lanyard_transport::{Expected, Tls};
 use thiserror::Error;
+use url::{ParseError, Url};
 
-/// Why a URL is no route to a witness.
+/// Why a URL is no route to a witness. Nothing of the URL is repeated: a password may stand in it.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("witness {given:?}: expected http://HOST:PORT or http://HOST:PORT/PREFIX")]
+#[error("{problem}; use http://HOST:PORT or http://HOST:PORT/PREFIX")]
 pub struct RouteError {
-    given: String,
+    problem: &'static str,
+}
+
+impl StartError for RouteError {
+    fn is_permanent(&self) -> bool {
+        true
+    }
 }
 
 /// How a witness is reached.
@@ -42,18 +49,29 @@ impl Route {
     /// # Errors
     /// [`RouteError`].
     pub fn foreign(url: &str) -> Result<Self, RouteError> {
-        let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        let plain =
-            |rest: &&str| rest.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
-        let rest = rest.filter(plain).ok_or_else(|| RouteError { given: url.to_owned() })?;
-        let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if host.is_empty() || host.contains('@') {
-            return Err(RouteError { given: url.to_owned() });
+        let refused = |problem| Err(RouteError { problem });
+        let url = match Url::parse(url) {
+            Ok(url) => url,
+            Err(ParseError::InvalidPort) => {
+                return refused("its port is no number from 1 to 65535");
+            }
+            Err(ParseError::RelativeUrlWithoutBase) => return refused("it is no URL"),
+            Err(_) => return refused("what stands at the place of its host is none"),
+        };
+        let (Some(host), "http") = (url.host_str(), url.scheme()) else {
+            return refused("it is none of plain HTTP");
+        };
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if has_user || url.query().is_some() || url.fragment().is_some() {
+            return refused("it has a user, a query or a fragment");
         }
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let address = if has_port { host.to_owned() } else { format!("{host}:80") };
-        let slash = if prefix.is_empty() { "" } else { "/" };
-        Ok(Self::Foreign { address, path: format!("{slash}{prefix}/add-checkpoint") })
+        let port = url.port_or_known_default().filter(|port| *port > 0);
+        let Some(port) = port else { return refused("its port is no number from 1 to 65535") };
+        let prefix = url.path().trim_end_matches('/');
+        Ok(Self::Foreign {
+            address: format!("{host}:{port}"),
+            path: format!("{prefix}/add-checkpoint"),
+        })
     }
 
     pub(super) async fn post(&self, env: &Env, body: String) -> Result<http1::Answer, PostError> {
@@ -89,8 +107,23 @@ mod tests {
         ] {
             assert_eq!(format!("{:?}", Route::foreign(url).unwrap()), expected);
         }
-        for bad in ["", "w.example", "https://w.example", "http://", "http://a b", "http://u@h/"] {
-            assert!(Route::foreign(bad).is_err(), "{bad:?}");
+        for (bad, problem) in [
+            ("", "no URL"),
+            ("w.example", "no URL"),
+            ("w.example:80", "none of plain HTTP"),
+            ("https://w.example", "none of plain HTTP"),
+            ("http://", "host"),
+            ("http://a b", "host"),
+            ("http://w.example:99999/x", "1 to 65535"),
+            ("http://w.example:0/x", "1 to 65535"),
+            ("http://w.example:x/x", "1 to 65535"),
+            ("http://u:hunter2@w.example/", "a user"),
+            ("http://w.example/?key=hunter2", "a query"),
+            ("http://w.example/#x", "a fragment"),
+        ] {
+            let refused = Route::foreign(bad).unwrap_err().to_string();
+            assert!(refused.contains(problem) && refused.contains("HOST:PORT"), "{bad}: {refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
         }
     }
 }
