@@ -116,7 +116,9 @@ impl TestEvent {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let tree = init_all(ceremony, dir.path(), plan, &addresses(plan), PASSPHRASE, |_, _| {})
             .expect("the ceremony succeeds");
-        Self { env, dir, tree, running: BTreeMap::new() }
+        let event = Self { env, dir, tree, running: BTreeMap::new() };
+        event.place_stores();
+        event
     }
 
     /// Makes an event of the sample plan and starts every service.

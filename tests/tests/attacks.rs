@@ -2,7 +2,6 @@
 
 #![allow(clippy::disallowed_methods)]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use lanyard_core::ids::{Audience, Authority, EventId};
 use lanyard_feed::{Lookup, Mirror, MirrorConfig, Recipient};
 use lanyard_party::{Folder, ManifestStore, PartyConfig};
 use lanyard_store::Schema;
-use lanyard_tests::{Desk, TestEvent, eventually, run_together};
+use lanyard_tests::{Desk, TestEvent, copy_folder, eventually, run_together};
 use lanyard_wire::common::v1::StatusAction;
 
 const MAIN: &str = "sta-main";
@@ -100,19 +99,6 @@ fn the_committee_reads_no_police_record_with_all_it_holds() {
     assert_eq!(opened(&gate, &manifest.event, &badges, &[key]), badges.len());
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// While no mirror can bring what the backup lacks, the one witness that remembers keeps the committee from signing a second
 /// history; once a mirror is back, the committee goes on from where it was.
 #[test]
@@ -120,7 +106,7 @@ fn an_authority_restored_from_an_old_backup_signs_nothing_before_it_caught_up() 
     let (mut event, badges) = published();
     event.stop("committee");
     let backup = tempfile::tempdir().unwrap();
-    copy(&event.folder("committee").join("data"), backup.path());
+    copy_folder(&event.folder("committee").join("data"), backup.path());
     event.start("committee");
     let before = run_together(async {
         let desk = Desk::of(&event);
@@ -133,7 +119,7 @@ fn an_authority_restored_from_an_old_backup_signs_nothing_before_it_caught_up() 
     }
     let data = event.folder("committee").join("data");
     std::fs::remove_dir_all(&data).unwrap();
-    copy(backup.path(), &data);
+    copy_folder(backup.path(), &data);
     let held = |event: &TestEvent| {
         let signed = event.folder("committee").join("data/feeds/committee");
         let names = std::fs::read_dir(signed.join("ticks")).unwrap();

@@ -142,9 +142,7 @@ async fn one_case(desk: &Desk) {
 
 /// The committee writes another person over one that is cleared, in its own store, where nobody else can see it.
 async fn swap(event: &TestEvent) {
-    sqlx::any::install_default_drivers();
-    let path = event.folder("committee").join("data/committee.db");
-    let store = sqlx::AnyPool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    let store = event.rows("committee").await;
     let changed =
         sqlx::query("UPDATE people SET full_name = $1, documents = '[]' WHERE reference = $2")
             .bind("Somebody Else")

@@ -24,7 +24,6 @@ use lanyard_wire::epoch::v1::StartEpochRequest;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
 use lanyard_wire::pseudonym::v1::{EvaluateRequest, GetUsageRequest, Purpose as WirePurpose};
-use sqlx::AnyPool;
 use tonic::{Code, Status};
 
 const MAIN: &str = "sta-main";
@@ -55,23 +54,27 @@ impl World {
     /// Fills a party's disk, or frees space there.
     async fn fill(&self, party: &str, is_full: bool) {
         self.disks[party].store(is_full, Ordering::SeqCst);
-        let store = self.event.folder(party).join(format!("data/{party}.db"));
-        if !store.exists() {
+        if !["committee", "police"].contains(&party) {
             return;
         }
-        // The limit on pages that SQLite has is a connection's own, and those are the service's. So SQLite is brought to say
+        // PostgreSQL is on another machine, whose disk is full then, too. The limit on pages that SQLite has is a connection's own, and those are the service's. So SQLite is brought to say
         // `SQLITE_FULL`, as of a full disk, by a number that does not fit; at the last statement of a change, its entry in the
         // audit trail.
-        let statements: &[&'static str] = match is_full {
-            true => &[
+        let statements: &[&'static str] = match (self.event.is_over_postgres(party), is_full) {
+            (true, true) => &[
+                "CREATE FUNCTION is_full() RETURNS trigger LANGUAGE plpgsql AS \
+                    $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
+                "CREATE TRIGGER is_full BEFORE INSERT ON audit EXECUTE FUNCTION is_full()",
+            ],
+            (true, false) => &["DROP TRIGGER is_full ON audit", "DROP FUNCTION is_full"],
+            (false, true) => &[
                 "CREATE TABLE full (number INTEGER PRIMARY KEY AUTOINCREMENT)",
                 "INSERT INTO full VALUES (9223372036854775807)",
                 "CREATE TRIGGER is_full BEFORE INSERT ON audit BEGIN INSERT INTO full VALUES (NULL); END",
             ],
-            false => &["DROP TRIGGER is_full", "DROP TABLE full"],
+            (false, false) => &["DROP TRIGGER is_full", "DROP TABLE full"],
         };
-        sqlx::any::install_default_drivers();
-        let pool = AnyPool::connect(&format!("sqlite://{}", store.display())).await.unwrap();
+        let pool = self.event.rows(party).await;
         for statement in statements {
             sqlx::query(*statement).execute(&pool).await.unwrap();
         }
@@ -187,9 +190,11 @@ async fn committee_full(world: &World, desk: &Desk, badges: &[String]) {
 
 async fn police_full(world: &World, desk: &Desk, badges: &[String]) {
     let epoch = desk.sync_state().await.unwrap().authorities[1].epoch;
-    // At first the files alone: the order is in the trail already.
-    world.disks["police"].store(true, Ordering::SeqCst);
-    store_full(start_epoch(&desk.officer).await);
+    // At first the files alone: the order is in the trail already. With PostgreSQL it is kept in there.
+    if !world.event.is_over_postgres("police") {
+        world.disks["police"].store(true, Ordering::SeqCst);
+        store_full(start_epoch(&desk.officer).await);
+    }
     world.fill("police", true).await;
     store_full(desk.police_say(StatusAction::Suspend, &badges[2]).await);
     store_full(desk.list(vec![list_entry(1, &people(1)[0], true)]).await);

@@ -3,11 +3,14 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use lanyard_ceremony::EventPlan;
 use lanyard_core::ids::Timestamp;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::{Found, PartyConfig, Report};
@@ -84,7 +87,9 @@ fn lint(metrics: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut tool) = tool else {
-        return eprintln!("SKIPPED: promtool is not installed, the metrics were not linted");
+        // Not `eprintln!`, which a test that passes keeps to itself.
+        let skipped = "SKIPPED: promtool is not installed, the metrics were not linted";
+        return writeln!(std::io::stderr(), "{skipped}").unwrap();
     };
     tool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
     let output = tool.wait_with_output().unwrap();
@@ -143,13 +148,16 @@ fn a_party_is_inspected_before_it_starts_and_told_what_to_change() {
         let bad = found.iter().any(|(found, text)| *found == Found::Bad && says_all(text));
         assert!(bad, "{name}: {says:?} not in {found:?}");
     };
+    // What a clock says may pass: a gate whose battery is empty starts at the beginning of time.
     let year = 366 * 24 * 3_600;
-    let late = Timestamp::from_seconds(env.now().seconds() + 30 * year);
-    is_bad(
-        "gate-1",
-        &Env::for_test(ManualClock::new(late)),
-        &["tls/service.pem", "expired", "renew"],
-    );
+    let now = env.now().seconds();
+    for (then, says) in [(now + 30 * year, "expired"), (now - 30 * year, "not valid yet")] {
+        let env = Env::for_test(ManualClock::new(Timestamp::from_seconds(then)));
+        let found = found(&event, "gate-1", &env, Report::before_start());
+        let [(Found::NotNow, text)] = found.as_slice() else { panic!("{found:?}") };
+        let says = ["tls/service.pem", says, "clock", "renew"];
+        assert!(says.iter().all(|word| text.contains(word)), "{says:?} not in {text}");
+    }
 
     let gate = event.folder("gate-1");
     with_change(
@@ -198,17 +206,146 @@ fn a_party_is_inspected_before_it_starts_and_told_what_to_change() {
     let store =
         |url: &'static str| move |text: String| text.replace("sqlite://data/police.db", url);
     with_change(&police, store("postgres://127.0.0.1:1/none"), || {
-        is_bad("police", &env, &["store", "check that it runs"]);
+        let found = found(&event, "police", &env, Report::before_start());
+        let [(Found::NotNow, text)] = found.as_slice() else { panic!("{found:?}") };
+        assert!(text.contains("check that it runs"), "{text}");
+    });
+    with_change(&police, store("sqlite://none/police.db"), || {
+        is_bad("police", &env, &["store", "there is no folder"]);
     });
     with_change(&police, store("mysql://x"), || {
         is_bad("police", &env, &["store", "sqlite://FILE"])
     });
     fs::write(event.folder("police").join("data/police.db"), "no database, but long enough")
         .unwrap();
-    is_bad("police", &env, &["store"]);
+    is_bad("police", &env, &["store", "restore the store"]);
 }
 
-fn foreign_plan() -> lanyard_ceremony::EventPlan {
+/// Every file below a folder and what is in it, but for what SQLite keeps beside a store while somebody reads it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if !path.to_string_lossy().contains(".db-") {
+            let bytes = fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+/// An event that has published, decided and cosigned, and stopped.
+fn stopped(plan: &EventPlan) -> TestEvent {
+    let mut event = TestEvent::make(plan);
+    event.start_all();
+    run_together(async {
+        let desk = Desk::of(&event);
+        let badges = desk.publish_people(2).await;
+        for badge in &badges {
+            desk.check(badge, "sta-main").await.unwrap();
+        }
+    });
+    event.stop_all();
+    event
+}
+
+/// Exchanges one bit in the first half of a file.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let place = bytes.len() / 4;
+    bytes[place] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Whoever looks at a member finds what keeps it from starting, in the words in which starting says it.
+fn is_refused(event: &TestEvent, name: &str, says: &[&str]) {
+    let found = found(event, name, &Env::system(), Report::default());
+    let bad = found.iter().filter(|(found, _)| *found == Found::Bad).map(|(_, text)| text);
+    let refused = event.refused(name, Duration::from_secs(30));
+    for text in bad.chain([&refused]) {
+        assert!(says.iter().all(|word| text.contains(word)), "{name}: {says:?} not in {text}");
+    }
+    assert!(found.iter().any(|(found, _)| *found == Found::Bad), "{name}: {says:?}: {found:?}");
+}
+
+#[test]
+fn checking_a_configuration_finds_what_starting_refuses_and_changes_nothing() {
+    let event = stopped(&sample_plan());
+    let env = Env::system();
+    for name in ALL {
+        let before = files(&event.folder(name));
+        let found = found(&event, name, &env, Report::default());
+        assert!(found.iter().all(|(found, _)| *found == Found::Warning), "{found:?}");
+        assert!(before == files(&event.folder(name)), "{name}: something was changed");
+    }
+    for (name, file, says) in [
+        ("trustee", "data/evaluations/evaluations.note", "evaluations.note"),
+        (
+            "trustee",
+            "data/witness/lanyard_harbour-games-2027_police.checkpoint",
+            "could cosign a fork",
+        ),
+        ("sponsor", "data/mirror/police/base", "move the folder away"),
+        ("gate-1", "data/mirror/committee/base", "move the folder away"),
+        ("gate-1", "data/receipts/chain", "damaged at byte"),
+        ("committee", "data/feeds/committee/base", "move the folder away"),
+        ("committee", "data/evaluations/evaluations.note", "evaluations.note"),
+        (
+            "police",
+            "data/witness/lanyard_harbour-games-2027_committee.checkpoint",
+            "could cosign a fork",
+        ),
+    ] {
+        let path = event.folder(name).join(file);
+        let whole = fs::read(&path).unwrap();
+        flip(&path);
+        is_refused(&event, name, &[says]);
+        fs::write(&path, whole).unwrap();
+    }
+    for (name, upstream, says) in [
+        ("committee", "committee", "is this service itself"),
+        ("committee", "trustee", "the trustee serves no feed"),
+        ("sponsor", "gate-1", "directories for gates only"),
+        ("gate-1", "sponsor", "stands there twice"),
+        ("gate-1", "gate-7", "HOST:PORT"),
+    ] {
+        let listed = format!("upstreams = [\"{upstream}\", ");
+        let config = event.folder(name).join("config.toml");
+        let change = |text: String| text.replacen("upstreams = [", &listed, 1);
+        with_change(&config, change, || is_refused(&event, name, &[says]));
+    }
+}
+
+/// Folders that were put in the wrong place.
+#[test]
+fn another_events_state_is_refused_with_what_to_change() {
+    let (event, foreign) = (stopped(&sample_plan()), stopped(&foreign_plan()));
+    for (name, folder, says) in [
+        ("sponsor", "data/mirror/police", ["of the log", "move that one away"]),
+        ("gate-1", "data/mirror/committee", ["of the log", "move that one away"]),
+        ("police", "data/feeds/committee", ["of the log", "move that one away"]),
+        ("trustee", "data/witness", ["another event", "put that back"]),
+        ("committee", "data/witness", ["another event", "put that back"]),
+    ] {
+        let [own, other] = [&event, &foreign].map(|event| event.folder(name).join(folder));
+        let away = own.with_extension("away");
+        fs::rename(&own, &away).unwrap();
+        fs::rename(&other, &own).unwrap();
+        is_refused(&event, name, &says);
+        fs::rename(&own, &other).unwrap();
+        fs::rename(&away, &own).unwrap();
+    }
+    // And a store.
+    let [own, other] =
+        [&event, &foreign].map(|event| event.folder("police").join("data/police.db"));
+    fs::rename(&own, own.with_extension("away")).unwrap();
+    fs::rename(&other, &own).unwrap();
+    is_refused(&event, "police", &["that of police of event another-2027", "name another store"]);
+}
+
+fn foreign_plan() -> EventPlan {
     let mut plan = sample_plan();
     plan.event = lanyard_core::ids::EventId::parse("another-2027").expect("an event's id");
     plan

@@ -16,6 +16,7 @@
 mod damage;
 mod server;
 
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 use url::Url;
 
 pub use damage::{Damage, columns, damage, lose};
-pub use server::{NoServer, Server};
+pub use server::{NoServer, Server, dump, restore};
 
 /// The variable that says what the tests of the store's users run over.
 pub const SWITCH: &str = "LANYARD_TEST_STORE";
@@ -42,13 +43,9 @@ impl TestStore {
     /// If PostgreSQL is asked for and not there.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder for a test's store");
-        let url = match std::env::var(SWITCH).as_deref() {
-            Err(_) | Ok("sqlite") => "sqlite://test.db".to_owned(),
-            Ok("postgres") => match shared() {
-                Ok(place) => place.create_database().await,
-                Err(missing) => panic!("{SWITCH}=postgres: {missing}"),
-            },
-            Ok(other) => panic!("{SWITCH}={other}: use sqlite or postgres"),
+        let url = match asked() {
+            None => "sqlite://test.db".to_owned(),
+            Some(place) => place.create_database().await,
         };
         Self { url, folder }
     }
@@ -89,6 +86,21 @@ impl TestStore {
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
+}
+
+/// The URL of a new, empty PostgreSQL database if [`SWITCH`] asks for one; `None` if it asks for SQLite. Blocks.
+///
+/// # Panics
+/// If PostgreSQL is asked for and not there.
+#[must_use]
+pub fn asked_database() -> Option<String> {
+    let place = asked()?;
+    // On a thread of its own: the caller may be within a runtime.
+    let created = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(place.create_database())
+    });
+    Some(created.join().expect("a database of the test's own"))
 }
 
 /// The URL of a new, empty PostgreSQL database; `None`, said loudly, where there is no server.
@@ -146,11 +158,24 @@ async fn everything_in(url: &str) -> Vec<u8> {
     everything
 }
 
+/// The server that [`SWITCH`] asks for.
+fn asked() -> Option<&'static Place> {
+    match std::env::var(SWITCH).as_deref() {
+        Err(_) | Ok("sqlite") => None,
+        Ok("postgres") => match shared() {
+            Ok(place) => Some(place),
+            Err(missing) => panic!("{SWITCH}=postgres: {missing}"),
+        },
+        Ok(other) => panic!("{SWITCH}={other}: use sqlite or postgres"),
+    }
+}
+
 fn skip(missing: &NoServer) {
     let asked = std::env::var(SWITCH).is_ok_and(|asked| asked == "postgres");
     assert!(!asked, "{SWITCH}=postgres: {missing}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    eprintln!("SKIPPED {name}: {missing}");
+    // Not `eprintln!`, which a test that passes keeps to itself.
+    writeln!(std::io::stderr(), "SKIPPED {name}: {missing}").expect("standard error");
 }
 
 /// The server that the tests of this process share.

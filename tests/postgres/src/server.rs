@@ -62,7 +62,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Makes and starts one whose pages have no checksums.
+    /// Makes and starts one whose pages have no checksums, which services refuse.
     ///
     /// # Errors
     /// [`NoServer`] if none is installed.
@@ -77,8 +77,7 @@ impl Server {
 
     fn make(checksums: bool) -> Result<Self, NoServer> {
         let programs = programs().ok_or_else(|| NoServer("initdb is nowhere".to_owned()))?;
-        let folder = tempfile::Builder::new().prefix("lanyard-pg-").tempdir();
-        let folder = folder.map_err(|error| NoServer(error.to_string()))?.keep();
+        let folder = new_folder().map_err(|error| NoServer(error.to_string()))?;
         if rustix::process::geteuid().is_root() {
             chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root may give a folder away");
         }
@@ -148,6 +147,17 @@ impl Server {
         self.folder.join("data")
     }
 
+    /// Exchanges one bit of a file below its data folder, as a failing disk would. To be done while it does not run.
+    ///
+    /// # Panics
+    /// If the file is shorter.
+    pub fn flip_bit(&self, file: &str, byte: usize) {
+        let path = self.data().join(file);
+        let mut bytes = fs::read(&path).expect("a file of the server");
+        bytes[byte] ^= 1;
+        fs::write(&path, bytes).expect("the server's folder");
+    }
+
     /// Stops it at once, as a crash would; it recovers when it is started again.
     pub fn crash(&mut self) {
         if let Some(mut watch) = self.watch.take() {
@@ -167,8 +177,7 @@ impl Server {
         command.args(["-c", WATCH, "watch"]).arg(&self.folder);
         command.arg(self.programs.join("postgres")).arg("-D").arg(self.data());
         command.arg("-p").arg(self.port.to_string()).arg("-k").arg(&self.folder);
-        // Tests are over sooner than the power fails.
-        for setting in ["listen_addresses=", "fsync=off", "max_connections=200"] {
+        for setting in ["listen_addresses=", "max_connections=200"] {
             command.args(["-c", setting]);
         }
         for setting in &self.settings {
@@ -198,6 +207,17 @@ impl Drop for Server {
     }
 }
 
+/// A folder of its own: in memory where there is room, for syncing costs nothing there, and services take no server that
+/// does not sync.
+fn new_folder() -> std::io::Result<PathBuf> {
+    const ROOM: u64 = 1 << 30;
+    let memory = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(memory)
+        .is_ok_and(|there| there.f_bavail.saturating_mul(there.f_frsize) >= ROOM);
+    let parent = if has_room { memory.to_owned() } else { std::env::temp_dir() };
+    Ok(tempfile::Builder::new().prefix("lanyard-pg-").tempdir_in(parent)?.keep())
+}
+
 /// A command that does not run as root, which PostgreSQL refuses.
 fn as_ordinary_user(program: &Path) -> Command {
     if !rustix::process::geteuid().is_root() {
@@ -210,6 +230,13 @@ fn as_ordinary_user(program: &Path) -> Command {
 
 /// The folder of the newest installed server's programs.
 fn programs() -> Option<PathBuf> {
+    folders()
+        .into_iter()
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+}
+
+/// Folders in which programs of PostgreSQL may be, the preferred first.
+fn folders() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     // Debian keeps them out of the path.
@@ -218,6 +245,30 @@ fn programs() -> Option<PathBuf> {
     versions.sort();
     folders.extend(versions.into_iter().rev());
     folders
-        .into_iter()
-        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+}
+
+/// Writes all of a database to a new file, as docs/OPERATIONS.md tells to back it up.
+///
+/// # Panics
+/// If that fails.
+pub fn dump(url: &str, to: &Path) {
+    run("pg_dump", &["--format=custom", &format!("--file={}", to.display())], url);
+}
+
+/// Puts what [`dump`] wrote in the place of all that a database holds, as docs/OPERATIONS.md tells to.
+///
+/// # Panics
+/// If that fails.
+pub fn restore(url: &str, from: &Path) {
+    run("pg_restore", &["--clean", "--if-exists", &from.display().to_string()], url);
+}
+
+fn run(program: &str, arguments: &[&str], url: &str) {
+    let mut folders = folders().into_iter();
+    let folder = folders.find(|folder| folder.join(program).is_file());
+    let folder = folder.unwrap_or_else(|| panic!("{program} is not installed"));
+    let mut command = Command::new(folder.join(program));
+    let done = command.args(arguments).arg(format!("--dbname={url}")).output();
+    let done = done.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
 }

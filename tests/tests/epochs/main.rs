@@ -67,8 +67,11 @@ async fn seconds(count: u64) {
 /// The numbers that files in a folder begin with: epochs, where keys are kept.
 fn epochs_in(folder: &std::path::Path) -> Vec<u32> {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-    let number = |name: std::ffi::OsString| name.to_str()?.split('-').next()?.parse().ok();
-    names.filter_map(number).collect()
+    epochs_of(names.map(|name| name.to_string_lossy().into_owned()).collect())
+}
+
+fn epochs_of(names: Vec<String>) -> Vec<u32> {
+    names.iter().filter_map(|name| name.split('-').next()?.parse().ok()).collect()
 }
 
 fn minute_epochs() -> EventPlan {

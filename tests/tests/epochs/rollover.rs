@@ -6,7 +6,9 @@ use lanyard_env::Env;
 use lanyard_tests::{Desk, Load, WarpClock, run_together};
 use lanyard_wire::common::v1::StatusAction;
 
-use crate::{MAIN, epochs, epochs_in, minute_epochs, published, reach, refused, seconds};
+use crate::{
+    MAIN, epochs, epochs_in, epochs_of, minute_epochs, published, reach, refused, seconds,
+};
 
 const ROLLOVERS: u32 = 3;
 const MINUTE: u64 = 60_000;
@@ -64,12 +66,11 @@ fn epochs_roll_over_under_load_and_no_check_notices() {
 
         // What opened the past is gone.
         for (authority, live) in [("committee", live[0]), ("police", live[1])] {
-            let own = event.folder(authority).join("data/audience-keys");
+            let own = epochs_of(event.kept(authority, "audience-keys"));
             let at_gate = event.folder("gate-1").join(format!("data/mirror/{authority}/keys"));
-            for folder in [own, at_gate] {
-                let of = epochs_in(&folder);
-                assert!(of.contains(&live), "{}: {of:?}", folder.display());
-                assert!(of.iter().all(|epoch| *epoch >= live), "{}: {of:?}", folder.display());
+            for (holder, of) in [(authority, own), ("gate-1", epochs_in(&at_gate))] {
+                assert!(of.contains(&live), "{authority} at {holder}: {of:?}");
+                assert!(of.iter().all(|epoch| *epoch >= live), "{authority} at {holder}: {of:?}");
             }
         }
     });

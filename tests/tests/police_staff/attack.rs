@@ -38,7 +38,7 @@ pub(crate) async fn attack(
 ) {
     let manifest = desk.registrar.manifest();
     let (id, epoch) = (&manifest.event, manifest.epoch_at(desk.registrar.env().now()));
-    let mut loot = find(&event.folder("police")).await;
+    let mut loot = find(event).await;
     assert!(loot.police_gate.len() >= badges.len() + staff.len());
     let own: Vec<BadgeSecret> =
         staff.iter().map(|text| BadgeText::parse(text, id).unwrap()).collect();
@@ -126,11 +126,13 @@ fn a_code_of_halves_is_a_code() {
     assert_eq!(code(&event, epoch, halves), derived.to_text(&event).as_str());
 }
 
-async fn find(folder: &Path) -> Loot {
+async fn find(event: &TestEvent) -> Loot {
     let env = lanyard_env::Env::system();
-    let folder = Folder::open(folder, &env);
+    let folder = Folder::open(event.folder("police"), &env);
+    let rows = event.rows("police").await;
     let mut loot = Loot { secrets: Vec::new(), police_gate: Vec::new() };
-    database(&mut loot, &folder, &folder.store_key().unwrap()).await;
+    database(&mut loot, &rows, &folder.store_key().unwrap()).await;
+    rows.close().await;
     key_files(&mut loot, &folder.path().join("keys"));
     // The issuing key opens the police's own badges, and under the committee's numbers nothing.
     let key = folder.issuing_key(PASSPHRASE).unwrap();
@@ -156,14 +158,11 @@ fn desk_event(folder: &Folder) -> EventId {
 }
 
 /// Every sealed cell, opened, in pieces of 32 bytes.
-async fn database(loot: &mut Loot, folder: &Folder, store_key: &StoreKey) {
-    sqlx::any::install_default_drivers();
-    let path = folder.path().join("data/police.db");
-    let pool = AnyPool::connect(&format!("sqlite://{}?mode=ro", path.display())).await.unwrap();
+async fn database(loot: &mut Loot, pool: &AnyPool, store_key: &StoreKey) {
     for table in ["prints", "staff_prints"] {
         let sql = format!("SELECT id, seeds FROM {table}");
         let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await.unwrap();
         assert!(!rows.is_empty(), "{table}");
         for (id, sealed) in rows.iter().filter(|(_, sealed)| !sealed.is_empty()) {
             let cell = Cell { table, column: "seeds", row: *id as u64 };
@@ -173,7 +172,6 @@ async fn database(loot: &mut Loot, folder: &Folder, store_key: &StoreKey) {
             loot.secrets.extend_from_slice(pieces);
         }
     }
-    pool.close().await;
 }
 
 /// Whatever in key files reads as 32 bytes or more, in hexadecimal or base64.
