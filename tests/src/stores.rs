@@ -99,44 +99,33 @@ impl TestEvent {
         asked.join().expect("names")
     }
 
-    /// `lanyard backup` of a member, whose service may run, and a copy of its rows if they lie elsewhere, into `to`.
+    /// Copies a member's rows beside its backup in `to`, if they lie elsewhere than in its folder. Its service may run.
     ///
     /// # Panics
     /// If that fails.
-    pub async fn back_up(&self, member: &str, to: &Path) {
-        let copied = lanyard::back_up(&self.folder(member), &to.join(member)).await;
-        copied.expect("a backup");
+    pub fn copy_rows(&self, member: &str, to: &Path) {
         if let Some(url) = self.postgres(member) {
             dump(&url, &dumped(member, to));
         }
     }
 
-    /// Puts a backup's rows in the place of those that an authority has; its service does not run.
+    /// Puts the rows of a member's backup in the place of those that it has; its service does not run.
     ///
     /// # Panics
     /// If that fails.
-    pub fn restore_rows(&self, authority: &str, from: &Path) {
-        if let Some(url) = self.postgres(authority) {
-            return restore(&url, &dumped(authority, from));
-        }
-        let file = format!("data/{authority}.db");
-        let place = self.folder(authority).join(&file);
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{}{suffix}", place.display()));
-        }
-        std::fs::copy(from.join(authority).join(&file), place).expect("it can be copied");
-    }
-
-    /// Puts a member's backup in the place of its folder, which is lost, and of its rows. Its service does not run.
-    ///
-    /// # Panics
-    /// If that fails.
-    pub fn restore(&self, member: &str, from: &Path) {
+    pub fn restore_rows(&self, member: &str, from: &Path) {
         if let Some(url) = self.postgres(member) {
-            restore(&url, &dumped(member, from));
+            return restore(&url, &dumped(member, from));
         }
-        std::fs::remove_dir_all(self.folder(member)).expect("its folder");
-        copy_folder(&from.join(member), &self.folder(member));
+        let file = format!("data/{member}.db");
+        let kept = from.join(member).join(&file);
+        if kept.exists() {
+            let place = self.folder(member).join(&file);
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{suffix}", place.display()));
+            }
+            std::fs::copy(kept, place).expect("it can be copied");
+        }
     }
 
     /// Where a member keeps its rows, if that is PostgreSQL.

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lanyard_tests::{Desk, Load, TestEvent, eventually, people, run_together, sample_plan};
+use lanyard_tests::{
+    Desk, Load, TestEvent, copy_folder, eventually, people, run_together, sample_plan,
+};
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::epoch::v1::StartEpochRequest;
@@ -33,6 +35,19 @@ async fn cleared(desk: &Desk, count: u64) {
     })
     .await;
     desk.settle().await;
+}
+
+/// `lanyard backup` of a party, whose service may be running, and a copy of rows that lie elsewhere.
+async fn back_up(event: &TestEvent, party: &str, to: &Path) {
+    lanyard::back_up(&event.folder(party), &to.join(party)).await.unwrap();
+    event.copy_rows(party, to);
+}
+
+/// A party's machine is lost, and its backup is put in the place of its folder. Its service does not run.
+fn restore(event: &TestEvent, party: &str, from: &Path) {
+    std::fs::remove_dir_all(event.folder(party)).unwrap();
+    copy_folder(&from.join(party), &event.folder(party));
+    event.restore_rows(party, from);
 }
 
 /// How far the committee's log is on its disk. A backup may have less: rows in PostgreSQL are copied after the folder.
@@ -88,13 +103,13 @@ fn a_backup_on_an_empty_machine_signs_after_the_mirrors_and_stops_whom_the_direc
     let data: PathBuf = event.folder("committee").join("data");
     let backup = tempfile::tempdir().unwrap();
     let (newest, lost) = run_together(async {
-        event.back_up("committee", backup.path()).await;
+        back_up(&event, "committee", backup.path()).await;
         let newest = held(&data);
         (newest, live_on(&Desk::of(&event), &badges).await)
     });
 
     event.stop("committee");
-    event.restore("committee", backup.path());
+    restore(&event, "committee", backup.path());
     // Neither mirror answers: nothing is signed, though there is a whole store to publish.
     event.stop("sponsor");
     event.stop("police");
@@ -165,7 +180,7 @@ fn an_old_database_beside_a_new_log_stops_whom_the_directory_stops() {
     let data: PathBuf = event.folder("committee").join("data");
     let backup = tempfile::tempdir().unwrap();
     run_together(async {
-        event.back_up("committee", backup.path()).await;
+        back_up(&event, "committee", backup.path()).await;
         let desk = Desk::of(&event);
         desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
         says(&desk, &badges[1], "REFER").await;
@@ -195,7 +210,7 @@ fn a_backup_that_nobody_speaks_for_signs_nothing_until_a_quorum_does() {
     let data: PathBuf = event.folder("committee").join("data");
     let backup = tempfile::tempdir().unwrap();
     let newest = run_together(async {
-        event.back_up("committee", backup.path()).await;
+        back_up(&event, "committee", backup.path()).await;
         let newest = held(&data);
         let desk = Desk::of(&event);
         desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
@@ -204,7 +219,7 @@ fn a_backup_that_nobody_speaks_for_signs_nothing_until_a_quorum_does() {
         newest
     });
     event.stop_all();
-    event.restore("committee", backup.path());
+    restore(&event, "committee", backup.path());
     event.start("committee");
     // Several ticks' time, and that of asking everybody.
     std::thread::sleep(Duration::from_secs(6));
@@ -244,11 +259,11 @@ fn an_event_that_is_restored_as_a_whole_comes_up_by_itself() {
         event.members().iter().map(|member| member.name().to_owned()).collect();
     run_together(async {
         for member in &members {
-            event.back_up(member, backup.path()).await;
+            back_up(&event, member, backup.path()).await;
         }
     });
     for member in &members {
-        event.restore(member, backup.path());
+        restore(&event, member, backup.path());
     }
     event.start_all();
     run_together(async {
