@@ -19,6 +19,10 @@ for name, service in spec["services"].items():
     assert service["user"] == "65532:65532", f"{name}: runs as {service['user']}"
     assert service["read_only"] and service["cap_drop"] == ["ALL"], f"{name}: not tight"
     assert service["security_opt"] == ["no-new-privileges:true"], f"{name}: may gain privileges"
+    assert service["healthcheck"]["test"][1:4] == service["command"], f"{name}: another's health is checked"
+    restarts = service["deploy"]["restart_policy"]
+    assert restarts["condition"] == "on-failure" and restarts["max_attempts"] <= 5, f"{name}: bad configuration is tried for ever"
+    assert any(one.startswith("/tmp:") for one in service["tmpfs"]), f"{name}: SQLite has no place to sort in"
     for volume in service["volumes"]:
         source = volume.split(":")[0]
         assert source not in folders, f"{name}: mounts {source}, which is another party's"
