@@ -195,6 +195,15 @@ impl TestEvent {
         ended.err().unwrap_or_else(|| panic!("{name} started"))
     }
 
+    /// Asks a service to stop; it answers what is in progress first.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn ask_to_stop(&self, name: &str) {
+        let member: Member = name.parse().expect("a member's name");
+        self.running.get(&member).expect("it runs").shutdown.cancel();
+    }
+
     /// Stops a service, and waits for its end.
     ///
     /// # Panics

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use lanyard_ceremony::EventPlan;
+use lanyard_env::Env;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{TestEvent, free_address};
@@ -14,7 +15,16 @@ impl TestEvent {
     /// If the ceremony fails.
     #[must_use]
     pub fn make_watched(plan: &EventPlan) -> Self {
-        let event = Self::make(plan);
+        Self::make_watched_in(plan, Env::system())
+    }
+
+    /// As [`TestEvent::make_watched`], in a world of its own.
+    ///
+    /// # Panics
+    /// If the ceremony fails.
+    #[must_use]
+    pub fn make_watched_in(plan: &EventPlan, env: Env) -> Self {
+        let event = Self::make_in(plan, env);
         for member in event.members() {
             let address = free_address();
             let path = event.folder(member.name()).join("config.toml");

@@ -24,6 +24,7 @@ use lanyard_wire::epoch::v1::StartEpochRequest;
 use lanyard_wire::police::v1 as police;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
 use lanyard_wire::pseudonym::v1::{EvaluateRequest, GetUsageRequest, Purpose as WirePurpose};
+use serde_json::Value;
 use tonic::{Code, Status};
 
 const MAIN: &str = "sta-main";
@@ -91,6 +92,21 @@ impl World {
     async fn cosigns_again(&self, desk: &Desk, witness: &str, before: f64) {
         eventually("it cosigns again", async || {
             (self.cosignatures(desk, witness).await > before).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a service says that it cannot do this part of its work, or that it is ready.
+    async fn unready(&self, party: &str, condition: Option<&str>) {
+        eventually(&format!("{party} is not ready: {condition:?}"), async || {
+            let (code, body) = self.event.ask(party, "/readyz").await;
+            let readiness: Value = serde_json::from_str(&body).unwrap();
+            let mut conditions = readiness["conditions"].as_array().unwrap().iter();
+            let holds = condition.is_none_or(|name| {
+                conditions.find(|one| one["name"] == name).expect(name)["holds"] == true
+            });
+            let expected = if condition.is_some() { (503, false) } else { (200, true) };
+            ((code, holds) == expected).then_some(())
         })
         .await;
     }
@@ -247,6 +263,8 @@ async fn trustee_full(world: &World, desk: &Desk) {
     world.fill("trustee", true).await;
     let evaluated = evaluate(&world.event).await;
     refused(evaluated, Code::Unavailable, status::STORE_UNAVAILABLE);
+    world.unready("trustee", Some("evaluations")).await;
+    world.unready("trustee", Some("witness")).await;
     let screened = desk.screen(10).await.unwrap();
     assert!(screened.finished && screened.submitted >= 1, "{screened:?}");
     let faults: Vec<_> =
@@ -256,6 +274,7 @@ async fn trustee_full(world: &World, desk: &Desk) {
     assert_eq!(used().await, before, "counted without being answered");
     let cosigned = world.cosignatures(desk, "trustee").await;
     world.fill("trustee", false).await;
+    world.unready("trustee", None).await;
     evaluate(&world.event).await.unwrap();
     assert_eq!(used().await, before + 1);
     world.cosigns_again(desk, "trustee", cosigned).await;
@@ -272,6 +291,7 @@ async fn sponsor_full(world: &World, desk: &Desk, badges: &[String]) {
     assert!(before > 0.0);
     let later = world.cosignatures(desk, "sponsor").await;
     assert_eq!(later, before, "it cosigned what it could not remember");
+    world.unready("sponsor", Some("witness")).await;
     eventually("the others make the quorum", async || {
         let request = committee::GetPublicationRequest {};
         let asked = desk.registrar.badges().unwrap().get_publication(request).await.ok()?;
@@ -285,6 +305,7 @@ async fn sponsor_full(world: &World, desk: &Desk, badges: &[String]) {
     })
     .await;
     world.cosigns_again(desk, "sponsor", before).await;
+    world.unready("sponsor", None).await;
 }
 
 async fn gate_full(world: &World, desk: &Desk, badges: &[String]) {
@@ -303,8 +324,5 @@ async fn gate_full(world: &World, desk: &Desk, badges: &[String]) {
     let checked = desk.check_again(&badges[1], MAIN, [2; 16]).await.unwrap();
     assert_eq!(checked.response.receipt_id, recorded.response.receipt_id + 1);
     assert_eq!(world.metric(receipts).await, before + 1.0, "one was recorded without an answer");
-    eventually("the gate is ready again", async || {
-        (world.event.ask("gate-1", "/readyz").await.0 == 200).then_some(())
-    })
-    .await;
+    world.unready("gate-1", None).await;
 }

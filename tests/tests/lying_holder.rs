@@ -170,7 +170,7 @@ fn check(faults: &[HolderFault], lie: Lie) {
 #[test]
 fn a_trustee_that_lies_is_named_and_the_job_goes_on() {
     let log = Log::listen();
-    let mut event = TestEvent::make(&sample_plan());
+    let mut event = TestEvent::make_watched(&sample_plan());
     let everyone = people(2 * LIES.len());
     for (lie, two) in LIES.into_iter().zip(everyone.chunks(2)) {
         // Started anew, the services know nothing of the trustee's earlier lies.
@@ -198,5 +198,12 @@ fn a_trustee_that_lies_is_named_and_the_job_goes_on() {
         });
         event.stop("committee");
         event.stop("police");
+    }
+    for party in ["committee", "police"] {
+        let stream = event.audit_stream(party);
+        let named = |line: &&str| {
+            line.contains("\"holder-misbehaved\"") && line.contains("\"about\":\"trustee\"")
+        };
+        assert!(stream.lines().filter(named).count() >= LIES.len(), "{party}: {stream}");
     }
 }

@@ -10,34 +10,144 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lanyard_ceremony::EventPlan;
+use lanyard_ceremony::{EventPlan, EventTree, Holder, Seat, add_gates};
 use lanyard_core::ids::Timestamp;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::{Found, PartyConfig, Report};
-use lanyard_tests::{Desk, TestEvent, eventually, people, run_together, sample_plan};
+use lanyard_tests::{Desk, ShiftedClock, TestEvent, eventually, people, run_together, sample_plan};
 use lanyard_wire::common::v1::StatusAction;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 const ALL: [&str; 5] = ["committee", "police", "sponsor", "trustee", "gate-1"];
 
-async fn wait_ready(event: &TestEvent, name: &str, is_ready: bool) -> String {
+/// What a service says of itself, once `/readyz` answers as expected.
+async fn wait_ready(event: &TestEvent, name: &str, is_ready: bool) -> Value {
     let status = if is_ready { 200 } else { 503 };
     eventually(&format!("{name} is ready: {is_ready}"), async || {
         let (found, body) = event.ask(name, "/readyz").await;
-        (found == status).then_some(body)
+        (found == status).then(|| serde_json::from_str(&body).unwrap())
     })
     .await
 }
 
+/// Waits until a service that is ready says this of others: what is wrong with them, or nothing.
+async fn wait_others(event: &TestEvent, name: &str, condition: &str, problem: Option<&str>) {
+    eventually(&format!("{name} says of others: {problem:?}"), async || {
+        let readiness = wait_ready(event, name, true).await;
+        let mut others = readiness["others"].as_array().unwrap().iter();
+        let found = others.find(|one| one["name"] == condition).expect(condition).clone();
+        let holds = problem.is_none_or(|why| found["problem"].as_str().unwrap_or("").contains(why));
+        (found["holds"] == problem.is_none() && holds).then_some(())
+    })
+    .await;
+}
+
+fn problem_of(readiness: &Value, condition: &str) -> String {
+    let mut conditions = readiness["conditions"].as_array().unwrap().iter();
+    let found = conditions.find(|one| one["name"] == condition).expect(condition);
+    found["problem"].as_str().unwrap_or("").to_owned()
+}
+
 #[test]
-fn readiness_follows_the_truth_and_acts_reach_the_stream() {
+fn a_service_is_ready_for_its_own_work_whatever_others_do() {
+    let (committee, police) = ("knows the committee's feed", "knows the police's feed");
+    let clock = ShiftedClock::default();
+    let mut event = TestEvent::make_watched_in(&sample_plan(), Env::for_test(clock.clone()));
+    // A cold start, at which each waits for nobody.
+    for (name, others) in
+        [("trustee", None), ("sponsor", Some(committee)), ("police", Some(committee))]
+    {
+        event.start(name);
+        run_together(async {
+            wait_ready(&event, name, true).await;
+            if let Some(condition) = others {
+                wait_others(&event, name, condition, Some("nothing with a quorum")).await;
+            }
+        });
+        event.stop(name);
+    }
+    // A gate has nothing to decide by, alone.
+    event.start("gate-1");
+    run_together(async {
+        let alone = wait_ready(&event, "gate-1", false).await;
+        assert!(problem_of(&alone, police).contains("nothing with a quorum"), "{alone}");
+    });
+    event.start_all();
+    run_together(async {
+        for name in ALL {
+            wait_ready(&event, name, true).await;
+        }
+        wait_others(&event, "sponsor", police, None).await;
+        wait_others(&event, "committee", police, None).await;
+    });
+    event.stop("police");
+    clock.jump_to(event.env().now().plus_millis(3 * 60_000));
+    run_together(async {
+        for name in ["committee", "sponsor"] {
+            wait_others(&event, name, police, Some("s old")).await;
+        }
+        let desk = Desk::of(&event);
+        desk.enrol(&people(1)).await.expect("the committee serves");
+    });
+    for name in ["committee", "sponsor"] {
+        event.stop(name);
+    }
+    // Past the most patient door: nobody passes anywhere.
+    clock.jump_to(event.env().now().plus_millis(5 * 3_600_000));
+    run_together(async {
+        let blind = wait_ready(&event, "gate-1", false).await;
+        assert!(problem_of(&blind, committee).contains("s old"), "{blind}");
+        assert_eq!(event.ask("gate-1", "/healthz").await.0, 200, "a restart would not help");
+    });
+}
+
+#[test]
+fn a_service_that_stops_says_so_until_its_last_answer() {
     let mut event = TestEvent::make_watched(&sample_plan());
+    event.start_all();
+    run_together(async {
+        wait_ready(&event, "gate-1", true).await;
+        let desk = Desk::of(&event);
+        let (checks, requests) = tokio::sync::mpsc::channel(1);
+        let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+        let answers = desk.scanner.gate().unwrap().check_stream(requests).await.unwrap();
+        event.ask_to_stop("gate-1");
+        let stopping = wait_ready(&event, "gate-1", false).await;
+        assert!(problem_of(&stopping, "serving").contains("stopping"), "{stopping}");
+        assert_eq!(event.ask("gate-1", "/healthz").await.0, 200, "its tasks end as they should");
+        drop((checks, answers));
+    });
+    event.stop("gate-1");
+    let stream = event.audit_stream("gate-1");
+    for action in ["\"started\"", "\"stopped\""] {
+        assert!(stream.contains(action), "{stream}");
+    }
+}
+
+#[test]
+fn what_is_watched_shows_from_the_start_and_acts_reach_the_stream() {
+    let plan = sample_plan();
+    let mut event = TestEvent::make_watched(&plan);
     event.start_all();
     run_together(async {
         for name in ALL {
             wait_ready(&event, name, true).await;
             assert_eq!(event.ask(name, "/healthz").await.0, 200);
+        }
+        tasks_are_watched(&event).await;
+        // An alert cannot see a series grow that begins with its first event.
+        let (_, metrics) = event.ask("gate-1", "/metrics").await;
+        for series in [
+            "lanyard_publication_ticks_total{outcome=\"failed\"} ",
+            "lanyard_witness_requests_total{outcome=\"forked\"} ",
+            "lanyard_gate_receipt_failures_total ",
+            "lanyard_gate_checks_total{verdict=\"undetermined\",reason=\"stale\"} ",
+            "lanyard_share_holder_faults_total{holder=\"trustee\"} ",
+            "lanyard_audit_write_failures_total ",
+            "lanyard_tasks_ended ",
+        ] {
+            assert!(metrics.lines().any(|line| line.starts_with(series)), "{series}\n{metrics}");
         }
         let desk = Desk::of(&event);
         desk.enrol(&people(2)).await.unwrap();
@@ -47,8 +157,11 @@ fn readiness_follows_the_truth_and_acts_reach_the_stream() {
         desk.police_say(StatusAction::Suspend, &badges["P-0000"]).await.unwrap();
         desk.settle().await;
         assert!(desk.check(&badges["P-0000"], "sta-main").await.is_ok());
-        lint(&event.ask("gate-1", "/metrics").await.1);
+        let (_, metrics) = event.ask("gate-1", "/metrics").await;
+        assert!(metrics.contains("lanyard_gate_check_duration_seconds_count 1"), "{metrics}");
+        lint(&metrics);
     });
+    keys_change(&event, &plan);
     // Both feeds come from the sponsor or an authority: without any of them the gate says what it lacks.
     for name in ["sponsor", "committee", "police"] {
         event.stop(name);
@@ -76,6 +189,51 @@ fn readiness_follows_the_truth_and_acts_reach_the_stream() {
     assert_eq!(act["lanyard"]["object"].as_str().unwrap().len(), 24);
     let call = "/lanyard.police.v1.SubjectService/ChangeStatus";
     assert!(lines.iter().any(|line| line["event"]["action"] == call), "{stream}");
+}
+
+/// The police adopt a manifest and renew their certificate while they run, and the stream says so.
+fn keys_change(event: &TestEvent, plan: &EventPlan) {
+    let (env, dir) = (event.env(), event.dir());
+    let mut plan = plan.clone();
+    plan.screening.verdict_delay_seconds += 1;
+    let tree = EventTree::read(&*env.files, dir).unwrap();
+    add_gates(env, dir, &plan, &tree.services).unwrap();
+    let police = Seat::open(env, &event.folder("police"), &EventTree::exchange(dir)).unwrap();
+    police.renew_certificate(&police, Holder::Service).unwrap();
+    run_together(async {
+        for incident in ["\"manifest-adopted\"", "\"certificate-changed\""] {
+            eventually(incident, async || {
+                event.audit_stream("police").contains(incident).then_some(())
+            })
+            .await;
+        }
+    });
+}
+
+/// What must live in each service is looked at by `/healthz`.
+async fn tasks_are_watched(event: &TestEvent) {
+    let folder = [
+        "looking for manifests",
+        "following the manifest's certificate authorities",
+        "looking for a renewed certificate",
+        "audit stream",
+    ];
+    let share = "looking for a refreshed share";
+    for (name, own) in [
+        (
+            "committee",
+            &["publishing", "screening", "disclosures", "handover of police badges", share][..],
+        ),
+        ("police", &["publishing", "release of verdicts", share]),
+        ("sponsor", &["following the committee", "following the police"]),
+        ("trustee", &[share]),
+        ("gate-1", &["recording receipts", "tidying receipts", "watching the clock"]),
+    ] {
+        let (_, body) = event.ask(name, "/healthz").await;
+        for task in own.iter().chain(&folder) {
+            assert!(body.contains(&format!("\"name\":\"{task}\"")), "{name}: {task} not in {body}");
+        }
+    }
 }
 
 /// As Prometheus reads it, where its tool is installed.

@@ -43,7 +43,7 @@ impl ServeArgs {
             std::thread::spawn(stop_at_end_of_input);
         }
         let check_config = ReportFormat::asked_for(self.check_config, self.json);
-        let arguments = Arguments { config: self.config, check_config };
+        let arguments = Arguments { config: self.config, check_config, check_ready: false };
         match self.party {
             Party::Committee => {
                 run(&arguments, lanyard_committee::inspect, lanyard_committee::serve)

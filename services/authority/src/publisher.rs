@@ -196,7 +196,7 @@ impl<R: Registry> Publisher<R> {
                     manifest: Arc::clone(&manifest),
                 },
                 Err(error) => {
-                    metrics::TICKS.of(["store_failed"]).increment(1);
+                    metrics::TICKS.of([STORE_FAILED]).increment(1);
                     let why = match error.is_damage() {
                         true => "the store is damaged",
                         false => "the store does not answer",
@@ -219,7 +219,7 @@ impl<R: Registry> Publisher<R> {
             })
             .await?;
             publication = returned;
-            let outcome = if ticked.is_ok() { "published" } else { "failed" };
+            let outcome = if ticked.is_ok() { PUBLISHED } else { FAILED };
             metrics::TICKS.of([outcome]).increment(1);
             match ticked {
                 Ok(()) => {}
@@ -514,6 +514,12 @@ impl<R: Registry> Publisher<R> {
         self.other.read().signed().map(|signed| signed.head().live_epoch)
     }
 }
+
+/// What metrics call what became of a tick.
+const PUBLISHED: &str = "published";
+const STORE_FAILED: &str = "store_failed";
+const FAILED: &str = "failed";
+pub(crate) const OUTCOMES: [&str; 3] = [PUBLISHED, STORE_FAILED, FAILED];
 
 /// A tick that takes longer than there is until the next makes that one late.
 fn count_time(took: Duration, tick_millis: u32) {

@@ -28,11 +28,11 @@ use lanyard_feed::{
 use lanyard_objects::Objects;
 use lanyard_party::{
     AuditStream, DataLock, Folder, ManifestStore, PartyConfig, Peers, ShareStore, StoreKey,
-    TrailSource, follow_trust, observe_party, trust_anchors,
+    TrailSource, follow_folder, observe_party, trust_anchors,
 };
 use lanyard_shareholder::{KeyShareServer, Pseudonymiser};
 use lanyard_store::{Owner, Schema, Store, Succession};
-use lanyard_telemetry::Telemetry;
+use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_transport::{Acceptor, Limits, PartyName, Tls};
 use lanyard_witness::{Timing, Witness, WitnessSet};
 use tokio::sync::{Mutex, watch};
@@ -44,7 +44,7 @@ use self::kept::Kept;
 use self::state::State;
 use crate::epochs::{Asked, DECIDED, EpochServer};
 use crate::error::PublishError;
-use crate::publisher::{Ended, LogKeySource, PublicationStatus, Publisher, Waits};
+use crate::publisher::{Ended, LogKeySource, OUTCOMES, PublicationStatus, Publisher, Waits};
 use crate::recovery::SIGNED;
 use crate::registry::Registry;
 use crate::reign::Reign;
@@ -56,9 +56,8 @@ pub use inspect::inspect;
 pub use keys::OwnAudienceKeys;
 pub use turns::{Duty, LEASE};
 
-/// How often the folder is looked into for a newer manifest or a refreshed share, and for a renewed certificate.
-const MANIFEST_INTERVAL: Duration = Duration::from_secs(2);
-const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the folder is looked into for a newer manifest, a refreshed share or a renewed certificate.
+const RELOAD: Duration = Duration::from_secs(2);
 
 /// How long each upstream has to bring the own newest head before this service signs, and how long it may be silent.
 const OWN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -247,7 +246,10 @@ impl Station {
         // before: others shall have what was signed last.
         let running = CancellationToken::new();
         let _stop = running.clone().drop_guard();
-        self.telemetry.listen(&self.env, running.clone()).await?;
+        // Until the last request is answered.
+        let listening = CancellationToken::new();
+        let _listening = listening.clone().drop_guard();
+        self.telemetry.listen(&self.env, listening).await?;
         let objects = self.objects().await?;
         let source: Arc<dyn ManifestSource> = Arc::clone(&self.manifests) as _;
         let mut upstreams = self.upstreams()?;
@@ -265,14 +267,12 @@ impl Station {
         let address = advertise.unwrap_or_else(|| acceptor.local_addr().into());
 
         let tasks = TaskTracker::new();
-        let manifests = Arc::clone(&self.manifests);
-        tasks.spawn(Arc::clone(&manifests).reload_every(MANIFEST_INTERVAL, running.clone()));
+        let (telemetry, stop) = (&self.telemetry, &running);
+        let (tls, manifests) = (&self.tls, &self.manifests);
+        tasks.spawn(follow_folder(telemetry, tls, manifests, &self.env, RELOAD, stop));
         let shares = Arc::clone(&self.shares);
-        tasks.spawn(shares.reload_every(MANIFEST_INTERVAL, running.clone()));
-        tasks.spawn(follow_trust(self.tls.anchors().clone(), manifests, running.clone()));
-        let (identity, env, token) =
-            (self.tls.identity().clone(), self.env.clone(), running.clone());
-        tasks.spawn(async move { identity.reload_every(env, CERTIFICATE_INTERVAL, token).await });
+        let refreshed = shares.reload_every(RELOAD, telemetry.incidents().clone(), stop.clone());
+        tasks.spawn(telemetry.watched("looking for a refreshed share", refreshed));
         let (sync, synced) = watch::channel(SyncState::default());
         self.observe(synced);
         let following = follow(Arc::clone(&self.other), upstreams.clone(), sync, running.clone());
@@ -281,13 +281,14 @@ impl Station {
             for mirror in [&self.own, &self.other] {
                 let archive = objects.archive(mirror, &source);
                 archive.observe(&self.telemetry);
-                tasks.spawn(archive.run(running.clone()));
+                let task = format!("archiving the {}", mirror.authority().name());
+                tasks.spawn(self.telemetry.watched(&task, archive.run(running.clone())));
             }
         }
         let routes = self.routes(services, &running);
         let serving = lanyard_transport::serve(routes, acceptor, running.clone());
         tasks.spawn(self.telemetry.watched("serving", serving));
-        self.telemetry.serving();
+        self.telemetry.serving(shutdown.clone());
 
         let publishing = async {
             match &self.succession {
@@ -319,8 +320,14 @@ impl Station {
         let telemetry = &self.telemetry;
         observe_party(telemetry, self.tls.identity(), &self.manifests);
         self.own.observe(telemetry);
-        self.other.observe_following(telemetry, synced, || FOLLOWING_LIMIT);
+        self.other.observe_following(telemetry, synced);
         self.key_share.observe(telemetry);
+        self.pseudonymiser.observe(telemetry);
+        if let Some(witness) = &self.witness {
+            witness.observe(telemetry);
+        }
+        metrics::TICKS.show(OUTCOMES.map(|outcome| [outcome]));
+        metrics::TICKS_MISSED.show([[]]);
         let (own, manifests) = (Arc::clone(&self.own), Arc::clone(&self.manifests));
         let publication = self.publication();
         telemetry.condition_now("publishes", move || {
@@ -444,9 +451,6 @@ impl Station {
         }
     }
 }
-
-/// What is known of the other authority may be this old in seconds before this service calls itself not ready.
-const FOLLOWING_LIMIT: u64 = 60;
 
 /// A head of its own may be so many ticks old, and so many milliseconds if that is more.
 const LATE_TICKS: u64 = 5;

@@ -106,15 +106,17 @@ pub async fn serve(
     });
     let stopping = shutdown.child_token();
     // In one instance only: the one that publishes.
-    let duty = station.duty();
-    let keeping_up = tokio::spawn(duty.clone().run(stopping.clone(), {
+    let (duty, telemetry) = (station.duty(), station.telemetry());
+    let keeping_up = duty.clone().run(stopping.clone(), {
         let screening = Arc::clone(&screening);
         move |turn| Arc::clone(&screening).keep_up(turn)
-    }));
-    let disclosing = tokio::spawn(duty.clone().run(stopping.clone(), {
+    });
+    let keeping_up = tokio::spawn(telemetry.watched("screening", keeping_up));
+    let disclosing = duty.clone().run(stopping.clone(), {
         let disclosures = Arc::clone(&disclosures);
         move |turn| Arc::clone(&disclosures).keep_up(turn)
-    }));
+    });
+    let disclosing = tokio::spawn(telemetry.watched("disclosures", disclosing));
     let handover = Arc::new(Handover {
         store: store.clone(),
         env: env.clone(),
@@ -122,7 +124,7 @@ pub async fn serve(
         police: HandoverServiceClient::new(station.peers().channel("police")?),
     });
     let handing_over = duty.run(stopping.clone(), move |turn| Arc::clone(&handover).keep_up(turn));
-    let handing_over = tokio::spawn(handing_over);
+    let handing_over = tokio::spawn(telemetry.watched("handover of police badges", handing_over));
     let enrolment = Enrolment {
         store: store.clone(),
         env: env.clone(),

@@ -94,6 +94,11 @@ impl Evidence {
         }
     }
 
+    /// What, of which log, and who sent it.
+    pub(crate) fn in_short(&self) -> String {
+        format!("{} of {} from {}", self.misdeed.name(), self.origin, self.sender)
+    }
+
     pub(crate) fn kept(mut self, note: &Note) -> Self {
         self.kept = Some(note.to_string());
         self

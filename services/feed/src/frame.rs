@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
+use lanyard_transport::status;
 use lanyard_wire::feed::v1::FollowResponse;
 use lanyard_wire::feed::v1::follow_response::Update;
 use prost::Message as _;
@@ -31,7 +32,7 @@ pub(crate) fn frame(update: Update) -> Bytes {
 /// The update in a frame that was made here.
 fn unframe(frame: &Bytes) -> Result<FollowResponse, Status> {
     let message = frame.slice(HEADER.min(frame.len())..);
-    FollowResponse::decode(message).map_err(|error| Status::internal(error.to_string()))
+    FollowResponse::decode(message).map_err(|error| status::internal(&error))
 }
 
 /// Where a follower's frames go in: only so many wait for it to be ready.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,6 +12,7 @@ use lanyard_core::head::MapHead;
 use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::ids::{Audience, Authority, Origin, Timestamp};
 use lanyard_env::Env;
+use lanyard_telemetry::{Incident, Incidents};
 use tokio::sync::watch;
 
 use crate::events::{Event, Events};
@@ -80,6 +81,7 @@ pub struct Mirror {
     pub(crate) events: Events,
     pub(crate) route: Route,
     caught: AtomicU64,
+    incidents: OnceLock<Incidents>,
     /// By how many milliseconds the newest head or quorum was refused for being ahead of the clock here.
     refused_ahead: AtomicU64,
 }
@@ -127,6 +129,7 @@ impl Mirror {
             events: Events::new(),
             route,
             caught: AtomicU64::new(0),
+            incidents: OnceLock::new(),
             refused_ahead: AtomicU64::new(0),
         };
         mirror.replay(&mut mirror.lock())?;
@@ -308,9 +311,17 @@ impl Mirror {
         self.config.recipient.as_ref().is_some_and(|own| own.id == key.recipient)
     }
 
+    pub(crate) fn tell_incidents_to(&self, incidents: &Incidents) {
+        // A mirror is of one service.
+        let _ = self.incidents.set(incidents.clone());
+    }
+
     /// Saves evidence; failing to must not hide what it is about.
     pub(crate) fn caught(&self, evidence: Evidence) {
         self.caught.fetch_add(1, Ordering::Relaxed);
+        if let Some(incidents) = self.incidents.get() {
+            incidents.tell(Incident::MisdeedNoticed, evidence.in_short());
+        }
         if let Err(error) = evidence.save(&self.store, self.env.now()) {
             tracing::error!(%error, "evidence could not be saved");
         }

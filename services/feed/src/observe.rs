@@ -10,27 +10,52 @@ use tokio::sync::watch;
 use crate::follow::SyncState;
 use crate::mirror::Mirror;
 
+/// What is known of another party may be this old in seconds before it is remarked on.
+const OLD: u64 = 60;
+
 impl Mirror {
     /// Shows how far this mirror is, and how old what it knows.
     pub fn observe(self: &Arc<Self>, telemetry: &Telemetry) {
-        let mirror = Arc::clone(self);
-        telemetry.collect_now(move || mirror.set_gauges());
+        self.tell_incidents_to(telemetry.incidents());
+        let (mirror, opened) = (Arc::clone(self), self.env.elapsed_millis());
+        telemetry.collect_now(move || mirror.set_gauges(opened));
     }
 
-    /// As [`Mirror::observe`], and how it follows: not ready while what is known is older than `limit_seconds` says.
+    /// As [`Mirror::observe`], and how it follows. That the authority or its witnesses are silent keeps nobody who serves
+    /// others from being ready: if it did, one party's failure would take the next one out.
     pub fn observe_following(
+        self: &Arc<Self>,
+        telemetry: &Telemetry,
+        sync: watch::Receiver<SyncState>,
+    ) {
+        self.observe_upstream(telemetry, sync.clone());
+        let mirror = Arc::clone(self);
+        telemetry.about_others(self.knows(), move || mirror.judge(&sync.borrow(), OLD));
+    }
+
+    /// As [`Mirror::observe_following`], for whoever decides on what is known here: not ready while that is older than
+    /// `limit_seconds` says.
+    pub fn observe_deciding(
         self: &Arc<Self>,
         telemetry: &Telemetry,
         sync: watch::Receiver<SyncState>,
         limit_seconds: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        self.observe(telemetry);
-        let (mirror, synced) = (Arc::clone(self), sync.clone());
-        let condition = match self.authority() {
+        self.observe_upstream(telemetry, sync.clone());
+        let mirror = Arc::clone(self);
+        telemetry
+            .condition_now(self.knows(), move || mirror.judge(&sync.borrow(), limit_seconds()));
+    }
+
+    fn knows(&self) -> &'static str {
+        match self.authority() {
             Authority::Committee => "knows the committee's feed",
             Authority::Police => "knows the police's feed",
-        };
-        telemetry.condition_now(condition, move || mirror.judge(&synced.borrow(), limit_seconds()));
+        }
+    }
+
+    fn observe_upstream(self: &Arc<Self>, telemetry: &Telemetry, sync: watch::Receiver<SyncState>) {
+        self.observe(telemetry);
         let (mirror, seen) = (Arc::clone(self), Mutex::new(None::<String>));
         telemetry.collect_now(move || {
             let authority = mirror.authority().name();
@@ -70,7 +95,8 @@ impl Mirror {
         Ok(())
     }
 
-    fn set_gauges(&self) {
+    /// `opened` is when showing began, on the clock that [`lanyard_env::Env::elapsed_millis`] reads.
+    fn set_gauges(&self, opened: u64) {
         let authority = self.authority().name();
         let now = self.now();
         let seconds = |since: Timestamp| now.millis_since(since) as f64 / 1_000.0;
@@ -88,11 +114,13 @@ impl Mirror {
         let quorum = view.quorum().map_or(0, |quorum| quorum.size());
         metrics::FEED_LOG_SIZE.of([authority, "signed"]).set(view.size() as f64);
         metrics::FEED_LOG_SIZE.of([authority, "quorum"]).set(quorum as f64);
-        if let Some(freshness) = view.freshness() {
-            metrics::FEED_AGE.of([authority, "quorum"]).set(seconds(freshness));
-        }
-        let Some(signed) = view.signed() else { return };
-        metrics::FEED_AGE.of([authority, "signed"]).set(seconds(signed.head().time));
+        // Who never knew anything must show as well.
+        let since_start = self.env.elapsed_millis().saturating_sub(opened) as f64 / 1_000.0;
+        let age = |known: Option<Timestamp>| known.map_or(since_start, seconds);
+        let signed = view.signed();
+        metrics::FEED_AGE.of([authority, "quorum"]).set(age(view.freshness()));
+        metrics::FEED_AGE.of([authority, "signed"]).set(age(signed.map(|one| one.head().time)));
+        let Some(signed) = signed else { return };
         for audience in self.audiences() {
             let directory = view.directory(signed.head().live_epoch, *audience);
             let Some(head) = directory.and_then(|one| one.signed().cloned()) else { continue };

@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use common::*;
 use lanyard_core::ids::{Audience, Epoch};
 use lanyard_core::map::{Delta, Map};
 use lanyard_feed::{Applied, FeedError, Misdeed};
+use lanyard_telemetry::{Incident, Telemetry};
 use lanyard_wire::feed::v1::follow_response::Update;
 use lanyard_wire::feed::v1::{DirectoryId, FollowResponse, LogLeaves};
 use prost::Message as _;
@@ -17,6 +20,12 @@ use rand::{Rng as _, RngExt as _};
 async fn a_forged_record_is_refused_and_kept() {
     let world = World::new();
     let (_committee, gate, honest) = one_tick_behind(&world).await;
+    let (telemetry, told) = (Telemetry::new(None), Arc::new(Mutex::new(Vec::new())));
+    gate.observe(&telemetry);
+    let heard = Arc::clone(&told);
+    telemetry.incidents().heard_by(move |incident, about| {
+        heard.lock().unwrap().push((incident, about));
+    });
     let forged = with_tick(honest.clone(), |tick| {
         let delta = Delta::from_bytes(&tick.deltas[0].delta).unwrap();
         let mut rows = delta.upserts().to_vec();
@@ -30,6 +39,8 @@ async fn a_forged_record_is_refused_and_kept() {
     assert_eq!(kept.len(), 1);
     assert_eq!((kept[0].misdeed, kept[0].sender.as_str()), (Misdeed::WrongRows, "upstream"));
     assert_eq!(gate.times_caught(), 1);
+    let about = format!("wrong-rows of {} from upstream", gate.origin());
+    assert_eq!(*told.lock().unwrap(), [(Incident::MisdeedNoticed, about)]);
     unharmed(&world, gate, honest).await;
 }
 

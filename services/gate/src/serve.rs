@@ -14,7 +14,7 @@ use lanyard_feed::{
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
-    PartyConfig, Peers, follow_trust, observe_party, trust_anchors,
+    PartyConfig, Peers, follow_folder, observe_party, trust_anchors,
 };
 use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
@@ -124,7 +124,10 @@ pub async fn serve(
     let _lock = folder.lock_data()?;
     let name = common.name.as_str();
     let telemetry = Telemetry::new(common.telemetry);
-    telemetry.listen(&env, shutdown.clone()).await?;
+    // Until the last request is answered.
+    let listening = CancellationToken::new();
+    let _listening = listening.clone().drop_guard();
+    telemetry.listen(&env, listening).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
 
@@ -134,7 +137,7 @@ pub async fn serve(
         return Err(ServeError::OtherIdentity { found, name: name.to_owned() });
     }
     let anchors = trust_anchors(&manifest)?;
-    let tls = Tls::new(&env, identity.clone(), anchors.clone());
+    let tls = Tls::new(&env, identity.clone(), anchors);
     let peers = Peers::new(&env, &tls, &common);
     let names = section.upstreams.iter().map(String::as_str);
     let mut upstreams = upstreams(&peers, name, &[Audience::Gate], names)?;
@@ -169,45 +172,44 @@ pub async fn serve(
         let upstreams = upstreams.clone();
         let rules = Arc::clone(&rules);
         let limit = move || rules.load().longest_limit();
-        mirror.observe_following(&telemetry, synced.clone(), limit);
+        mirror.observe_deciding(&telemetry, synced.clone(), limit);
         let following = follow(Arc::clone(mirror), upstreams, sync, running.clone());
         let task = format!("following the {}", mirror.authority().name());
         tokio::spawn(telemetry.watched(&task, following));
         synced
     });
-    tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
-    tokio::spawn(Arc::clone(&manifests).reload_every(RELOAD, running.clone()));
-    tokio::spawn(follow_rules(
+    tokio::spawn(follow_folder(&telemetry, &tls, &manifests, &env, RELOAD, &running));
+    let ruling = follow_rules(
         Arc::clone(&rules),
         Arc::clone(&manifests),
         common.name.clone(),
         section.access_points,
         running.clone(),
-    ));
-    let reloading = running.clone();
-    let files = env.clone();
-    tokio::spawn(async move { identity.reload_every(files, RELOAD, reloading).await });
-
-    tokio::spawn(receipts.clone().tidy_every(TIDY, running.clone()));
+    );
+    tokio::spawn(telemetry.watched("following the manifest's rules", ruling));
+    let tidying = receipts.clone().tidy_every(TIDY, running.clone());
+    tokio::spawn(telemetry.watched("tidying receipts", tidying));
+    let recorded = tokio::spawn(telemetry.watched("recording receipts", recorder.ended()));
 
     // Other gates may follow from here: all of it is verified, and sealed to whoever it is not for.
     let feed = FeedServer::new(mirrors.clone(), running.clone());
     let [committee, police] = mirrors;
     let checker = Arc::new(Checker::new(env, committee, police));
-    tokio::spawn(watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone()));
+    let clock = watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone());
+    tokio::spawn(telemetry.watched("watching the clock", clock));
     let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
     server.observe(&telemetry);
     let routes = tonic::service::Routes::new(server.into_service())
         .add_service(feed.into_service())
         .into_axum_router();
-    telemetry.serving();
+    telemetry.serving(shutdown.clone());
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     running.cancel();
     if let Some(audit) = audit {
         audit.close().await;
     }
     // The last handle went with the routes: what was taken is recorded before the process ends.
-    let _ = recorder.ended().await;
+    let _ = recorded.await;
     Ok(())
 }
 

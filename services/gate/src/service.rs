@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{Stream, StreamExt as _};
 use lanyard_core::decision::Direction;
 use lanyard_core::receipt::CheckNonce;
 use lanyard_feed::SyncState;
-use lanyard_telemetry::{Telemetry, metrics};
+use lanyard_telemetry::{Histogram, Telemetry, metrics};
 use lanyard_transport::{PartyName, Role, caller, status};
 use lanyard_wire::convert::array;
 use lanyard_wire::gate::v1 as wire;
@@ -59,6 +60,7 @@ struct Inner {
     syncs: [watch::Receiver<SyncState>; 2],
     data: PathBuf,
     counted: Answers,
+    took: Histogram,
 }
 
 /// A check, parsed.
@@ -89,12 +91,16 @@ impl GateServer {
                 syncs,
                 data,
                 counted,
+                took: metrics::CHECK_DURATION.of([]),
             }),
         }
     }
 
     /// Shows how many receipts there are, and how many calls wait for theirs; not ready while the disk takes none.
     pub fn observe(&self, telemetry: &Telemetry) {
+        self.inner.counted.show();
+        metrics::RECEIPT_FAILURES.show([[]]);
+        metrics::OVERRIDES.show([["admit"], ["deny"]]);
         let receipts = self.inner.receipts.watch();
         telemetry.collect_now(move || {
             metrics::RECEIPTS.of([]).set(receipts.count() as f64);
@@ -120,6 +126,7 @@ impl GateServer {
 impl Inner {
     /// Decides on checks and records them; all are parsed before the first is decided.
     async fn check(&self, requests: Vec<wire::CheckRequest>) -> Result<Vec<Answer>, Status> {
+        let begun = Instant::now();
         let rules = self.rules.load_full();
         let parsed: Vec<_> =
             requests.into_iter().map(|request| parse(&rules, request)).collect::<Result<_, _>>()?;
@@ -130,8 +137,10 @@ impl Inner {
         };
         let checks = parsed.into_iter().map(decide).collect();
         let answers = self.receipts.record(checks).await.map_err(not_recorded)?;
+        let took = begun.elapsed();
         let counted = |answer| {
             self.counted.count(&answer);
+            self.took.record(took);
             answer
         };
         answers.into_iter().map(|answer| answer.map(counted).map_err(not_recorded)).collect()
@@ -183,7 +192,7 @@ fn not_recorded(error: NotRecorded) -> Status {
         NotRecorded::NotOverridable => {
             status::error(Code::FailedPrecondition, NOT_OVERRIDABLE, message)
         }
-        NotRecorded::Stopping => Status::unavailable(message),
+        NotRecorded::Stopping => status::stopping(),
     }
 }
 

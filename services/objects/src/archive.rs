@@ -92,6 +92,9 @@ pub struct Archive {
     pub(crate) proven: Mutex<Option<WriterId>>,
 }
 
+/// What becomes of news of a log, for metrics.
+const OUTCOMES: [&str; 3] = ["archived", "failed", "other_writer"];
+
 /// Why a session ended without an error.
 enum Next {
     /// A new list is due.
@@ -108,9 +111,10 @@ impl Archive {
 
     /// Shows how it is getting on.
     pub fn observe(&self, telemetry: &Telemetry) {
+        let authority = self.mirror.authority().name();
+        metrics::ARCHIVE_UPLOADS.show(OUTCOMES.map(|outcome| [authority, outcome]));
         let (state, mirror, env) = (self.watch(), Arc::clone(&self.mirror), self.env.clone());
         telemetry.collect_now(move || {
-            let authority = mirror.authority().name();
             let (age, lag) = state.borrow().behind(mirror.read().size(), env.now());
             metrics::ARCHIVE_AGE.of([authority]).set(age as f64 / 1_000.0);
             metrics::ARCHIVE_LAG.of([authority]).set(lag as f64);

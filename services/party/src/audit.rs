@@ -1,4 +1,4 @@
-//! The audit stream: acts of operators and refused calls for a SIEM, without personal data.
+//! The audit stream: acts of operators, refused calls and what happens to the service, for a SIEM, without personal data.
 //!
 //! One JSON object a line in files under `data/audit/`, each named for the number of its first event. Numbers grow by
 //! one from event to event for ever, so a reader that knows the last number that it has can go on after it, whatever
@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use lanyard_core::ids::Timestamp;
 use lanyard_env::{Env, FileError, blocking};
-use lanyard_telemetry::{Telemetry, metrics};
+use lanyard_telemetry::{Incident, Telemetry, metrics};
 use lanyard_transport::{CallEnded, CallObserver};
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
@@ -94,6 +94,12 @@ impl AuditStream {
         let dir = folder.data_dir().join("audit");
         let (files, last) = StreamFiles::open(Arc::clone(&env.files), dir, config.keep_days)?;
         let queue = Arc::new(Queue::new(env.clone()));
+        metrics::AUDIT_EVENTS.show(Event::KINDS.map(|kind| [kind]));
+        metrics::AUDIT_LOST.show([[]]);
+        metrics::AUDIT_FAILURES.show([[]]);
+        queue.incident(Incident::Started, env!("CARGO_PKG_VERSION").to_owned());
+        let told = Arc::clone(&queue);
+        telemetry.incidents().heard_by(move |incident, about| told.incident(incident, about));
         let writer = Writer {
             env: env.clone(),
             queue: Arc::clone(&queue),
@@ -119,6 +125,7 @@ impl AuditStream {
 
     /// Writes what has come, and ends: after the last call has, before the store is closed.
     pub async fn close(self) {
+        self.queue.incident(Incident::Stopped, String::new());
         self.stop.cancel();
         // It has said why, if it panicked.
         let _ = self.writing.await;

@@ -27,8 +27,8 @@ pub use inspection::{Finding, Found, Inspected, Report, item_of};
 pub use issuing::{MIN_PASSPHRASE, SealIssuingKeyError, read_issuing_key, write_issuing_key};
 pub use key_file::{KeyFileError, read_private, read_private_text};
 pub use manifest_store::{ManifestStore, ManifestStoreError};
-pub use observe::observe_party;
-pub use peers::{PeerError, Peers, expected, follow_trust, trust_anchors};
+pub use observe::{follow_folder, observe_party};
+pub use peers::{PeerError, Peers, expected, trust_anchors};
 pub use process::{
     Arguments, EXIT_CONFIG, EXIT_FAILURE, EXIT_OK, ReportFormat, chain, init_logging, main, run,
     run_in,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lanyard_core::manifest::Manifest;
 use lanyard_env::{Env, StartError};
+use lanyard_telemetry::{Incident, Incidents};
 use lanyard_transport::{
     Admission, AnchorError, ConnectError, Expected, PartyName, PeerIdError, Tls, TrustAnchors,
     connect,
@@ -53,15 +54,17 @@ pub fn trust_anchors(manifest: &Manifest) -> Result<TrustAnchors, AnchorError> {
     TrustAnchors::admitting(admission(manifest), authorities(manifest))
 }
 
-/// Keeps the anchors those of the newest manifest until `shutdown`.
-pub async fn follow_trust(
+/// Keeps the anchors those of the newest manifest until `shutdown`, and tells of each.
+pub(crate) async fn follow_trust(
     anchors: TrustAnchors,
     manifests: Arc<ManifestStore>,
+    incidents: Incidents,
     shutdown: CancellationToken,
 ) {
     let mut newest = manifests.subscribe();
     while let Some(Ok(())) = shutdown.run_until_cancelled(newest.changed()).await {
         let manifest = Arc::clone(&newest.borrow_and_update());
+        incidents.tell(Incident::ManifestAdopted, manifest.version);
         if let Err(error) = anchors.replace(admission(&manifest), authorities(&manifest)) {
             tracing::error!(%error, "keeping the previous certificate authorities");
         }

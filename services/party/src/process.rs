@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use lanyard_env::{Env, StartError};
+use lanyard_telemetry::TelemetryAddress;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,8 @@ pub struct Arguments {
     pub config: PathBuf,
     /// Only look over configuration and folder, and say what was found.
     pub check_config: Option<ReportFormat>,
+    /// Only ask the service that runs whether it is ready.
+    pub check_ready: bool,
 }
 
 /// How findings are printed.
@@ -50,7 +53,7 @@ impl ReportFormat {
 }
 
 impl Arguments {
-    /// The command line of a service: `--config FILE [--check-config [--json]]`.
+    /// The command line of a service: `--config FILE [--check-config [--json] | --check-ready]`.
     #[must_use]
     pub fn command(name: &'static str, about: &'static str) -> Command {
         Command::new(name)
@@ -75,6 +78,13 @@ impl Arguments {
                     .requires("check-config")
                     .help("Print the findings as JSON"),
             )
+            .arg(
+                Arg::new("check-ready")
+                    .long("check-ready")
+                    .action(ArgAction::SetTrue)
+                    .conflicts_with("check-config")
+                    .help("Ask the service that runs whether it is ready, print what it says, and exit with 0 or 1"),
+            )
             .after_help(
                 "LANYARD_LOG sets what is logged (default: info), for example \
                  lanyard_feed=debug,info; LANYARD_LOG_FORMAT=json logs one JSON object a line.\n\
@@ -91,6 +101,7 @@ impl Arguments {
                 matches.get_flag("check-config"),
                 matches.get_flag("json"),
             ),
+            check_ready: matches.get_flag("check-ready"),
         }
     }
 }
@@ -147,6 +158,9 @@ where
         Ok(runtime) => runtime,
         Err(error) => return failed(&error, EXIT_FAILURE),
     };
+    if arguments.check_ready {
+        return runtime.block_on(check_ready(&env, config.common.telemetry));
+    }
     let mut report = match arguments.check_config {
         Some(_) => Report::default(),
         None => Report::before_start(),
@@ -227,6 +241,24 @@ fn watch_signals(shutdown: CancellationToken) -> Result<(), io::Error> {
     Ok(())
 }
 
+/// What the service that runs says of itself.
+async fn check_ready(env: &Env, telemetry: Option<TelemetryAddress>) -> ExitCode {
+    let Some(address) = telemetry else {
+        eprintln!("config.toml: nothing to ask without telemetry = \"127.0.0.1:PORT\"");
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    match lanyard_telemetry::ask_ready(env, address).await {
+        Ok((is_ready, said)) => {
+            print!("{said}");
+            ExitCode::from(if is_ready { EXIT_OK } else { EXIT_FAILURE })
+        }
+        Err(error) => {
+            eprintln!("not ready: {}", chain(&error));
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
 /// What the process ends with before it serves, if it does.
 fn judge(arguments: &Arguments, report: &Report) -> Option<ExitCode> {
     let code = match report.worst() {
@@ -294,6 +326,8 @@ mod tests {
     use std::path::Path;
     use std::process;
 
+    use lanyard_telemetry::Telemetry;
+
     use super::*;
     use crate::config::NoSection;
 
@@ -302,7 +336,7 @@ mod tests {
     fn arguments(dir: &Path, text: &str) -> Arguments {
         let config = dir.join("config.toml");
         fs::write(&config, text).unwrap();
-        Arguments { config, check_config: None }
+        Arguments { config, check_config: None, check_ready: false }
     }
 
     fn is(code: ExitCode, expected: u8) -> bool {
@@ -343,8 +377,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bad = arguments(dir.path(), &GOOD.replace("listen", "lissen"));
         assert!(is(run::<NoSection, _, _>(&bad, nothing, never), EXIT_CONFIG));
-        let missing =
-            Arguments { config: dir.path().join("none"), check_config: Some(ReportFormat::Json) };
+        let (config, check_config) = (dir.path().join("none"), Some(ReportFormat::Json));
+        let missing = Arguments { config, check_config, check_ready: false };
         assert!(is(run::<NoSection, _, _>(&missing, nothing, never), EXIT_CONFIG));
         let mut good = arguments(dir.path(), GOOD);
         let bad = async |_: &PartyConfig<NoSection>, _: &Env, report: &mut Report| {
@@ -367,6 +401,26 @@ mod tests {
                 |_: PartyConfig<NoSection>, _, _| async move { Err(Refused { is_permanent }) };
             assert!(is(run(&good, nothing, fails), code), "{is_permanent}");
         }
+    }
+
+    #[test]
+    fn whoever_asks_is_told_whether_the_service_is_ready() {
+        let dir = tempfile::tempdir().unwrap();
+        let ask = |text: &str| {
+            let arguments = Arguments { check_ready: true, ..arguments(dir.path(), text) };
+            run::<NoSection, _, _>(&arguments, nothing, never)
+        };
+        assert!(is(ask(GOOD), EXIT_CONFIG), "there is nothing to ask");
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let any = TelemetryAddress::loopback("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (telemetry, stop) = (Telemetry::new(Some(any)), CancellationToken::new());
+        let listening = runtime.block_on(telemetry.listen(&Env::system(), stop.clone()));
+        let watched = format!("telemetry = \"{}\"\n{GOOD}", listening.unwrap().unwrap());
+        assert!(is(ask(&watched), EXIT_FAILURE), "it does not serve yet");
+        telemetry.serving(stop);
+        assert!(is(ask(&watched), EXIT_OK));
+        drop(runtime);
+        assert!(is(ask(&watched), EXIT_FAILURE), "nobody listens");
     }
 
     #[test]

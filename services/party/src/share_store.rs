@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lanyard_core::threshold::{KeyShare, PublicShares, ShareIndex, ThresholdError};
 use lanyard_env::Mode;
+use lanyard_telemetry::{Incident, Incidents};
 use tokio_util::sync::CancellationToken;
 
 use crate::folder::Folder;
@@ -296,13 +297,19 @@ impl ShareStore {
     }
 
     /// Looks for changes each `interval` until `shutdown`; what does not hold is logged and not taken.
-    pub async fn reload_every(self: Arc<Self>, interval: Duration, shutdown: CancellationToken) {
+    pub async fn reload_every(
+        self: Arc<Self>,
+        interval: Duration,
+        incidents: Incidents,
+        shutdown: CancellationToken,
+    ) {
         while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             let store = Arc::clone(&self);
             match lanyard_env::blocking(move || store.reload()).await {
                 Ok(Ok(true)) => {
                     let generation = self.current().generation().get();
                     tracing::info!(generation, "refreshed key share in force");
+                    incidents.tell(Incident::ShareChanged, generation);
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "keeping the key shares in use"),
                 Ok(Ok(false)) | Err(_) => {}

@@ -97,10 +97,11 @@ pub async fn serve(
     // Ends with the station, also if that stops by itself.
     let shutdown = shutdown.child_token();
     // In one instance only: the one that publishes.
-    let releasing = tokio::spawn(station.duty().run(shutdown.clone(), {
+    let releasing = station.duty().run(shutdown.clone(), {
         let store = store.clone();
         move |turn| keep_releasing(store.clone(), env.clone(), turn)
-    }));
+    });
+    let releasing = tokio::spawn(station.telemetry().watched("release of verdicts", releasing));
     let served = station.run(routes, registry, shutdown.clone()).await;
     shutdown.cancel();
     if let Err(error) = releasing.await {

@@ -14,6 +14,7 @@ use lanyard_core::identity::IdentityKey;
 use lanyard_core::oprf::{OprfError, Pseudonym};
 use lanyard_core::threshold::{ShareIndex, ThresholdError};
 use lanyard_env::{Env, StartError};
+use lanyard_telemetry::Telemetry;
 use thiserror::Error;
 use tonic::transport::Channel;
 
@@ -172,6 +173,11 @@ impl Pseudonymiser {
         }
         let holders = Holders::new(holders, settings);
         Ok(Self { inner: Arc::new(Inner { env, shares, holders, settings }) })
+    }
+
+    /// Counts holders' faults from 0, and tells of those who misbehave.
+    pub fn observe(&self, telemetry: &Telemetry) {
+        self.inner.holders.observe(telemetry.incidents());
     }
 
     /// One pseudonym for each identity key, in their order. If it fails, what was computed is lost and stays counted: for

@@ -273,6 +273,20 @@ impl Ledger {
         Ok(Charge { remaining: remaining - elements, is_retry: false })
     }
 
+    /// Writes the count anew as it is: whether a batch could be counted.
+    ///
+    /// # Errors
+    /// [`LedgerError::File`] and others.
+    pub fn write_again(&self) -> Result<(), LedgerError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut state)?;
+        match self.write(&state) {
+            // Another instance has counted in between.
+            Err(LedgerError::File(error)) if error.is_replaced() => Ok(()),
+            written => written,
+        }
+    }
+
     /// The key that verifies the file.
     #[must_use]
     pub fn verifying_key(&self) -> &VerifyingKey {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use lanyard_core::ids::{Authority, Hash};
@@ -72,6 +73,8 @@ struct Inner {
     /// One batch a core: evaluation is nothing but arithmetic.
     cores: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Whether the last batch could not be counted.
+    is_failing: AtomicBool,
 }
 
 impl KeyShareServer {
@@ -81,11 +84,24 @@ impl KeyShareServer {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let waiting = Arc::new(Semaphore::new(cores + MAX_WAITING));
         let cores = Arc::new(Semaphore::new(cores));
-        Self { inner: Arc::new(Inner { setup, cores, waiting }) }
+        let is_failing = AtomicBool::new(false);
+        Self { inner: Arc::new(Inner { setup, cores, waiting, is_failing }) }
     }
 
-    /// Shows what was evaluated for whom, and what is granted.
+    /// Shows what was evaluated for whom, and what is granted; not ready while the disk does not take the count.
     pub fn observe(&self, telemetry: &Telemetry) {
+        let inner = Arc::clone(&self.inner);
+        telemetry.condition("evaluations", move || {
+            let inner = Arc::clone(&inner);
+            async move {
+                // Whoever failed is asked last: the next batch may be long in coming.
+                if inner.is_failing.load(Ordering::Relaxed) {
+                    let written = lanyard_env::blocking(move || inner.count_again()).await;
+                    return written.map_err(|error| error.to_string())?;
+                }
+                Ok(())
+            }
+        });
         let inner = Arc::clone(&self.inner);
         telemetry.collect_now(move || {
             let HolderSetup { quotas, ledger, .. } = &inner.setup;
@@ -121,7 +137,7 @@ impl KeyShareService for KeyShareServer {
             return Err(status::error(Code::ResourceExhausted, status::OVERLOADED, message));
         };
         let core = Arc::clone(&inner.cores).acquire_owned().await;
-        let core = core.map_err(|_| Status::unavailable("the share holder is stopping"))?;
+        let core = core.map_err(|_| status::stopping())?;
         let request = request.into_inner();
         let work = move || {
             // Kept until the work is done, which goes on also if the caller has gone.
@@ -163,6 +179,16 @@ impl KeyShareService for KeyShareServer {
 }
 
 impl Inner {
+    /// Whether a batch could be counted now.
+    fn count_again(&self) -> Result<(), String> {
+        let written = self.setup.ledger.write_again();
+        self.is_failing.store(written.is_err(), Ordering::Relaxed);
+        // The details name files: they are for the holder's own log.
+        written.map_err(|_| {
+            "the disk does not take the count of evaluations; free space, or see the log".to_owned()
+        })
+    }
+
     /// Everything is parsed before it is counted, and counted before it is answered.
     fn evaluate(
         &self,
@@ -185,9 +211,13 @@ impl Inner {
             .map_or(0, |limit| limit.evaluations);
         let digest = Hash::from(blake3::hash(&request.blinded_elements));
         let elements = blinded.len() as u64;
-        let Charge { remaining, is_retry } = ledger
-            .charge((caller, purpose), batch_id, digest, elements, quota)
-            .map_err(|error| uncharged(&error))?;
+        let charged = ledger.charge((caller, purpose), batch_id, digest, elements, quota);
+        let is_refusal = |error: &LedgerError| {
+            matches!(error, LedgerError::QuotaExceeded { .. } | LedgerError::BatchReused { .. })
+        };
+        let is_failing = charged.as_ref().is_err_and(|error| !is_refusal(error));
+        self.is_failing.store(is_failing, Ordering::Relaxed);
+        let Charge { remaining, is_retry } = charged.map_err(|error| uncharged(&error))?;
         tracing::debug!(%caller, %purpose, elements, remaining, is_retry, "evaluating");
 
         let evaluated =

@@ -12,7 +12,7 @@ use lanyard_feed::{
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
-    PartyConfig, Peers, follow_trust, observe_party, trust_anchors,
+    PartyConfig, Peers, follow_folder, observe_party, trust_anchors,
 };
 use lanyard_telemetry::{Telemetry, TelemetryError};
 use lanyard_transport::{
@@ -28,9 +28,6 @@ use crate::desk::Desk;
 
 /// How often the folder is looked at for a new manifest or a renewed certificate.
 const RELOAD: Duration = Duration::from_secs(5);
-
-/// What is known of an authority may be this old in seconds before the sponsor calls itself not ready.
-const FOLLOWING_LIMIT: u64 = 60;
 
 /// The sponsor's id among the manifest's verifiers.
 const VERIFIER: &str = "sponsor/sponsor";
@@ -114,7 +111,10 @@ pub async fn serve(
     let folder = Folder::open(folder, &env);
     let _lock = folder.lock_data()?;
     let telemetry = Telemetry::new(common.telemetry);
-    telemetry.listen(&env, shutdown.clone()).await?;
+    // Until the last request is answered.
+    let listening = CancellationToken::new();
+    let _listening = listening.clone().drop_guard();
+    telemetry.listen(&env, listening).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
     let identity = folder.service_identity()?;
@@ -123,7 +123,7 @@ pub async fn serve(
         return Err(ServeError::OtherIdentity { found });
     }
     let anchors = trust_anchors(&manifest)?;
-    let tls = Tls::new(&env, identity.clone(), anchors.clone());
+    let tls = Tls::new(&env, identity.clone(), anchors);
     let peers = Peers::new(&env, &tls, &common);
 
     let State { committee, police, witness } = State::open(&env, &folder, &manifests)?;
@@ -150,6 +150,7 @@ pub async fn serve(
         .add_service(desk.into_service())
         .into_axum_router();
     if let Some(witness) = witness {
+        witness.observe(&telemetry);
         routes = routes.merge(witness.router());
     }
 
@@ -165,18 +166,18 @@ pub async fn serve(
         if let Some(objects) = objects.as_ref().filter(|objects| objects.archives()) {
             let archive = objects.archive(&mirror, &source);
             archive.observe(&telemetry);
-            tokio::spawn(archive.run(running.clone()));
+            let archiving = archive.run(running.clone());
+            let task = format!("archiving the {}", mirror.authority().name());
+            tokio::spawn(telemetry.watched(&task, archiving));
         }
         let (sync, synced) = watch::channel(SyncState::default());
-        mirror.observe_following(&telemetry, synced, || FOLLOWING_LIMIT);
+        mirror.observe_following(&telemetry, synced);
         let task = format!("following the {}", mirror.authority().name());
         let following = follow(mirror, upstreams, sync, running.clone());
         tokio::spawn(telemetry.watched(&task, following));
     }
-    tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
-    tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
-    tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
-    telemetry.serving();
+    tokio::spawn(follow_folder(&telemetry, &tls, &manifests, &env, RELOAD, &running));
+    telemetry.serving(shutdown.clone());
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     if let Some(audit) = audit {
         audit.close().await;

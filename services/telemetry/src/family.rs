@@ -79,6 +79,16 @@ family! {
     HistogramFamily, Histogram, register_histogram
 }
 
+impl<const N: usize> CounterFamily<N> {
+    /// Shows these members from now on, at 0 until they are counted: an alert cannot see a series grow that begins with its
+    /// first event.
+    pub fn show<'a>(&self, members: impl IntoIterator<Item = [&'a str; N]>) {
+        for values in members {
+            self.of(values).increment(0);
+        }
+    }
+}
+
 impl<const N: usize> GaugeFamily<N> {
     /// Counts one more for as long as what is returned is held.
     #[must_use]

@@ -1,16 +1,17 @@
 //! Whether a service lives, and whether it serves.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::address::TelemetryAddress;
-use crate::listener;
+use crate::incident::Incidents;
+use crate::{listener, metrics};
 
 /// A condition that takes longer to be looked at does not hold.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,9 +28,12 @@ pub struct Telemetry(Arc<Inner>);
 struct Inner {
     address: Option<TelemetryAddress>,
     pub(crate) recorded: Option<PrometheusHandle>,
-    serving: AtomicBool,
+    /// Ends when the service is asked to stop; not there before it serves.
+    serving: OnceLock<CancellationToken>,
     tasks: Mutex<BTreeMap<String, bool>>,
     conditions: Mutex<Vec<(&'static str, Probe)>>,
+    others: Mutex<Vec<(&'static str, Probe)>>,
+    incidents: Incidents,
     collectors: Mutex<Vec<Collector>>,
 }
 
@@ -42,7 +46,13 @@ pub struct Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.telemetry.tasks().insert(std::mem::take(&mut self.task), false);
+        let task = std::mem::take(&mut self.task);
+        // In a service that stops, each task is to end.
+        if self.telemetry.is_stopping() {
+            self.telemetry.tasks().remove(&task);
+        } else {
+            self.telemetry.tasks().insert(task, false);
+        }
     }
 }
 
@@ -58,6 +68,17 @@ pub struct Condition {
     pub problem: Option<String>,
 }
 
+/// Whether a service can do its own work, and what it sees of others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// Whether every condition holds.
+    pub ready: bool,
+    /// What must hold for the service's own work.
+    pub conditions: Vec<Condition>,
+    /// What it sees of others, which does not keep it from being ready: one that fails must not take others along.
+    pub others: Vec<Condition>,
+}
+
 impl Telemetry {
     /// Of a service that listens at `address` for whoever operates it, if that is configured: only then is anything
     /// recorded, from here on.
@@ -66,9 +87,11 @@ impl Telemetry {
         Self(Arc::new(Inner {
             address,
             recorded: address.map(|_| listener::recorder()),
-            serving: AtomicBool::new(false),
+            serving: OnceLock::new(),
             tasks: Mutex::default(),
             conditions: Mutex::default(),
+            others: Mutex::default(),
+            incidents: Incidents::default(),
             collectors: Mutex::default(),
         }))
     }
@@ -77,6 +100,12 @@ impl Telemetry {
     #[must_use]
     pub fn address(&self) -> Option<TelemetryAddress> {
         self.0.address
+    }
+
+    /// What happens to the service, for its audit stream.
+    #[must_use]
+    pub fn incidents(&self) -> &Incidents {
+        &self.0.incidents
     }
 
     /// A task that must live; hold what is returned inside it.
@@ -99,7 +128,7 @@ impl Telemetry {
         }
     }
 
-    /// A condition for readiness.
+    /// A condition for readiness: something that the service needs for its own work, and that is its own party's to mend.
     pub fn condition<F>(&self, name: &'static str, probe: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
@@ -115,6 +144,16 @@ impl Telemetry {
         probe: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) {
         self.condition(name, move || std::future::ready(probe()));
+    }
+
+    /// What the service sees of others, shown beside the conditions for readiness and looked at without waiting.
+    pub fn about_others(
+        &self,
+        name: &'static str,
+        probe: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        let probe: Probe = Arc::new(move || Box::pin(std::future::ready(probe())));
+        lock(&self.0.others).push((name, probe));
     }
 
     /// Sets gauges before each reading of the metrics.
@@ -133,9 +172,14 @@ impl Telemetry {
         });
     }
 
-    /// The service takes requests from here on.
-    pub fn serving(&self) {
-        self.0.serving.store(true, Ordering::SeqCst);
+    /// The service takes requests from here on, until `shutdown`.
+    pub fn serving(&self, shutdown: CancellationToken) {
+        // A service begins to serve once.
+        let _ = self.0.serving.set(shutdown);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.serving.get().is_some_and(CancellationToken::is_cancelled)
     }
 
     /// The tasks, and whether each lives.
@@ -151,29 +195,33 @@ impl Telemetry {
     }
 
     /// The conditions, each looked at now.
-    pub async fn readiness(&self) -> Vec<Condition> {
-        let probes = lock(&self.0.conditions).clone();
-        let looked = probes.into_iter().map(|(name, probe)| async move {
-            let probed = tokio::time::timeout(PROBE_TIMEOUT, probe()).await;
-            let probed = probed.unwrap_or_else(|_| Err("no answer within 2 s".to_owned()));
-            Condition { name: name.to_owned(), holds: probed.is_ok(), problem: probed.err() }
-        });
-        let is_serving = self.0.serving.load(Ordering::SeqCst);
+    pub async fn readiness(&self) -> Readiness {
+        let (own, others) = (lock(&self.0.conditions).clone(), lock(&self.0.others).clone());
+        let (looked, others) = tokio::join!(look(own), look(others));
+        let is_serving = self.0.serving.get().is_some_and(|shutdown| !shutdown.is_cancelled());
         let serving = Condition {
             name: "serving".to_owned(),
             holds: is_serving,
             problem: (!is_serving).then(|| "the service is starting or stopping".to_owned()),
         };
-        [serving].into_iter().chain(join_all(looked).await).collect()
+        let conditions: Vec<_> = [serving].into_iter().chain(looked).collect();
+        Readiness { ready: conditions.iter().all(|one| one.holds), conditions, others }
     }
 
     /// The metrics in Prometheus's text format; empty if nothing is recorded.
     pub async fn render(&self) -> String {
+        let Some(recorded) = &self.0.recorded else { return String::new() };
         let collectors = lock(&self.0.collectors).clone();
         let collecting = join_all(collectors.iter().map(|collector| collector()));
         // What cannot be looked at in time keeps its last value.
-        let _ = tokio::time::timeout(PROBE_TIMEOUT, collecting).await;
-        self.0.recorded.as_ref().map_or_else(String::new, listener::render)
+        let collecting = tokio::time::timeout(PROBE_TIMEOUT, collecting);
+        let (readiness, _) = tokio::join!(self.readiness(), collecting);
+        for Condition { name, holds, .. } in readiness.conditions.iter().chain(&readiness.others) {
+            metrics::CONDITION_HOLDS.of([name]).set(f64::from(u8::from(*holds)));
+        }
+        let ended = self.tasks().values().filter(|alive| !**alive).count();
+        metrics::TASKS_ENDED.of([]).set(ended as f64);
+        listener::render(recorded)
     }
 
     pub(crate) fn recorded(&self) -> Option<&PrometheusHandle> {
@@ -183,6 +231,15 @@ impl Telemetry {
     fn tasks(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
         lock(&self.0.tasks)
     }
+}
+
+async fn look(probes: Vec<(&'static str, Probe)>) -> Vec<Condition> {
+    let looked = probes.into_iter().map(|(name, probe)| async move {
+        let probed = tokio::time::timeout(PROBE_TIMEOUT, probe()).await;
+        let probed = probed.unwrap_or_else(|_| Err("no answer within 2 s".to_owned()));
+        Condition { name: name.to_owned(), holds: probed.is_ok(), problem: probed.err() }
+    });
+    join_all(looked).await
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

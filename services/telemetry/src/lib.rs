@@ -9,14 +9,18 @@
 //! authorities, names of services and witnesses in the manifest or the configuration.
 
 mod address;
+mod asking;
 mod family;
 mod health;
+mod incident;
 mod listener;
 pub mod metrics;
 
 pub use address::{TelemetryAddress, TelemetryAddressError};
+pub use asking::{AskError, ask_ready};
 pub use family::{CounterFamily, Described, GaugeFamily, Held, HistogramFamily, Kind};
-pub use health::{Alive, Condition, Telemetry};
+pub use health::{Alive, Condition, Readiness, Telemetry};
+pub use incident::{Incident, Incidents};
 pub use listener::TelemetryError;
 
 pub use ::metrics::{Counter, Gauge, Histogram};

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::family::{Described, Kind};
-use crate::health::{Condition, Telemetry};
+use crate::health::Telemetry;
 use crate::metrics;
 
 /// Whoever reads metrics needs a connection or two; more wait.
@@ -156,18 +156,19 @@ async fn show_metrics(State(telemetry): State<Telemetry>) -> Response {
 }
 
 async fn show_health(State(telemetry): State<Telemetry>) -> Response {
-    answer("alive", "tasks", &telemetry.liveness())
+    let tasks = telemetry.liveness();
+    let alive = tasks.iter().all(|task| task.holds);
+    answer(alive, &json!({ "alive": alive, "tasks": tasks }))
 }
 
 async fn show_readiness(State(telemetry): State<Telemetry>) -> Response {
-    answer("ready", "conditions", &telemetry.readiness().await)
+    let readiness = telemetry.readiness().await;
+    answer(readiness.ready, &json!(readiness))
 }
 
-fn answer(word: &str, list: &str, conditions: &[Condition]) -> Response {
-    let holds = conditions.iter().all(|condition| condition.holds);
-    let status = if holds { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ word: holds, list: conditions }).to_string() + "\n";
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+fn answer(is_good: bool, body: &serde_json::Value) -> Response {
+    let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
 #[cfg(test)]

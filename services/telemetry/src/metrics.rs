@@ -55,6 +55,10 @@ metrics! {
         "When the service's certificate ends, in seconds since 1970.";
     CLOCK_OFF: gauge "lanyard_clock_off_seconds" ["authority", "direction"]
         "How far this machine's clock is off, as the witnesses of a log show: behind or ahead; 0 is well.";
+    CONDITION_HOLDS: gauge "lanyard_condition_holds" ["condition"]
+        "1 while a condition of /readyz holds, 0 while it does not; what is seen of others among them.";
+    TASKS_ENDED: gauge "lanyard_tasks_ended" []
+        "Tasks of /healthz that ended though the service needs them; 0 is well.";
     // Transport.
     HANDSHAKES: counter "lanyard_handshakes_total" ["outcome"]
         "TLS handshakes by how they ended.";
@@ -76,7 +80,7 @@ metrics! {
     FEED_LOG_SIZE: gauge "lanyard_feed_log_size" ["authority", "state"]
         "Leaves of an authority's log known here: signed, and with a quorum of witnesses.";
     FEED_AGE: gauge "lanyard_feed_age_seconds" ["authority", "state"]
-        "Age of what is known of an authority: of the newest signed head, and of the newest with a quorum.";
+        "Age of what is known of an authority: of the newest signed head, and of the newest with a quorum; while there is none, the time since the start.";
     FEED_RECORDS: gauge "lanyard_feed_records" ["authority", "audience"]
         "Records of the live directory, decoys included.";
     FEED_INCOMPLETE: gauge "lanyard_feed_incomplete" ["authority"]
@@ -107,7 +111,7 @@ metrics! {
     WITNESS_DURATION: histogram "lanyard_witness_answer_duration_seconds" ["witness"]
         "How long a witness took to cosign.";
     COSIGNATURES: counter "lanyard_witness_requests_total" ["outcome"]
-        "What this witness answered to authorities: cosigned, malformed, refused, not_held (its party's mirror lacks the tick), failed.";
+        "What this witness answered to authorities: cosigned, malformed, forked, refused, not_held (its party's mirror lacks the tick), failed.";
     // Pseudonyms and screening.
     EVALUATIONS_USED: gauge "lanyard_evaluations_used" ["caller", "purpose"]
         "Evaluations counted by this share holder.";
@@ -124,6 +128,8 @@ metrics! {
     // Gate.
     CHECKS: counter "lanyard_gate_checks_total" ["verdict", "reason"]
         "Answers by what the gate shows; all causes of REFER are one.";
+    CHECK_DURATION: histogram "lanyard_gate_check_duration_seconds" []
+        "How long checks took, unary and in streams, from the request to the durable receipt.";
     OVERRIDES: counter "lanyard_gate_overrides_total" ["verdict"]
         "Answers that a supervisor overrode, by what came of it.";
     RECEIPTS: gauge "lanyard_gate_receipts" []
@@ -183,6 +189,7 @@ mod tests {
                     "authority",
                     "caller",
                     "code",
+                    "condition",
                     "holder",
                     "job",
                     "kind",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lanyard_core::ids::Timestamp;
 use lanyard_env::{Env, FileError, Files, StartError};
+use lanyard_telemetry::{Incident, Incidents};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
@@ -96,14 +97,14 @@ impl Identity {
         Ok(Self(Arc::new(Shared { current, files })))
     }
 
-    /// Reads the files again; does nothing if the identity did not come from files.
+    /// Reads the files again; `true` if another certificate was there. Does nothing if the identity did not come from files.
     ///
     /// # Errors
     /// [`IdentityError`]; the identity stays as it was.
-    pub fn reload(&self, files: &dyn Files) -> Result<(), IdentityError> {
+    pub fn reload(&self, files: &dyn Files) -> Result<bool, IdentityError> {
         match &self.0.files {
             Some((chain, key)) => self.replace(Current::load(files, chain, key)?),
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 
@@ -112,26 +113,38 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`]; the identity stays as it was.
     pub fn replace_pem(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), IdentityError> {
-        self.replace(Current::from_pem(chain_pem, key_pem)?)
+        self.replace(Current::from_pem(chain_pem, key_pem)?).map(drop)
     }
 
-    fn replace(&self, renewed: Current) -> Result<(), IdentityError> {
+    fn replace(&self, renewed: Current) -> Result<bool, IdentityError> {
         let own = self.peer();
         if renewed.peer != own {
             return Err(IdentityError::OtherPeer { own, found: renewed.peer });
         }
+        let changed = renewed.certified.cert != self.certified().cert;
         self.0.current.store(Arc::new(renewed));
-        Ok(())
+        Ok(changed)
     }
 
-    /// Reads the files again each `interval` until `shutdown`. A renewal in progress (a new certificate beside the
-    /// old key) is logged and tried again.
-    pub async fn reload_every(&self, env: Env, interval: Duration, shutdown: CancellationToken) {
+    /// Reads the files again each `interval` until `shutdown`, and tells of another certificate. A renewal in progress (a new
+    /// certificate beside the old key) is logged and tried again.
+    pub async fn reload_every(
+        self,
+        env: Env,
+        interval: Duration,
+        incidents: Incidents,
+        shutdown: CancellationToken,
+    ) {
         while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             let (identity, files) = (self.clone(), Arc::clone(&env.files));
-            let reloaded = lanyard_env::blocking(move || identity.reload(&*files)).await;
-            if let Ok(Err(error)) = reloaded {
-                tracing::warn!(%error, "keeping the previous certificate");
+            match lanyard_env::blocking(move || identity.reload(&*files)).await {
+                Ok(Ok(true)) => {
+                    let until = self.valid_until().seconds();
+                    tracing::info!(until, "another certificate in use");
+                    incidents.tell(Incident::CertificateChanged, until);
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "keeping the previous certificate"),
+                Ok(Ok(false)) | Err(_) => {}
             }
         }
     }

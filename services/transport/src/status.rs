@@ -23,6 +23,8 @@ pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
 /// The service failed; its log says why.
 pub const INTERNAL: &str = "INTERNAL";
 
+/// The service is stopping: its next start, or another instance, answers.
+pub const STOPPING: &str = "STOPPING";
 /// The party's disk is full: nothing new is taken on until there is space.
 pub const STORE_FULL: &str = "STORE_FULL";
 /// What would be answered from is damaged on the party's disk.
@@ -39,6 +41,12 @@ pub fn error(code: Code, reason: &'static str, message: impl Into<String>) -> St
 #[must_use]
 pub fn malformed(message: impl Into<String>) -> Status {
     error(Code::InvalidArgument, MALFORMED, message)
+}
+
+/// `UNAVAILABLE` with reason [`STOPPING`].
+#[must_use]
+pub fn stopping() -> Status {
+    error(Code::Unavailable, STOPPING, "the service is stopping; try again in a moment")
 }
 
 /// `INTERNAL` with reason [`INTERNAL`]: logs the cause, and tells the caller nothing of it.

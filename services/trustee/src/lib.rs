@@ -10,7 +10,7 @@ use lanyard_core::ids::Authority;
 use lanyard_env::{Env, FileError, StartError};
 use lanyard_party::{
     AuditStream, Folder, IdentityFileError, Inspected, KeyFileError, ManifestStore,
-    ManifestStoreError, NoSection, PartyConfig, Report, ShareStore, follow_trust, observe_party,
+    ManifestStoreError, NoSection, PartyConfig, Report, ShareStore, follow_folder, observe_party,
     trust_anchors,
 };
 use lanyard_shareholder::{HolderSetup, KeyShareServer, Ledger, LedgerError, Limit};
@@ -98,7 +98,10 @@ pub async fn serve(
     let folder = Folder::open(config.folder, &env);
     let _lock = folder.lock_data()?;
     let telemetry = Telemetry::new(config.common.telemetry);
-    telemetry.listen(&env, shutdown.clone()).await?;
+    // Until the last request is answered.
+    let listening = CancellationToken::new();
+    let _listening = listening.clone().drop_guard();
+    telemetry.listen(&env, listening).await?;
     let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
     let identity = folder.service_identity()?;
@@ -107,12 +110,13 @@ pub async fn serve(
         return Err(ServeError::OtherIdentity { found });
     }
     let anchors = trust_anchors(&manifest)?;
-    let tls = Tls::new(&env, identity.clone(), anchors.clone());
+    let tls = Tls::new(&env, identity.clone(), anchors);
 
     let State { held, shares, witness } = State::open(&env, &folder, &manifests)?;
     shares.observe(&telemetry);
     let mut routes = tonic::service::Routes::new(shares.into_service()).into_axum_router();
     if let Some(witness) = witness {
+        witness.observe(&telemetry);
         routes = routes.merge(witness.router());
     }
 
@@ -127,11 +131,10 @@ pub async fn serve(
     // Whatever ends `serve` ends these too.
     let running = shutdown.child_token();
     let _stop = running.clone().drop_guard();
-    tokio::spawn(follow_trust(anchors, Arc::clone(&manifests), running.clone()));
-    tokio::spawn(manifests.reload_every(RELOAD, running.clone()));
-    tokio::spawn(held.reload_every(RELOAD, running.clone()));
-    tokio::spawn(async move { identity.reload_every(env, RELOAD, running).await });
-    telemetry.serving();
+    tokio::spawn(follow_folder(&telemetry, &tls, &manifests, &env, RELOAD, &running));
+    let refreshed = held.reload_every(RELOAD, telemetry.incidents().clone(), running);
+    tokio::spawn(telemetry.watched("looking for a refreshed share", refreshed));
+    telemetry.serving(shutdown.clone());
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     if let Some(audit) = audit {
         audit.close().await;

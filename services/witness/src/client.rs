@@ -113,6 +113,18 @@ pub enum WitnessFault {
     NotCosigned,
 }
 
+/// What metrics call the answers: that it cosigned, and each [`WitnessFault`].
+const OUTCOMES: [&str; 8] = [
+    "cosigned",
+    "unreachable",
+    "timed_out",
+    "ahead",
+    "forked",
+    "no_proof",
+    "refused",
+    "not_cosigned",
+];
+
 impl WitnessFault {
     /// In a word, for metrics.
     const fn word(&self) -> &'static str {
@@ -195,7 +207,11 @@ impl WitnessSet {
     /// A set that has asked nothing yet.
     #[must_use]
     pub fn new(env: Env, peers: Vec<WitnessPeer>, timing: Timing) -> Self {
-        let member = |peer| Arc::new(Member { peer, state: Mutex::default() });
+        let member = |peer: WitnessPeer| {
+            let name = peer.name.as_str();
+            metrics::WITNESS_ANSWERS.show(OUTCOMES.map(|outcome| [name, outcome]));
+            Arc::new(Member { peer, state: Mutex::default() })
+        };
         Self { env, timing, members: peers.into_iter().map(member).collect() }
     }
 

@@ -1,7 +1,8 @@
 //! The witness (C2SP tlog-witness).
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -20,7 +21,7 @@ use lanyard_core::witness_request::{
 };
 use lanyard_env::Env;
 use lanyard_party::KeyFileError;
-use lanyard_telemetry::metrics;
+use lanyard_telemetry::{Incident, Incidents, Telemetry, metrics};
 use lanyard_transport::policy::ADD_CHECKPOINT;
 use thiserror::Error;
 
@@ -44,8 +45,14 @@ pub fn witnessed_logs(manifest: &Manifest, party: &str) -> Vec<LogKeys> {
     others.map(|authority| manifest.log_keys(authority)).collect()
 }
 
-/// What metrics call a checkpoint whose tick the mirror lacks.
+/// What metrics call what was answered; `not_held`: the mirror lacks the checkpoint's tick.
+const COSIGNED: &str = "cosigned";
+const MALFORMED: &str = "malformed";
+const FORKED: &str = "forked";
+const REFUSED: &str = "refused";
 const NOT_HELD: &str = "not_held";
+const FAILED: &str = "failed";
+const OUTCOMES: [&str; 6] = [COSIGNED, MALFORMED, FORKED, REFUSED, NOT_HELD, FAILED];
 
 /// Why a checkpoint is not cosigned.
 #[derive(Debug, Error)]
@@ -87,6 +94,9 @@ struct Inner {
     logs: LogSource,
     /// Held from comparing to persisting: two requests cannot both extend the same checkpoint.
     memory: Mutex<Memory>,
+    /// Whether the last checkpoint that it would have cosigned could not be.
+    is_failing: AtomicBool,
+    incidents: OnceLock<Incidents>,
 }
 
 impl Witness {
@@ -104,7 +114,21 @@ impl Witness {
         let mut memory = Memory::open(Arc::clone(&env.files), folder)?;
         memory.check(&logs())?;
         let memory = Mutex::new(memory);
-        Ok(Self { inner: Arc::new(Inner { env, keys, logs, memory }), held: None })
+        let (is_failing, incidents) = (AtomicBool::new(false), OnceLock::new());
+        let inner = Arc::new(Inner { env, keys, logs, memory, is_failing, incidents });
+        Ok(Self { inner, held: None })
+    }
+
+    /// Counts from 0 what is asked of it, tells of forks, and is not ready while its disk or its key keeps it from cosigning.
+    pub fn observe(&self, telemetry: &Telemetry) {
+        metrics::COSIGNATURES.show(OUTCOMES.map(|outcome| [outcome]));
+        // A witness is of one service.
+        let _ = self.inner.incidents.set(telemetry.incidents().clone());
+        let inner = Arc::clone(&self.inner);
+        telemetry.condition_now("witness", move || match inner.is_failing.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err("the last checkpoint could not be remembered or signed; free space, or see the log".to_owned()),
+        });
     }
 
     /// Cosigns, when asked by [`Witness::router`], only what the party's own mirror holds: then what a quorum has cosigned is
@@ -136,12 +160,16 @@ impl Witness {
             }
         };
         let outcome = match &answer {
-            Ok(_) => "cosigned",
-            Err(NotCosigned::Request(_)) => "malformed",
-            Err(NotCosigned::Refused(_)) => "refused",
+            Ok(_) => COSIGNED,
+            Err(NotCosigned::Request(_)) => MALFORMED,
+            Err(NotCosigned::Refused(Refused::Forked { .. })) => FORKED,
+            Err(NotCosigned::Refused(_)) => REFUSED,
             Err(NotCosigned::NotHeld { .. }) => NOT_HELD,
-            Err(NotCosigned::Memory(_) | NotCosigned::Key(_) | NotCosigned::Time(_)) => "failed",
+            Err(NotCosigned::Memory(_) | NotCosigned::Key(_) | NotCosigned::Time(_)) => FAILED,
         };
+        if matches!(outcome, COSIGNED | FAILED) {
+            self.inner.is_failing.store(outcome == FAILED, Ordering::Relaxed);
+        }
         metrics::COSIGNATURES.of([outcome]).increment(1);
         answer
     }
@@ -160,7 +188,7 @@ impl Witness {
     }
 
     fn cosign(&self, body: &[u8]) -> Result<Vec<VerifiedCosignature>, NotCosigned> {
-        let Inner { env, keys, logs, memory } = &*self.inner;
+        let Inner { env, keys, logs, memory, incidents, .. } = &*self.inner;
         let request = AddCheckpoint::parse(body)?;
         let claimed = Checkpoint::parse(request.note.text()).map_err(|_| Refused::BadRequest)?;
         let log = logs().into_iter().find(|log| log.current().name().as_str() == claimed.origin());
@@ -172,6 +200,9 @@ impl Witness {
             Ok(accepted) => accepted,
             Err(refused) => {
                 if matches!(refused, Refused::Forked { .. }) {
+                    if let Some(incidents) = incidents.get() {
+                        incidents.tell(Incident::ForkRefused, log.current().name());
+                    }
                     report_fork(&mut memory, &request, &log);
                 }
                 return Err(refused.into());

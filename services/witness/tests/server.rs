@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use lanyard_core::cosignature::verify_cosignature_lines;
 use lanyard_core::ids::{Authority, Timestamp};
@@ -10,6 +10,7 @@ use lanyard_core::log::ConsistencyProof;
 use lanyard_core::note::{Note, NoteSignature};
 use lanyard_core::witness_request::{AddCheckpoint, MAX_REQUEST_BYTES, Refused};
 use lanyard_env::Mode;
+use lanyard_telemetry::{Incident, Telemetry};
 use lanyard_transport::policy::ADD_CHECKPOINT;
 use lanyard_transport::{Expected, PartyName, http1};
 use lanyard_witness::{HeldSource, MemoryError, NotCosigned};
@@ -78,9 +79,17 @@ async fn each_refusal_has_the_prescribed_status_and_changes_nothing() {
         assert_eq!((answer.status, &*answer.body), (409, b"5\n".as_slice()), "from {old}");
         assert_eq!(answer.content_type.as_deref(), Some("text/x.tlog.size"));
     }
+    let (telemetry, told) = (Telemetry::new(None), Arc::new(Mutex::new(Vec::new())));
+    wire.witness.observe(&telemetry);
+    let heard = Arc::clone(&told);
+    telemetry.incidents().heard_by(move |incident, about| {
+        heard.lock().unwrap().push((incident, about));
+    });
     let fork = log.fork(4, 12);
     let answer = wire.post(fork.request(5, 5).to_text()).await;
     assert_eq!((answer.status, &*answer.body), (409, b"5\n".as_slice()));
+    let forked = (Incident::ForkRefused, log.origin.to_string());
+    assert_eq!(*told.lock().unwrap(), [forked], "and nothing of the refusals before");
 
     let impostor = TestLog::new(&wire.world.env, Authority::Police, 12);
     let unknown = TestLog::new(&wire.world.env, Authority::Committee, 12);

@@ -29,7 +29,7 @@ pub(crate) fn serve(arguments: &[String]) -> ExitCode {
     let folder = config.parent().expect("a party's folder").to_owned();
     let mut env = Env::system();
     env.files = Arc::new(Crashing { disk: DiskFiles::new(), points: Arc::new(Points::of(folder)) });
-    let arguments = Arguments { config, check_config: None };
+    let arguments = Arguments { config, check_config: None, check_ready: false };
     match party.as_str() {
         "committee" => {
             run_in(env, &arguments, lanyard_committee::inspect, lanyard_committee::serve)

@@ -57,7 +57,8 @@ impl EnrolmentService for Enrolment {
                 // Others who write wait for this import: it must not wait for long itself.
                 let message = tokio::time::timeout(MAX_SILENCE, stream.message()).await;
                 message.map_err(|_| {
-                    Status::deadline_exceeded("the rows stopped coming; nothing was imported")
+                    let message = "the rows stopped coming; nothing was imported";
+                    status::error(Code::DeadlineExceeded, status::TIMED_OUT, message)
                 })?
             } else {
                 stream.message().await

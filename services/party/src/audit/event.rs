@@ -1,6 +1,7 @@
 //! Events, and their lines: field names of the Elastic Common Schema where it has one, `lanyard.…` for the rest.
 
 use lanyard_core::ids::Timestamp;
+use lanyard_telemetry::Incident;
 use serde::Serialize;
 
 use super::Act;
@@ -17,6 +18,8 @@ pub(super) enum Event {
     Call(Call),
     /// A handshake that was refused.
     Handshake { time: Timestamp, outcome: &'static str, count: u64 },
+    /// Something that happened to the service, and what it is about.
+    Incident { time: Timestamp, incident: Incident, about: String, count: u64 },
     /// Calls that were too many to be kept.
     Lost { time: Timestamp, count: u64 },
 }
@@ -71,6 +74,8 @@ struct LanyardFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -83,6 +88,9 @@ struct LanyardFields<'a> {
 }
 
 impl Event {
+    /// What [`Event::kind`] may be.
+    pub(super) const KINDS: [&'static str; 5] = ["act", "call", "handshake", "incident", "lost"];
+
     pub(super) const fn act(act: Act) -> Self {
         Self::Act(act)
     }
@@ -92,6 +100,7 @@ impl Event {
             Self::Act(_) => "act",
             Self::Call(_) => "call",
             Self::Handshake { .. } => "handshake",
+            Self::Incident { .. } => "incident",
             Self::Lost { .. } => "lost",
         }
     }
@@ -171,6 +180,12 @@ impl Writer {
                 lanyard.refused = Some(outcome);
                 lanyard.count = several(*count);
                 (*time, "lanyard.handshake", "handshake", "failure", None)
+            }
+            Event::Incident { time, incident, about, count } => {
+                lanyard.about = (!about.is_empty()).then_some(about);
+                lanyard.count = several(*count);
+                let outcome = if incident.is_misdeed() { "failure" } else { "success" };
+                (*time, "lanyard.incident", incident.name(), outcome, None)
             }
             Event::Lost { time, count } => {
                 lanyard.count = Some(*count);

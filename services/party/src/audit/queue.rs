@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lanyard_env::Env;
-use lanyard_telemetry::metrics;
+use lanyard_telemetry::{Incident, metrics};
 use lanyard_transport::{CallEnded, Role};
 
 use super::event::{Call, Event};
@@ -30,6 +30,7 @@ struct Waiting {
 enum Alike {
     Call { peer: String, rpc: &'static str, code: String },
     Handshake(&'static str),
+    Incident(Incident, String),
 }
 
 impl Queue {
@@ -43,7 +44,9 @@ impl Queue {
         let by_a_person =
             matches!(call.peer.role(), Role::Operator | Role::Desk | Role::Supervisor);
         let is_refused = call.refused.is_some()
-            || matches!(call.code, "PERMISSION_DENIED" | "RESOURCE_EXHAUSTED" | "UNAUTHENTICATED");
+            || matches!(call.code, "PERMISSION_DENIED" | "RESOURCE_EXHAUSTED" | "UNAUTHENTICATED")
+            // Of plain HTTP: a checkpoint that its log's key did not sign, or that does not go on from the last.
+            || matches!(call.code, "403" | "422");
         if !by_a_person && !is_refused {
             return;
         }
@@ -67,6 +70,12 @@ impl Queue {
     pub(super) fn handshake(&self, outcome: &'static str) {
         let event = Event::Handshake { time: self.env.now(), outcome, count: 1 };
         self.waiting().push(Some(Alike::Handshake(outcome)), event);
+    }
+
+    pub(super) fn incident(&self, incident: Incident, about: String) {
+        let alike = Alike::Incident(incident, about.clone());
+        let event = Event::Incident { time: self.env.now(), incident, about, count: 1 };
+        self.waiting().push(Some(alike), event);
     }
 
     /// All that has come since it was last asked.
@@ -97,8 +106,11 @@ impl Queue {
 impl Waiting {
     fn push(&mut self, alike: Option<Alike>, event: Event) {
         let known = alike.as_ref().and_then(|alike| self.alike.get(alike)).copied();
-        if let Some(Event::Call(Call { count, .. }) | Event::Handshake { count, .. }) =
-            known.and_then(|index| self.events.get_mut(index))
+        if let Some(
+            Event::Call(Call { count, .. })
+            | Event::Handshake { count, .. }
+            | Event::Incident { count, .. },
+        ) = known.and_then(|index| self.events.get_mut(index))
         {
             *count += 1;
         } else if self.events.len() >= LIMIT {

@@ -158,6 +158,55 @@ async fn a_flood_of_refusals_is_one_line_and_services_are_not_watched_at_work() 
 }
 
 #[tokio::test]
+async fn what_happens_to_a_service_is_told_without_a_person() {
+    let world = World::new();
+    let sponsor = peer("spiffe://sponsor/service/sponsor");
+    world
+        .run(|queue| {
+            queue.incident(Incident::ManifestAdopted, "2".to_owned());
+            queue.incident(Incident::ForkRefused, "games/police".to_owned());
+            queue.incident(Incident::ForkRefused, "games/police".to_owned());
+            queue.call(&CallEnded {
+                peer: &sponsor,
+                rpc: "/witness/add-checkpoint",
+                request_id: "0-2",
+                code: "403",
+                refused: None,
+            });
+        })
+        .await;
+    let lines = world.lines();
+    let expected = serde_json::json!({
+        "@timestamp": "2027-01-15T08:00:00.000Z",
+        "event": {
+            "sequence": 2, "kind": "event", "dataset": "lanyard.incident", "action": "fork-refused",
+            "outcome": "failure",
+        },
+        "service": { "name": "police" },
+        "lanyard": { "schema": 1, "trail": 0, "about": "games/police", "count": 2 },
+    });
+    assert_eq!(lines[1], expected);
+    assert_eq!(lines[0]["event"]["outcome"], "success");
+    assert_eq!(lines[2]["event"]["outcome"], "failure");
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_the_start_and_ends_with_the_stop() {
+    let world = World::new();
+    let telemetry = Telemetry::new(None);
+    let config = AuditStreamConfig { to: AuditStreamTarget::Files, keep_days: 30 };
+    let (env, folder) = (&world.env, &world.folder);
+    let stream = AuditStream::open(env, folder, Some(&config), "police", None, &telemetry);
+    let stream = stream.unwrap().unwrap();
+    telemetry.incidents().tell(Incident::CertificateChanged, 1_900_000_000);
+    stream.close().await;
+    let lines = world.lines();
+    let actions: Vec<_> = lines.iter().map(|line| line["event"]["action"].clone()).collect();
+    assert_eq!(actions, ["started", "certificate-changed", "stopped"]);
+    assert_eq!(lines[1]["lanyard"]["about"], "1900000000");
+}
+
+#[tokio::test]
 async fn old_files_go_and_the_numbers_go_on() {
     let world = World::new();
     for day in 0..40 {

@@ -1,9 +1,9 @@
 //! The other holders: asking them, and whom to ask next.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use lanyard_core::threshold::{Evaluated, ThresholdError};
-use lanyard_telemetry::metrics;
+use lanyard_telemetry::{Incident, Incidents, metrics};
 use lanyard_transport::status;
 use lanyard_wire::pseudonym::v1 as wire;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
@@ -26,6 +26,7 @@ pub(super) struct Holders {
     list: Vec<Holder>,
     health: Mutex<Vec<Health>>,
     settings: Settings,
+    incidents: OnceLock<Incidents>,
 }
 
 #[derive(Clone, Default)]
@@ -45,7 +46,13 @@ pub(super) enum Unanswered {
 impl Holders {
     pub(super) fn new(list: Vec<Holder>, settings: Settings) -> Self {
         let health = Mutex::new(vec![Health::default(); list.len()]);
-        Self { list, health, settings }
+        Self { list, health, settings, incidents: OnceLock::new() }
+    }
+
+    pub(super) fn observe(&self, incidents: &Incidents) {
+        metrics::HOLDER_FAULTS.show(self.list.iter().map(|holder| [holder.name.as_str()]));
+        // Holders are asked by one service.
+        let _ = self.incidents.set(incidents.clone());
     }
 
     pub(super) fn get(&self, place: usize) -> &Holder {
@@ -100,6 +107,9 @@ impl Holders {
         metrics::HOLDER_FAULTS.of([name]).increment(1);
         let pause = if fault.is_misbehaviour() {
             tracing::error!(holder = %name, share = %index, %fault, "share holder misbehaves");
+            if let Some(incidents) = self.incidents.get() {
+                incidents.tell(Incident::HolderMisbehaved, name);
+            }
             self.settings.misbehaved_pause
         } else {
             tracing::warn!(holder = %name, share = %index, %fault, "share holder does not answer");
