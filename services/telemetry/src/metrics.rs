@@ -190,6 +190,7 @@ mod tests {
                     "caller",
                     "code",
                     "condition",
+                    "direction",
                     "holder",
                     "job",
                     "kind",
