@@ -11,8 +11,8 @@
 //! | `recent/FIRST-STARTED` | nonce and answer of recent checks, so that a retry is the same check | 24 hours or 100,000 checks |
 //!
 //! All are files of frames ([`frames`]). A group is written to `bodies`, then `recent`, then `chain`, each synced; its
-//! signed head comes last. So whatever a crash leaves behind the last signed head was never answered, and is cut off
-//! at start. A group that the disk refuses is taken back, and its checks are answered with [`NotRecorded::Disk`]:
+//! signed head comes last. So what a crash leaves behind the last signed head, a group in part, was never answered, and
+//! is cut off at start; a whole group that does not hold may have been answered, and is refused as damaged. A group that the disk refuses is taken back, and its checks are answered with [`NotRecorded::Disk`]:
 //! nobody passes unrecorded.
 //!
 //! Trust: the gate trusts its own disk to keep these files; auditors trust the signed heads.

@@ -214,7 +214,13 @@ fn receipts(look: &mut Look, manifests: &ManifestStore) {
     let Ok(origin) = ReceiptOrigin::new(&manifest.event, &look.name) else { return };
     match lanyard_gate::verify_chain(&*look.env.files, &dir, &origin, &gate.receipts) {
         Ok(count) => look.sound.push(("receipts", format!("a signed chain of {count}"))),
-        Err(error) => look.found("receipts", dir.join("chain").display(), error, RECEIPTS),
+        Err(error) => {
+            let place = match &error {
+                lanyard_gate::OpenError::Damaged { path, .. } => path.clone(),
+                _ => dir,
+            };
+            look.found("receipts", place.display(), &error, RECEIPTS);
+        }
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn push(buffer: &mut Vec<u8>, sequence: u64, sealed: &SealedBody) {
     frames::push(buffer, &payload);
 }
 
-/// Finds bodies in ascending order. What retention removed, also meanwhile, is not found.
+/// Finds bodies in ascending order. What retention removed, also meanwhile, is not found, nor what is damaged.
 pub(super) struct BodyReader {
     files: Arc<dyn Files>,
     bodies: PathBuf,
@@ -128,7 +128,7 @@ impl BodyReader {
             self.reader = FrameReader::open(&*self.files, &path, 0, None)?;
         }
         let Some(reader) = &mut self.reader else { return Ok(None) };
-        let Some(payload) = reader.next()? else { return Ok(None) };
+        let Some(payload) = reader.next_past_damage()? else { return Ok(None) };
         let body = payload.get(8..).and_then(|bytes| SealedBody::from_bytes(bytes).ok());
         Ok(sequence_of(payload).zip(body))
     }

@@ -9,7 +9,7 @@ use lanyard_core::note::Note;
 use lanyard_core::receipt::{ReceiptChain, ReceiptEntry, ReceiptOrigin};
 use lanyard_env::{FileError, Files};
 
-use super::frames::{FrameFile, FrameReader, places, push};
+use super::frames::{FrameFile, FrameReader, is_complete, places, push};
 use super::store::OpenError;
 use super::writer::MAX_GROUP;
 use crate::service::MAX_CHECKS;
@@ -21,6 +21,9 @@ const ENTRY_FRAME: usize = super::frames::HEADER + 1 + ReceiptEntry::SIZE;
 
 /// Receipts from one mark to the next, about: how far an export has to skip.
 const MARK_EVERY: u64 = 1_024;
+
+/// Bytes that a disk writes whole or not at all.
+const BLOCK: u64 = 512;
 
 /// Bytes that one group may leave behind the last head: its entries with their frames, and a head.
 const MAX_TORN: u64 = (MAX_GROUP + MAX_CHECKS) as u64 * 64 + 8 * 1024;
@@ -104,8 +107,9 @@ impl SharedDurable {
     }
 }
 
-/// Whether the end of the file is of one group: what a crash can leave. More was answered, and is not cut off.
-pub(super) fn is_one_group(
+/// Whether the end of the file is what a crash can leave of one group that was not synced, and so never answered: its beginning,
+/// or all of it with blocks that did not reach the disk and read as zeros. Anything else was written whole and changed since.
+pub(super) fn is_torn(
     files: &dyn Files,
     path: &Path,
     offset: u64,
@@ -115,14 +119,28 @@ pub(super) fn is_one_group(
         return Ok(false);
     }
     // At most `MAX_TORN`.
-    let mut torn = vec![0; length as usize];
-    files.open(path)?.read_exact_at(&mut torn, offset)?;
-    // Of one group, the head stands behind entries, which all have one length.
-    Ok(match places(&torn, HEAD).as_slice() {
-        [] => true,
-        [head] => head.is_multiple_of(ENTRY_FRAME),
-        _ => false,
-    })
+    let mut end = vec![0; length as usize];
+    files.open(path)?.read_exact_at(&mut end, offset)?;
+    let heads = places(&end, HEAD);
+    if has_unwritten_block(&end, offset) {
+        // Of one group, the head stands behind entries, which all have one length.
+        let is_one = |head: &usize| head.is_multiple_of(ENTRY_FRAME);
+        return Ok(heads.len() <= 1 && heads.iter().all(is_one));
+    }
+    let entries = places(&end, ENTRY);
+    let whole = entries.iter().zip((0..).step_by(ENTRY_FRAME)).take_while(|(at, next)| *at == next);
+    let rest = &end[whole.count() * ENTRY_FRAME..];
+    Ok(heads.is_empty() && !is_complete(rest))
+}
+
+/// Whether a block of a disk, in a file that grew from `offset` on by these bytes, is nothing but zeros. In what is written
+/// here only the first bytes of a frame's length can be.
+fn has_unwritten_block(bytes: &[u8], offset: u64) -> bool {
+    // At most `BLOCK`.
+    let first = (BLOCK - offset % BLOCK) as usize;
+    let (first, rest) = bytes.split_at(first.min(bytes.len()));
+    let blocks = std::iter::once(first).chain(rest.chunks(BLOCK as usize));
+    blocks.filter(|block| block.len() > 3).any(|block| block.iter().all(|byte| *byte == 0))
 }
 
 /// The file, being appended to.
@@ -143,7 +161,7 @@ impl ChainFile {
         let mut durable = Durable { length: 0, chain: start, marks };
         let mut length = 0;
         if let Some(mut reader) = FrameReader::open(&**files, &path, 0, None)? {
-            length = files.open(&path)?.len()?;
+            length = reader.end();
             let mut chain = start;
             while let Some(payload) = reader.next()? {
                 match ChainFrame::parse(payload) {
@@ -156,7 +174,7 @@ impl ChainFile {
             }
         }
         let torn = length - durable.length;
-        if torn > 0 && !is_one_group(&**files, &path, durable.length, torn)? {
+        if torn > 0 && !is_torn(&**files, &path, durable.length, torn)? {
             return Err(OpenError::Damaged { path, offset: durable.length });
         }
         let mut file = FrameFile::new(files, path, durable.length);

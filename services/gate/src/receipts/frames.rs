@@ -2,6 +2,7 @@
 //!
 //! The checksum tells a frame that was written whole from what a crash left; it is no defence against people.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,6 +42,14 @@ fn length(header: &[u8; HEADER]) -> usize {
     header[..4].iter().fold(0, |length, byte| length << 8 | usize::from(*byte))
 }
 
+/// Whether `bytes`, which are no whole frame, have the length of one: they were all written, and changed since. Either its own
+/// length says so, or, if that is what changed, its checksum.
+pub(super) fn is_complete(bytes: &[u8]) -> bool {
+    let Some((header, payload)) = bytes.split_first_chunk::<HEADER>() else { return false };
+    let length = length(header);
+    (length > 0 && payload.len() >= length) || checksum(payload) == header[4..]
+}
+
 /// Reads frames in order, up to the first that is not whole.
 pub(super) struct FrameReader {
     file: Box<dyn ReadAt>,
@@ -74,23 +83,47 @@ impl FrameReader {
         self.read - (self.buffer.len() - self.next) as u64
     }
 
+    /// Where the file ended when it was opened, or where reading was told to end.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// The next payload; `None` at the end, or where no whole frame follows.
     pub(super) fn next(&mut self) -> Result<Option<&[u8]>, FileError> {
-        if !self.fill(HEADER)? {
-            return Ok(None);
-        }
-        let Some(header) = self.buffer[self.next..].first_chunk().copied() else { return Ok(None) };
-        let length = length(&header);
-        if !(1..=MAX_PAYLOAD).contains(&length) || !self.fill(HEADER + length)? {
-            return Ok(None);
-        }
-        let start = self.next + HEADER;
-        let payload = start..start + length;
-        if checksum(&self.buffer[payload.clone()]) != header[4..] {
-            return Ok(None);
-        }
+        let Some(payload) = self.whole_after(0)? else { return Ok(None) };
         self.next = payload.end;
         Ok(Some(&self.buffer[payload]))
+    }
+
+    /// The next payload, also behind a frame that is damaged. `None`, going no further, if there is none within the length
+    /// that a frame may have.
+    pub(super) fn next_past_damage(&mut self) -> Result<Option<&[u8]>, FileError> {
+        for skipped in 0..=HEADER + MAX_PAYLOAD {
+            if !self.fill(skipped + HEADER)? {
+                break;
+            }
+            if let Some(payload) = self.whole_after(skipped)? {
+                self.next = payload.end;
+                return Ok(Some(&self.buffer[payload]));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where in `buffer` the payload stands of the whole frame that begins after so many bytes more.
+    fn whole_after(&mut self, skipped: usize) -> Result<Option<Range<usize>>, FileError> {
+        if !self.fill(skipped + HEADER)? {
+            return Ok(None);
+        }
+        let header = self.buffer[self.next + skipped..].first_chunk().copied();
+        let Some(header) = header else { return Ok(None) };
+        let length = length(&header);
+        if !(1..=MAX_PAYLOAD).contains(&length) || !self.fill(skipped + HEADER + length)? {
+            return Ok(None);
+        }
+        let start = self.next + skipped + HEADER;
+        let payload = start..start + length;
+        Ok((checksum(&self.buffer[payload.clone()]) == header[4..]).then_some(payload))
     }
 
     /// Makes `wanted` bytes from the next frame on available; false if the file has fewer.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lanyard_core::ids::Timestamp;
 use lanyard_env::{FileError, Files};
 
-use super::frames::{FrameFile, FrameReader};
+use super::frames::{FrameFile, FrameReader, HEADER};
 
 /// When a new file is begun.
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +31,83 @@ impl Segment {
     fn parse(name: &str) -> Option<Self> {
         let (first, started) = name.split_once('-')?;
         let started = Timestamp::from_millis(started.parse().ok()?);
-        Some(Self { first: first.parse().ok()?, started })
+        let first = first.parse().ok().filter(|first| *first > 0)?;
+        Some(Self { first, started })
     }
 
     pub(super) fn name(self) -> String {
         format!("{:020}-{:013}", self.first, self.started.millis())
     }
+
+    /// The last receipt that it holds, of `last` in all: those from `next` on stand there, whatever a group that failed left here.
+    fn through(self, next: Option<&Self>, last: u64) -> u64 {
+        next.map_or(last, |next| last.min(next.first - 1))
+    }
+}
+
+/// What a file holds of what was answered.
+struct Answered {
+    /// Where it ends.
+    end: u64,
+    /// Where it is damaged first.
+    damaged: Option<u64>,
+}
+
+impl Answered {
+    /// Reads a file up to receipt `through`; `each` sees every payload.
+    fn read(
+        files: &dyn Files,
+        path: &Path,
+        segment: Segment,
+        through: u64,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<Self, FileError> {
+        let mut answered = Self { end: 0, damaged: None };
+        let Some(mut reader) = FrameReader::open(files, path, 0, None)? else {
+            return Ok(answered);
+        };
+        let mut seen = segment.first - 1;
+        let mut kept = reader.end();
+        while let Some(payload) = reader.next_past_damage()? {
+            let (size, sequence) = (HEADER + payload.len(), sequence_of(payload));
+            let is_answered = sequence.filter(|sequence| *sequence <= through);
+            if is_answered.is_some() {
+                each(payload);
+            }
+            let begun = reader.offset() - size as u64;
+            let Some(sequence) = is_answered else {
+                kept = begun;
+                break;
+            };
+            if begun > answered.end {
+                answered.damaged.get_or_insert(answered.end);
+            }
+            (seen, answered.end) = (sequence, reader.offset());
+        }
+        // Of each receipt there is a frame.
+        if seen < through {
+            answered.damaged.get_or_insert(answered.end);
+            answered.end = kept;
+        }
+        Ok(answered)
+    }
+}
+
+/// Where in a folder of receipts up to `last` the first damage is, if any: the file and the byte.
+pub(super) fn first_damage(
+    files: &dyn Files,
+    dir: &Path,
+    last: u64,
+) -> Result<Option<(PathBuf, u64)>, FileError> {
+    let segments = list(files, dir)?;
+    for (place, segment) in segments.iter().enumerate() {
+        let path = dir.join(segment.name());
+        let through = segment.through(segments.get(place + 1), last);
+        if let Some(offset) = Answered::read(files, &path, *segment, through, |_| {})?.damaged {
+            return Ok(Some((path, offset)));
+        }
+    }
+    Ok(None)
 }
 
 /// The files of a folder, in order.
@@ -63,7 +134,7 @@ pub(super) struct Segments {
 
 impl Segments {
     /// Opens the folder; `each` sees every payload up to receipt `last`, oldest first. What follows was never answered,
-    /// and is cut off.
+    /// and is cut off. What is damaged before is passed over, and stays as it is.
     pub(super) fn open(
         files: &Arc<dyn Files>,
         dir: PathBuf,
@@ -74,19 +145,15 @@ impl Segments {
         files.create_dir_all(&dir)?;
         let segments = list(&**files, &dir)?;
         let mut newest = None;
-        for segment in &segments {
+        for (place, segment) in segments.iter().enumerate() {
             let path = dir.join(segment.name());
-            let mut settled = 0;
-            if let Some(mut reader) = FrameReader::open(&**files, &path, 0, None)? {
-                while let Some(payload) = reader.next()? {
-                    if sequence_of(payload).is_none_or(|sequence| sequence > last) {
-                        break;
-                    }
-                    each(payload);
-                    settled = reader.offset();
-                }
+            let through = segment.through(segments.get(place + 1), last);
+            let answered = Answered::read(&**files, &path, *segment, through, &mut each)?;
+            if let Some(offset) = answered.damaged {
+                let path = path.display();
+                tracing::error!(%path, offset, "receipts: damaged, and passed over; restore this file from a backup");
             }
-            newest = Some(FrameFile::new(files, path, settled));
+            newest = Some(FrameFile::new(files, path, answered.end));
         }
         // Only the newest was being written.
         if let Some(newest) = &mut newest {

@@ -29,9 +29,9 @@ pub enum OpenError {
     /// The disk failed.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The chain is damaged, and not at its end as by a crash.
+    /// A file is damaged, and not at its end as by a crash.
     #[error(
-        "{}: damaged at byte {offset}; restore it from a backup, or move the folder away to begin a new chain",
+        "{}: damaged at byte {offset}; keep the folder as evidence, and restore it from a backup or begin a new chain",
         path.display()
     )]
     Damaged {
@@ -108,7 +108,7 @@ impl Store {
         let last = chain.chain().sequence();
         let bodies = Segments::open(files, bodies_dir(dir), BODIES, last, |_| {})?;
         let mut recent = Recent::default();
-        let recent_file = Segments::open(files, dir.join("recent"), RECENT, last, |payload| {
+        let recent_file = Segments::open(files, recent_dir(dir), RECENT, last, |payload| {
             if let Err(error) = recent.read(payload) {
                 tracing::warn!(%error, "a recent check is forgotten");
             }
@@ -225,8 +225,12 @@ pub(super) struct ReadPaths {
     pub(super) sessions: PathBuf,
 }
 
-fn bodies_dir(dir: &std::path::Path) -> PathBuf {
+pub(super) fn bodies_dir(dir: &std::path::Path) -> PathBuf {
     dir.join("bodies")
+}
+
+pub(super) fn recent_dir(dir: &std::path::Path) -> PathBuf {
+    dir.join("recent")
 }
 
 fn sessions_dir(dir: &std::path::Path) -> PathBuf {

@@ -1,4 +1,4 @@
-//! The chain looked over from its first entry to its last head, without changing it.
+//! A gate's receipts looked over, without changing them.
 
 use std::path::Path;
 
@@ -6,15 +6,16 @@ use lanyard_core::note::{Note, VerifyingKey};
 use lanyard_core::receipt::{ReceiptChain, ReceiptOrigin, verify_batch_head};
 use lanyard_env::Files;
 
-use super::chain::{ChainFrame, is_one_group};
+use super::chain::{ChainFrame, is_torn};
 use super::frames::FrameReader;
-use super::store::OpenError;
+use super::segments::first_damage;
+use super::store::{OpenError, bodies_dir, recent_dir};
 
-/// Recomputes the chain in `dir` and verifies every signed head in it; returns how many receipts it holds. An unfinished group
-/// at its end is what a crash leaves, or one that is being written.
+/// Recomputes the chain in `dir` and verifies every signed head in it, and that bodies and recent checks of it are whole; returns
+/// how many receipts it holds. An unfinished group at its end is what a crash leaves, or one that is being written.
 ///
 /// # Errors
-/// [`OpenError::Damaged`] with the end of the last group that holds; [`OpenError::File`].
+/// [`OpenError::Damaged`] with the end of the last group, or of the last body or check, that holds; [`OpenError::File`].
 pub fn verify_chain(
     files: &dyn Files,
     dir: &Path,
@@ -23,7 +24,7 @@ pub fn verify_chain(
 ) -> Result<u64, OpenError> {
     let path = dir.join("chain");
     let Some(mut reader) = FrameReader::open(files, &path, 0, None)? else { return Ok(0) };
-    let length = files.open(&path)?.len()?;
+    let length = reader.end();
     let mut chain = ReceiptChain::start(origin);
     let (mut receipts, mut offset) = (0, 0);
     while let Some(payload) = reader.next()? {
@@ -40,8 +41,15 @@ pub fn verify_chain(
             _ => break,
         }
     }
-    if length > offset && !is_one_group(files, &path, offset, length - offset)? {
+    if length > offset && !is_torn(files, &path, offset, length - offset)? {
         return Err(OpenError::Damaged { path, offset });
+    }
+    for dir in [bodies_dir(dir), recent_dir(dir)] {
+        if files.exists(&dir)?
+            && let Some((path, offset)) = first_damage(files, &dir, receipts)?
+        {
+            return Err(OpenError::Damaged { path, offset });
+        }
     }
     Ok(receipts)
 }
