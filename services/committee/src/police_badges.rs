@@ -3,7 +3,7 @@
 //! The police hand over seeds, profile, validity and binding of each print. A badge is attested only under a profile that the
 //! committee marked for the police, and can be stopped by its number like any other.
 
-mod handover;
+pub(crate) mod handover;
 mod views;
 
 pub(crate) use handover::Handover;

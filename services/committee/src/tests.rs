@@ -6,7 +6,6 @@ mod disclosures;
 use lanyard_authority::Registry as _;
 use lanyard_core::badge::IssuingKey;
 use lanyard_core::ids::{Audience, Authority, BadgeNumber, EventId, PrintNumber, Timestamp};
-use lanyard_core::profile::ProfileTable;
 use lanyard_core::record::Status;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;

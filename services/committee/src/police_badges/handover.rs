@@ -297,7 +297,7 @@ async fn put_badge(transaction: &mut Transaction, print: &Print) -> Result<bool,
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use lanyard_core::badge::IssuingKey;
     use lanyard_core::ids::{Audience, EventId, PrintNumber};
     use lanyard_core::record::Status;
@@ -310,38 +310,45 @@ mod tests {
 
     use crate::police_badges::entries;
 
-    const FIRST: u32 = BadgeNumber::FIRST_OF_POLICE.get();
+    pub(crate) const FIRST: u32 = BadgeNumber::FIRST_OF_POLICE.get();
 
     struct World {
         _place: TestStore,
         handover: Handover,
     }
 
+    /// The committee's side, with a profile for the police. Nobody is called: prints are put in by hand.
+    pub(crate) async fn over(store: Store, store_key: Arc<StoreKey>) -> Handover {
+        let patrol = Profile {
+            code: "patrol".into(),
+            category: "Police".into(),
+            police: true,
+            ..Default::default()
+        };
+        profiles::put(&store, vec![patrol]).await.unwrap();
+        let nobody = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        Handover {
+            store,
+            env: Env::system(),
+            store_key,
+            police: HandoverServiceClient::new(nobody),
+        }
+    }
+
+    pub(crate) async fn put(handover: &Handover, print: wire::HandedPrint) {
+        handover.put(&[Print::read(print).unwrap()], 1).await.unwrap();
+    }
+
     impl World {
         async fn new() -> Self {
             let place = TestStore::new().await;
             let store = crate::tests::open(&place).await;
-            let patrol = Profile {
-                code: "patrol".into(),
-                category: "Police".into(),
-                police: true,
-                ..Default::default()
-            };
-            profiles::put(&store, vec![patrol]).await.unwrap();
-            // Nobody is called: pages are put in by hand.
-            let nobody = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
-            let handover = Handover {
-                store,
-                env: Env::system(),
-                store_key: Arc::new(StoreKey::from_bytes(&[5; 32])),
-                police: HandoverServiceClient::new(nobody),
-            };
-            Self { _place: place, handover }
+            let store_key = Arc::new(StoreKey::from_bytes(&[5; 32]));
+            Self { _place: place, handover: over(store, store_key).await }
         }
 
         async fn put(&self, print: wire::HandedPrint) {
-            let read = Print::read(print).unwrap();
-            self.handover.put(&[read], 1).await.unwrap();
+            put(&self.handover, print).await;
         }
 
         /// Change number and status of everything published.
@@ -352,7 +359,7 @@ mod tests {
         }
     }
 
-    fn print(badge_number: u32, print_number: u16) -> wire::HandedPrint {
+    pub(crate) fn print(badge_number: u32, print_number: u16) -> wire::HandedPrint {
         let event = EventId::parse("games").unwrap();
         let secret = IssuingKey::from_bytes([9; 32]).badge_secret(
             &event,

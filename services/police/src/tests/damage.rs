@@ -6,9 +6,12 @@ use lanyard_authority::{Entry, Registry as _};
 use lanyard_core::record::Status;
 use lanyard_store::{DamagedRow, StoreError, next_number};
 use lanyard_test_postgres::{TestStore, columns, damage, lose};
+use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1::{CaseState, Outcome};
+use lanyard_wire::staff::v1 as wire;
 
 use super::disclosures::{disclose, identity};
+use super::staff;
 use super::world::{
     COMMITTEE, DELAY, OFFICER, SECOND, World, entry, hash, id, passport, person, store_key,
     submission,
@@ -20,7 +23,7 @@ use crate::states::Verdict;
 use crate::subjects::key_index::subjects_with;
 use crate::subjects::{self, Submission};
 use crate::watchlist;
-use crate::{cases, examine};
+use crate::{cases, changes, examine};
 
 /// Tables whose rows carry tags, on either engine.
 const TAGGED: &[&str] = &[
@@ -34,7 +37,7 @@ const TAGGED: &[&str] = &[
 ];
 
 /// Subjects 1 and 2 are cleared and may pass, 3 is a case, and a list is being imported. All tables that are sealed or tagged
-/// have rows, but for those of the staff.
+/// have rows, but for those of the staff and of changes that can be undone.
 async fn world_over(place: TestStore) -> World {
     let world = World::over(place).await;
     world.import("list", vec![entry("L-1", "Cora Beispiel", &["X1"])]).await;
@@ -53,6 +56,28 @@ async fn world_over(place: TestStore) -> World {
 }
 
 impl World {
+    /// Rows in the tables that are left: two of the staff, with prints 3 and 4, and a change of one of them and of a subject. All
+    /// are as good as before. Returns the changes.
+    async fn with_staff(&self) -> [u64; 2] {
+        let member = |reference, name| wire::Member {
+            birth_date: "1990-01-31".into(),
+            ..staff::member(reference, name)
+        };
+        self.enrol(vec![member("S-1", "Ada Kestrel"), member("S-2", "Bo Kestrel")]).await;
+        for badge in [staff::FIRST, staff::FIRST + 1] {
+            self.issue(badge, 1).await;
+        }
+        let of_staff = [StatusAction::Suspend, StatusAction::Reinstate];
+        let [_, of_staff] = [self.says(of_staff[0]).await, self.says(of_staff[1]).await];
+        let (subjects, act) = ([Some(id(1))], self.act(OFFICER));
+        let mut of_subject = 0;
+        for suspend in [true, false] {
+            let done = changes::change_status(&self.store, suspend, &subjects, "test", act).await;
+            of_subject = done.unwrap().change_id;
+        }
+        [of_subject, of_staff]
+    }
+
     async fn published(&self) -> Vec<(u64, Status)> {
         let registry = PrintRegistry::new(self.store.clone(), store_key().into());
         let changes = lanyard_authority::Registry::changes(&registry, 0, 100).await.unwrap();
@@ -114,22 +139,48 @@ fn bare(number: u8, hash: LocalHash) -> Submission {
 #[tokio::test]
 async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothing_else() {
     let world = world_over(TestStore::sqlite()).await;
+    let [of_subject, of_staff] = world.with_staff().await;
     let pool = world.store.pool();
-    assert_eq!(world.published().await, [(1, Status::Valid), (2, Status::Valid)]);
-    let columns = columns(pool, SEALED).await;
-    assert!(columns.len() > 50, "{columns:?}");
-    for (table, column) in columns {
-        let flipped = damage(pool, table, &column, "1 = 1").await;
+    let all_valid = (1..=4).map(|id| (id, Status::Valid)).collect::<Vec<_>>();
+    assert_eq!(world.published().await, all_valid);
+    let tables = [SEALED, &["counters", "audit"]].concat();
+    for (table, column) in columns(pool, &tables).await {
+        let change = match table {
+            "status_changes" => Some(of_subject),
+            "staff_changes" => Some(of_staff),
+            _ => None,
+        };
+        let condition = change.map(|change| format!("change_id = {change}"));
+        let condition = condition.as_deref().unwrap_or("1 = 1");
+        let flipped = damage(pool, table, &column, condition).await;
         let damaged = world.store.all_damaged().await.unwrap();
         assert_eq!(damaged.len(), 1, "{table}.{column}: {damaged:?}");
         assert_eq!(damaged[0].table, table);
         let found = world.published().await;
-        let good = found.iter().filter(|(_, status)| *status == Status::Valid).count();
-        let closed = usize::from(matches!(table, "subjects" | "prints"));
-        assert_eq!(good, 2 - closed, "{table}.{column}: {found:?}");
+        let closed = match table {
+            "subjects" | "prints" => Some(1),
+            "staff" | "staff_prints" => Some(3),
+            _ => None,
+        };
+        let good: Vec<_> =
+            found.iter().filter(|(_, status)| *status == Status::Valid).copied().collect();
+        let expected: Vec<_> =
+            all_valid.iter().filter(|(id, _)| Some(*id) != closed).copied().collect();
+        assert_eq!(good, expected, "{table}.{column}: {found:?}");
         if table == "subjects" {
             assert_eq!(world.verdict(1).await, None, "{column}: a damaged verdict was released");
             assert!(world.verdict(2).await.is_some());
+        }
+        if let Some(change) = change.filter(|_| column != "change_id") {
+            let act = world.act(OFFICER);
+            let undone = changes::undo(&world.store, change as i64, "mistake", act).await;
+            assert!(undone.unwrap_err().is_damaged(), "{table}.{column}");
+        }
+        if matches!(table, "staff" | "staff_prints") {
+            // The committee hears of the other alone.
+            let handed = crate::staff::take(&world.store, &store_key(), 0, 100).await.unwrap();
+            let badges: Vec<_> = handed.iter().map(|one| one.print.badge_number).collect();
+            assert_eq!(badges, [staff::FIRST + 1], "{table}.{column}");
         }
         // Cases: what is damaged is not said, and the others are.
         let shown = cases::by_id(&world.store, &world.lists, &id(3)).await;
@@ -142,7 +193,7 @@ async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothin
         flipped.undo(pool).await;
         assert_eq!(world.store.all_damaged().await.unwrap(), [], "{table}.{column}");
     }
-    assert_eq!(world.published().await, [(1, Status::Valid), (2, Status::Valid)]);
+    assert_eq!(world.published().await, all_valid);
     assert!(world.released(0).await.iter().any(|one| one.subject_id == id(1)));
 }
 

@@ -8,9 +8,9 @@ use lanyard_wire::staff::v1 as wire;
 use super::world::{OFFICER, World, store_key};
 use crate::staff::{self, DerivedPrint, Handed, Import, OfferedProfile, StaffSeeds, Writer};
 
-const FIRST: u32 = BadgeNumber::FIRST_OF_POLICE.get();
+pub(super) const FIRST: u32 = BadgeNumber::FIRST_OF_POLICE.get();
 
-fn member(reference: &str, name: &str) -> wire::Member {
+pub(super) fn member(reference: &str, name: &str) -> wire::Member {
     wire::Member {
         reference: reference.into(),
         full_name: name.into(),
@@ -20,7 +20,7 @@ fn member(reference: &str, name: &str) -> wire::Member {
 }
 
 impl World {
-    async fn enrol(&self, members: Vec<wire::Member>) -> wire::ImportStaffResponse {
+    pub(super) async fn enrol(&self, members: Vec<wire::Member>) -> wire::ImportStaffResponse {
         let profile = OfferedProfile { code: "patrol".into(), category: "Police".into() };
         staff::offer(&self.store, vec![profile]).await.unwrap();
         let mut import = Import::new(staff::offered(&self.store).await.unwrap());
@@ -32,7 +32,7 @@ impl World {
         import.finish(&writer, mode, false, self.act(OFFICER)).await.unwrap()
     }
 
-    async fn issue(&self, badge_number: u32, print_number: u32) -> u64 {
+    pub(super) async fn issue(&self, badge_number: u32, print_number: u32) -> u64 {
         let part = |part: u8| {
             let mut seed = [part; 32];
             seed[..8].copy_from_slice(&(badge_number ^ print_number << 28).to_be_bytes().repeat(2));
@@ -49,7 +49,7 @@ impl World {
         staff::take(&self.store, &store_key(), cursor, 100).await.unwrap()
     }
 
-    async fn says(&self, action: StatusAction) -> u64 {
+    pub(super) async fn says(&self, action: StatusAction) -> u64 {
         let references = ["S-1".to_owned()];
         let act = self.act(OFFICER);
         let response =
