@@ -124,7 +124,7 @@ struct Directory {
     sealer: Sealer,
     /// The rows of a directory that no signed head has yet.
     unpublished: Option<Vec<Row>>,
-    /// The table that the newest head names.
+    /// The table that the newest head names, if the feed has it: otherwise it goes out again.
     profiles: Option<Hash>,
 }
 
@@ -185,7 +185,7 @@ impl Publication {
             self.press.recover_key(&view, head)?;
             let binder = self.press.binder(key, false)?;
             let sealer = Sealer::recover(binder, &self.desired, held.rows(), now);
-            let profiles = Some(head.profiles);
+            let profiles = held.sealed_profiles().map(SealedProfiles::hash);
             directories.push(Directory { key, sealer, unpublished: None, profiles });
         }
         (self.directories, self.size) = (directories, view.size());

@@ -309,7 +309,8 @@ impl Mirror {
             let key = DirectoryKey::of(directory);
             if !read(&self.state).directories.contains_key(&key) {
                 let path = self.store.snapshot_path(size, key);
-                staged.insert(key, self.store.load_snapshot(&path, key, directory.commitment)?);
+                let map = self.store.load_snapshot(&path, key, directory.commitment);
+                staged.insert(key, map.map_err(|error| corrupt(&path, error))?);
             } else if let Some(delta) = deltas.get(&key) {
                 let applied = staged.apply(key, delta);
                 applied.map_err(|source| FeedError::Map { directory: key, source })?;

@@ -163,10 +163,8 @@ impl Mirror {
                 }
             } else if before.as_ref().and_then(|before| find(&before.head)).is_none() {
                 let path = self.store.snapshot_path(size, directory);
-                staged.insert(
-                    directory,
-                    self.store.load_snapshot(&path, directory, head.commitment)?,
-                );
+                let map = self.store.load_snapshot(&path, directory, head.commitment);
+                staged.insert(directory, map.map_err(|error| corrupt(&path, error))?);
             }
             // A directory that was damaged in the base stays missing: the log goes on without it.
         }

@@ -9,24 +9,9 @@ use std::sync::Arc;
 use common::*;
 use lanyard_core::checkpoint::VerifiedCheckpoint;
 use lanyard_core::ids::Audience;
-use lanyard_env::{Env, Files as _, Loss, LossyDisk};
+use lanyard_env::{Files as _, Loss, LossyDisk};
 use lanyard_feed::{FeedError, Mirror, MirrorConfig};
 use lanyard_wire::feed::v1::FollowResponse;
-use lanyard_wire::feed::v1::feed_service_server::FeedService as _;
-use tokio_stream::StreamExt as _;
-use tonic::Request;
-
-const FOLDER: &str = "/data/feed";
-
-fn open(world: &World, disk: &LossyDisk, config: MirrorConfig) -> Result<Arc<Mirror>, FeedError> {
-    let env = Env { files: disk.files(), ..world.env.clone() };
-    Mirror::open(env, Path::new(FOLDER), config, world.manifests())
-}
-
-fn sizes(mirror: &Mirror) -> (u64, u64) {
-    let view = mirror.read();
-    (view.size(), view.quorum().map_or(0, |quorum| quorum.size()))
-}
 
 /// As a service does that takes its folder.
 fn settle(disk: &LossyDisk) {
@@ -93,7 +78,7 @@ async fn follow_until(
     let disk = LossyDisk::new();
     disk.stop_after(calls);
     let mut seen = (0, 0);
-    if let Ok(gate) = open(world, &disk, world.gate_config()) {
+    if let Ok(gate) = open_on(world, &disk, world.gate_config()) {
         let mut intake = gate.intake("upstream");
         let failed = whole.iter().cloned().any(|response| intake.apply(response).is_err());
         seen = sizes(&gate);
@@ -102,12 +87,12 @@ async fn follow_until(
     let stopped = disk.is_stopped();
     disk.restart(loss);
     settle(&disk);
-    let gate = open(world, &disk, world.gate_config()).unwrap();
+    let gate = open_on(world, &disk, world.gate_config()).unwrap();
     let (size, quorum) = sizes(&gate);
     // What the next process shows survives a power cut, too.
     drop(gate);
     disk.restart(Loss::All);
-    let gate = open(world, &disk, world.gate_config()).unwrap();
+    let gate = open_on(world, &disk, world.gate_config()).unwrap();
     assert_eq!(sizes(&gate), (size, quorum), "after {calls} calls, {loss:?}, and a power cut");
     assert!(size >= seen.0 && quorum >= seen.1, "after {calls} calls, {loss:?}: {seen:?} was seen");
     if size > 0 {
@@ -119,15 +104,6 @@ async fn follow_until(
     stopped
 }
 
-/// Takes what `from` sends until nothing is missing.
-async fn catch_up(from: &Arc<Mirror>, to: &Arc<Mirror>) {
-    let response = server(from).follow(Request::new(to.follow_request())).await.unwrap();
-    let (mut stream, mut intake) = (response.into_inner(), to.intake("upstream"));
-    while sizes(to) != sizes(from) || to.is_incomplete() {
-        intake.apply(stream.next().await.unwrap().unwrap()).unwrap();
-    }
-}
-
 /// The same for an authority that publishes.
 #[tokio::test]
 async fn a_publisher_that_crashes_at_any_call_signs_one_checkpoint_a_size() {
@@ -135,7 +111,7 @@ async fn a_publisher_that_crashes_at_any_call_signs_one_checkpoint_a_size() {
     let base = LossyDisk::new();
     let config = MirrorConfig { publisher: true, ..world.config(&Audience::ALL) };
     let mut committee = world.publisher("unused");
-    committee.mirror = open(&world, &base, config.clone()).unwrap();
+    committee.mirror = open_on(&world, &base, config.clone()).unwrap();
     committee.begin(40);
     let keys = committee.keys.clone();
     drop(committee);
@@ -146,7 +122,7 @@ async fn a_publisher_that_crashes_at_any_call_signs_one_checkpoint_a_size() {
             let disk = base.copy();
             disk.stop_after(calls);
             let mut signed = Vec::new();
-            if let Ok(mirror) = open(&world, &disk, config.clone()) {
+            if let Ok(mirror) = open_on(&world, &disk, config.clone()) {
                 let mut committee = world.publisher("unused");
                 (committee.mirror, committee.keys) = (mirror, keys.clone());
                 failed += u32::from(publish_until(&mut committee, &mut signed));
@@ -158,7 +134,7 @@ async fn a_publisher_that_crashes_at_any_call_signs_one_checkpoint_a_size() {
             settle(&disk);
 
             let mut committee = world.publisher("unused");
-            committee.mirror = open(&world, &disk, config.clone()).unwrap();
+            committee.mirror = open_on(&world, &disk, config.clone()).unwrap();
             committee.keys = keys.clone();
             if let Some(unsigned) = committee.mirror.unsigned() {
                 let one = committee.sign(&unsigned);
@@ -211,7 +187,7 @@ async fn a_full_disk_holds_a_tick_back_and_lets_it_go_later() {
     let disk = LossyDisk::new();
     let config = MirrorConfig { publisher: true, ..world.config(&Audience::ALL) };
     let mut committee = world.publisher("unused");
-    committee.mirror = open(&world, &disk, config).unwrap();
+    committee.mirror = open_on(&world, &disk, config).unwrap();
     committee.begin(40);
     for space in (0..6_000).step_by(101) {
         let size = committee.mirror.read().size();

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lanyard_authority::Changes;
-
 use lanyard_store::{DamagedRow, next_number};
 use lanyard_test_postgres::{columns, damage};
 use lanyard_wire::screening::v1::DisclosureRequest;

@@ -24,7 +24,7 @@ use lanyard_core::map::{Delta, Row};
 use lanyard_core::note::{KeyName, SigningKey};
 use lanyard_core::profile::{EventTimeZone, Profile, ProfileTable, SealedProfiles};
 use lanyard_core::record::{ProfileId, SealedRecord};
-use lanyard_env::{Clock, Env, Files, ManualClock, SeededEntropy};
+use lanyard_env::{Clock, Env, Files, LossyDisk, ManualClock, SeededEntropy};
 use lanyard_feed::{
     Applied, Content, DirectoryDraft, DirectoryKey, Draft, Evidence, FeedError, FeedServer,
     ManifestRefused, ManifestSource, Mirror, MirrorConfig, Recipient,
@@ -351,6 +351,33 @@ pub async fn pull(from: &Arc<Mirror>, to: &Arc<Mirror>) {
     let applied = apply(to, sent(from, to).await);
     applied.unwrap();
     assert_eq!(to.read().size(), from.read().size());
+}
+
+/// The folder of a mirror on a machine of its own.
+pub const FOLDER: &str = "/data/feed";
+
+pub fn open_on(
+    world: &World,
+    disk: &LossyDisk,
+    config: MirrorConfig,
+) -> Result<Arc<Mirror>, FeedError> {
+    let env = Env { files: disk.files(), ..world.env.clone() };
+    Mirror::open(env, Path::new(FOLDER), config, world.manifests())
+}
+
+/// How long the log is: signed, and with a quorum.
+pub fn sizes(mirror: &Mirror) -> (u64, u64) {
+    let view = mirror.read();
+    (view.size(), view.quorum().map_or(0, |quorum| quorum.size()))
+}
+
+/// Takes what `from` sends until nothing is missing.
+pub async fn catch_up(from: &Arc<Mirror>, to: &Arc<Mirror>) {
+    let response = server(from).follow(Request::new(to.follow_request())).await.unwrap();
+    let (mut stream, mut intake) = (response.into_inner(), to.intake("upstream"));
+    while sizes(to) != sizes(from) || to.is_incomplete() {
+        intake.apply(stream.next().await.unwrap().unwrap()).unwrap();
+    }
 }
 
 /// What a gate's mirror says of a handle: version under the signed and under the cosigned head.
