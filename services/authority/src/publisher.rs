@@ -390,8 +390,9 @@ impl<R: Registry> Publisher<R> {
         let memory = SignedUpTo::at(self.kept.clone(), self.signed.clone());
         match memory.read()? {
             Some(signed) if signed.cursor > 0 => {
-                let newest = page(&self.registry, signed.cursor - 1).await?;
-                if newest.0.is_empty() {
+                let (_, newest) = page(&self.registry, signed.cursor - 1).await?;
+                // By its number: there may be nothing to say of it, as of a print that waits to be issued.
+                if newest < signed.cursor {
                     // Durable, as the next change may have the number that is missing now.
                     memory.write(Signed { is_restored: true, ..signed })?;
                 }
