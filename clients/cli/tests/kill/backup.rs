@@ -23,12 +23,18 @@ fn back_up(folder: &Path, to: &Path) -> (Option<i32>, String) {
     (output.status.code(), said + &errors)
 }
 
+/// Backs a folder up that is sound; what was said.
+pub(crate) fn of_one(folder: &Path, to: &Path) -> String {
+    let (code, said) = back_up(folder, to);
+    assert_eq!(code, Some(0), "{}: {said}", folder.display());
+    said
+}
+
 /// Backs every party up, and none over what is there.
 pub(crate) fn of_all(cluster: &Cluster, dir: &Path) {
     for member in cluster.members() {
         let (folder, to) = (cluster.folder(&member), dir.join(member.name()));
-        let (code, said) = back_up(&folder, &to);
-        assert_eq!(code, Some(0), "{member}: {said}");
+        let said = of_one(&folder, &to);
         let report = said.lines().find_map(|line| serde_json::from_str::<Value>(line).ok());
         let files = report.expect("JSON")["files"].as_u64();
         assert!(files > Some(8), "{member}: {said}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lanyard::cluster::Cluster;
 use lanyard::event::{create, free_addresses, plan};
-use lanyard_ceremony::Member;
+use lanyard_ceremony::{EventPlan, EventTree, Member, Seat};
 use lanyard_client::Connection;
 use lanyard_client::badge::derive_print;
 use lanyard_core::badge::IssuingKey;
@@ -18,18 +18,31 @@ use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::committee::v1::badge_service_client::BadgeServiceClient;
 use lanyard_wire::committee::v1::enrolment_service_client::EnrolmentServiceClient;
 use lanyard_wire::committee::v1::import_people_request::Step;
+use lanyard_wire::common::v1::AuditEntry;
+use lanyard_wire::epoch::v1::epoch_service_client::EpochServiceClient;
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
 use lanyard_wire::police::v1 as police;
+use lanyard_wire::police::v1::case_service_client::CaseServiceClient;
+use lanyard_wire::police::v1::import_watchlist_request::Step as ListStep;
 use lanyard_wire::police::v1::subject_service_client::SubjectServiceClient;
+use lanyard_wire::police::v1::watchlist_service_client::WatchlistServiceClient;
 use lanyard_wire::pseudonym::v1::GetUsageRequest;
 use lanyard_wire::pseudonym::v1::key_share_service_client::KeyShareServiceClient;
+use lanyard_wire::staff::v1 as staff;
+use lanyard_wire::staff::v1::staff_service_client::StaffServiceClient;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
+use crate::acknowledged::Acknowledged;
+use crate::quota::Holder;
+use crate::wanted::{self, WANTED, Wanted, document, wanted};
+
 const PASSPHRASE: &str = "kill test";
 /// People whose badges are in use while processes die.
 const BADGES: usize = 24;
+/// Their numbers begin here: nobody who is imported under load, and may be on a list, has their names.
+const FIRST_BADGE: usize = 17_000;
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -46,7 +59,13 @@ pub(crate) struct Clients {
     pub(crate) enrolment: EnrolmentServiceClient<Channel>,
     pub(crate) badges: BadgeServiceClient<Channel>,
     pub(crate) subjects: SubjectServiceClient<Channel>,
+    pub(crate) watchlists: WatchlistServiceClient<Channel>,
+    pub(crate) cases: CaseServiceClient<Channel>,
+    pub(crate) staff: StaffServiceClient<Channel>,
+    /// The committee's and the police's.
+    pub(crate) epochs: [EpochServiceClient<Channel>; 2],
     pub(crate) scanner: GateServiceClient<Channel>,
+    pub(crate) supervisor: GateServiceClient<Channel>,
     pub(crate) gate_operator: GateServiceClient<Channel>,
     pub(crate) trustee: KeyShareServiceClient<Channel>,
 }
@@ -56,6 +75,8 @@ pub(crate) struct Event {
     pub(crate) cluster: Cluster,
     pub(crate) clients: Clients,
     pub(crate) issuer: Issuer,
+    pub(crate) holders: Arc<[Holder]>,
+    plan: EventPlan,
     _dir: TempDir,
 }
 
@@ -81,6 +102,11 @@ impl Event {
             enrolment: registrar.enrolment().expect("a client"),
             badges: registrar.badges().expect("a client"),
             subjects: officer.subjects().expect("a client"),
+            watchlists: officer.watchlists().expect("a client"),
+            cases: officer.cases().expect("a client"),
+            staff: officer.staff().expect("a client"),
+            epochs: [&registrar, &officer].map(|one| one.epochs().expect("a client")),
+            supervisor: act(&gate, Role::Supervisor).gate().expect("a client"),
             scanner: act(&gate, Role::Scanner).gate().expect("a client"),
             gate_operator: act(&gate, Role::Operator).gate().expect("a client"),
             trustee: act(&Member::Trustee, Role::Operator).key_share().expect("a client"),
@@ -88,22 +114,56 @@ impl Event {
         let key = registrar.folder().issuing_key(PASSPHRASE).expect("the issuing key");
         let (key, manifest) = (Arc::new(key), Arc::clone(registrar.manifest()));
         let issuer = Issuer { key, manifest, badges: clients.badges.clone() };
-        Self { clients, issuer, cluster, _dir: dir }
+        let holders = Holder::all(&env, &cluster, &issuer.manifest);
+        Self { clients, issuer, holders, plan, cluster, _dir: dir }
+    }
+
+    /// Puts the next version of the manifest in force: the committee takes it up, and the trustee, who follows nobody. All
+    /// others hear of it by the feeds.
+    pub(crate) async fn amend(&self, acknowledged: &Acknowledged) {
+        let version = acknowledged.note().manifest.max(1) + 1;
+        let env = Env::system();
+        let exchange = EventTree::exchange(self.cluster.dir());
+        let seat = |member: &Member| Seat::open(&env, &self.cluster.folder(member), &exchange);
+        let title = format!("{}, version {version}", self.plan.title);
+        let plan = EventPlan { title, ..self.plan.clone() };
+        // A service that starts sweeps away what is being written beside it: such a step is taken again.
+        eventually("the manifest is drafted", async || {
+            seat(&Member::Committee).is_ok_and(|seat| seat.draft_manifest(&plan).is_ok())
+        })
+        .await;
+        for authority in [Member::Committee, Member::Police] {
+            eventually("the manifest is signed", async || {
+                seat(&authority).is_ok_and(|seat| seat.sign_manifest(&plan).is_ok())
+            })
+            .await;
+        }
+        for member in [Member::Committee, Member::Trustee] {
+            eventually("the manifest is adopted", async || {
+                seat(&member).is_ok_and(|seat| seat.adopt().is_ok())
+            })
+            .await;
+        }
+        acknowledged.note().manifest = version;
     }
 
     /// Enrols the people whose badges will be in use, issues them, has everybody cleared, and the gate know it.
     pub(crate) async fn issue_and_screen(&self) -> Arc<[Badge]> {
         let Clients { enrolment, .. } = &self.clients;
-        let crew = committee::Profile {
-            code: "crew".to_owned(),
-            category: "Volunteer".to_owned(),
+        let profile = |code: &str, category: &str, police| committee::Profile {
+            code: code.to_owned(),
+            category: category.to_owned(),
+            police,
             ..Default::default()
         };
-        let request = committee::PutProfilesRequest { profiles: vec![crew] };
-        enrolment.clone().put_profiles(request).await.expect("a profile");
-        let people: Vec<_> = (0..BADGES).map(|number| person("B", number)).collect();
-        self.clients.import(people).await.expect("people are imported");
-        let people = (0..BADGES).map(|number| person("B", number).reference).collect();
+        let profiles = vec![profile("crew", "Volunteer", false), profile("patrol", "Police", true)];
+        let request = committee::PutProfilesRequest { profiles };
+        enrolment.clone().put_profiles(request).await.expect("profiles");
+        self.clients.import_list(WANTED, wanted()).await.expect("a list");
+        let numbers = FIRST_BADGE..FIRST_BADGE + BADGES;
+        let people: Vec<_> = numbers.map(|number| person("B", number)).collect();
+        self.clients.import(people.clone()).await.expect("people are imported");
+        let people = people.into_iter().map(|person| person.reference).collect();
         let prints = self.issuer.issue(people).await.expect("prints are registered");
         eventually("everybody is cleared", async || {
             self.clients.screen().await.is_ok_and(|last| last.cleared == BADGES as u64)
@@ -186,6 +246,65 @@ impl Clients {
         imported.map(Response::into_inner)
     }
 
+    /// Replaces a list of the police.
+    pub(crate) async fn import_list(
+        &self,
+        list: &str,
+        entries: Vec<police::ListEntry>,
+    ) -> Result<(), Status> {
+        let start = police::ImportStart {
+            list: list.to_owned(),
+            content: Vec::new(),
+            entries: entries.len() as u64,
+        };
+        let steps = [ListStep::Start(start), ListStep::Entries(police::ImportEntries { entries })];
+        let steps = steps.map(|step| police::ImportWatchlistRequest { step: Some(step) });
+        let imported = self.watchlists.clone().import_watchlist(tokio_stream::iter(steps)).await;
+        let mut progress = imported?.into_inner();
+        while let Some(progress) = progress.message().await? {
+            if progress.finished {
+                return Ok(());
+            }
+        }
+        Err(Status::aborted("the import did not end"))
+    }
+
+    /// Imports a member of the police's staff.
+    pub(crate) async fn import_staff(&self, member: staff::Member) -> Result<(), Status> {
+        use staff::import_staff_request::Step;
+        let mode = staff::ImportMode::AllOrNothing.into();
+        let row = staff::ImportRow { line: 1, member: Some(member) };
+        let steps = [
+            Step::Start(staff::ImportStart { mode, dry_run: false }),
+            Step::Rows(staff::ImportRows { rows: vec![row] }),
+        ];
+        let steps = steps.map(|step| staff::ImportStaffRequest { step: Some(step) });
+        let imported = self.staff.clone().import_staff(tokio_stream::iter(steps)).await?;
+        match imported.into_inner().refused {
+            0 => Ok(()),
+            _ => Err(Status::failed_precondition("the profile is not offered yet")),
+        }
+    }
+
+    /// The whole audit trails of the committee and the police.
+    pub(crate) async fn audit(&self) -> [Vec<AuditEntry>; 2] {
+        let mut trails = [Vec::new(), Vec::new()];
+        loop {
+            let after = trails.each_ref().map(|trail: &Vec<AuditEntry>| trail.len() as u64);
+            let request = committee::ListAuditRequest { after: after[0], ..Default::default() };
+            let committee = self.badges.clone().list_audit(request).await.expect("a trail");
+            let request = police::ListAuditRequest { after: after[1], ..Default::default() };
+            let police = self.subjects.clone().list_audit(request).await.expect("a trail");
+            let more = [committee.into_inner().entries, police.into_inner().entries];
+            if more.iter().all(Vec::is_empty) {
+                return trails;
+            }
+            for (trail, more) in std::iter::zip(&mut trails, more) {
+                trail.extend(more);
+            }
+        }
+    }
+
     /// Screens whoever needs it, without waiting for verdicts.
     pub(crate) async fn screen(&self) -> Result<committee::ScreenResponse, Status> {
         let request = committee::ScreenRequest { wait_seconds: 0 };
@@ -241,15 +360,31 @@ impl Clients {
 
 /// A person of an invented family.
 pub(crate) fn person(prefix: &str, number: usize) -> committee::Person {
-    let letter = |place: usize| char::from(b'a' + (number / place % 26) as u8);
+    let document = committee::Document {
+        kind: "passport".to_owned(),
+        issuer: "UTO".to_owned(),
+        number: document(number),
+    };
+    let wanted = Wanted::of(prefix, number);
+    let is_named = wanted == Wanted::ByName;
     committee::Person {
         reference: format!("{prefix}-{number:05}"),
-        full_name: format!("Kill{}{}{} Utopian", letter(676), letter(26), letter(1)),
-        birth_date: format!("1990-{:02}-{:02}", number / 28 % 12 + 1, number % 28 + 1),
+        full_name: if is_named { wanted::name(number) } else { name(number) },
+        birth_date: if is_named { wanted::BIRTH_DATE.to_owned() } else { birth_date(number) },
         category: "Volunteer".to_owned(),
         profile: "crew".to_owned(),
+        documents: Vec::from_iter((wanted == Wanted::ByDocument).then_some(document)),
         ..Default::default()
     }
+}
+
+pub(crate) fn name(number: usize) -> String {
+    let letter = |place: usize| char::from(b'a' + (number / place % 26) as u8);
+    format!("Kill{}{}{} Utopian", letter(676), letter(26), letter(1))
+}
+
+pub(crate) fn birth_date(number: usize) -> String {
+    format!("1990-{:02}-{:02}", number / 28 % 12 + 1, number % 28 + 1)
 }
 
 /// Waits until something holds.

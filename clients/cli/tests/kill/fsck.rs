@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::backup;
 
 /// Looks a folder over; whether it is sound, and what was found.
-fn look(folder: &Path) -> (bool, Value) {
+pub(crate) fn look(folder: &Path) -> (bool, Value) {
     let output = Command::new(env!("CARGO_BIN_EXE_lanyard"))
         .args(["fsck", "--json", "--folder"])
         .arg(folder)
@@ -50,6 +50,8 @@ pub(crate) fn finds_what_is_damaged(cluster: &Cluster) {
         ("sponsor", "data/mirror/police/ticks"),
         ("gate-1", "data/mirror/committee/snapshots"),
         ("gate-1", "data/receipts/chain"),
+        ("gate-1", "data/receipts/bodies"),
+        ("gate-1", "data/receipts/recent"),
         ("gate-1", "keys/hpke.key"),
         ("trustee", "data/witness"),
     ] {
@@ -81,7 +83,7 @@ pub(crate) fn finds_what_is_damaged(cluster: &Cluster) {
 }
 
 /// The file, or the last in the folder.
-fn newest(path: &Path) -> Option<PathBuf> {
+pub(crate) fn newest(path: &Path) -> Option<PathBuf> {
     if !path.is_dir() {
         return path.exists().then(|| path.to_owned());
     }

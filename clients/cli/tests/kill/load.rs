@@ -1,23 +1,31 @@
 //! What goes on while processes die: each task writes down what was acknowledged.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
+use lanyard_wire::epoch::v1::StartEpochRequest;
 use lanyard_wire::gate::v1 as gate;
 use lanyard_wire::police::v1 as police;
+use lanyard_wire::screening::v1::Verdict;
+use lanyard_wire::staff::v1 as staff;
 use rand::RngExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::Response;
 
-use crate::acknowledged::{Acknowledged, Print};
-use crate::event::{Badge, Clients, Event, Issuer, person};
+use crate::acknowledged::{Acknowledged, Act, Print};
+use crate::event::{Badge, Clients, Event, Issuer, birth_date, name, person};
+use crate::quota::Holder;
+use crate::wanted::strangers;
 
 /// People of one import.
 const BATCH: usize = 10;
 /// A pause between the steps of one task, so that the processes have time for all of them.
 const PAUSE: Duration = Duration::from_millis(40);
+/// A list of the police that is replaced again and again.
+pub(crate) const LIST: &str = "load";
 
 /// What a task does again and again.
 #[derive(Clone, Copy)]
@@ -30,10 +38,15 @@ enum Step {
     Reissue,
     Check,
     AskHowFar,
+    Evaluate,
+    List,
+    Decide,
+    Staff,
+    Epoch,
 }
 
 impl Step {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::Import,
         Self::Screen,
         Self::CommitteeStop,
@@ -42,6 +55,11 @@ impl Step {
         Self::Reissue,
         Self::Check,
         Self::AskHowFar,
+        Self::Evaluate,
+        Self::List,
+        Self::Decide,
+        Self::Staff,
+        Self::Epoch,
     ];
 }
 
@@ -55,6 +73,7 @@ pub(crate) fn start(
     let load = Load {
         clients: event.clients.clone(),
         issuer: event.issuer.clone(),
+        holders: Arc::clone(&event.holders),
         badges: Arc::clone(badges),
         answers: acknowledged.clone(),
     };
@@ -74,6 +93,7 @@ pub(crate) fn start(
 struct Load {
     clients: Clients,
     issuer: Issuer,
+    holders: Arc<[Holder]>,
     badges: Arc<[Badge]>,
     answers: Acknowledged,
 }
@@ -89,6 +109,11 @@ impl Load {
             Step::Reissue => self.reissue().await,
             Step::Check => self.check().await,
             Step::AskHowFar => self.ask_how_far().await,
+            Step::Evaluate => self.evaluate().await,
+            Step::List => self.replace_list().await,
+            Step::Decide => self.decide().await,
+            Step::Staff => self.import_staff().await,
+            Step::Epoch => self.start_epochs().await,
         }
     }
 
@@ -108,11 +133,13 @@ impl Load {
             return;
         }
         let Ok(people) = self.clients.people(references).await else { return };
-        let cleared = people
+        use committee::ScreeningState::{Cleared, Refused};
+        let told = people
             .into_iter()
-            .filter(|state| state.screening() == committee::ScreeningState::Cleared)
-            .filter_map(|state| Some(state.person?.reference));
-        self.answers.note().cleared.extend(cleared);
+            .map(|state| (state.screening(), state))
+            .filter(|(said, _)| matches!(said, Cleared | Refused))
+            .filter_map(|(said, state)| Some((state.person?.reference, said)));
+        self.answers.note().told.extend(told);
     }
 
     async fn stop_at_committee(&self) {
@@ -124,8 +151,12 @@ impl Load {
             reason: "load".to_owned(),
             ..Default::default()
         };
-        if self.clients.badges.clone().change_status(request).await.is_ok() {
-            self.answers.note().committee_stops.insert(place, Some(suspend));
+        let answer = self.clients.badges.clone().change_status(request).await;
+        let Ok(answer) = answer.map(Response::into_inner) else { return };
+        let mut answers = self.answers.note();
+        answers.committee_stops.insert(place, Some(suspend));
+        if answer.outcomes[0].outcome() == committee::Outcome::Done {
+            answers.acts[0].push(Act::stop(suspend, answer.change_id));
         }
     }
 
@@ -138,8 +169,12 @@ impl Load {
             reason: "load".to_owned(),
             ..Default::default()
         };
-        if self.clients.subjects.clone().change_status(request).await.is_ok() {
-            self.answers.note().police_stops.insert(place, Some(suspend));
+        let answer = self.clients.subjects.clone().change_status(request).await;
+        let Ok(answer) = answer.map(Response::into_inner) else { return };
+        let mut answers = self.answers.note();
+        answers.police_stops.insert(place, Some(suspend));
+        if answer.outcomes[0].outcome() == police::Outcome::Done {
+            answers.acts[1].push(Act::stop(suspend, answer.change_id));
         }
     }
 
@@ -189,6 +224,7 @@ impl Load {
         if done {
             let mut answers = self.answers.note();
             answers.lost.push(lost);
+            answers.acts[0].push(Act { action: "reissue", change: answer.get_ref().change_id });
             answers.prints.insert(reference, Some(Print { number: number + 1, text: None }));
         }
         tokio::time::sleep(10 * PAUSE).await;
@@ -202,9 +238,88 @@ impl Load {
 
     async fn check(&self) {
         let request = check_of(&self.badges[self.draw().0].text);
-        if let Ok(answer) = self.clients.scanner.clone().check(request.clone()).await {
-            self.answers.note().checks.push((request, answer.into_inner()));
+        let nonce = request.nonce.clone();
+        let answer = self.clients.scanner.clone().check(request.clone()).await;
+        let Ok(answer) = answer.map(Response::into_inner) else { return };
+        self.answers.note().checks.push((request, answer.clone(), Instant::now()));
+        // Some of those who are referred are let in.
+        if answer.verdict() != gate::Verdict::Refer || answer.receipt_id % 4 != 0 {
+            return;
         }
+        let request = gate::OverrideRequest {
+            receipt_id: answer.receipt_id,
+            nonce,
+            verdict: gate::Verdict::Admit.into(),
+            reason: "load".to_owned(),
+        };
+        if let Ok(answer) = self.clients.supervisor.clone().r#override(request.clone()).await {
+            self.answers.note().overrides.push((request, answer.into_inner()));
+        }
+    }
+
+    async fn evaluate(&self) {
+        for holder in &*self.holders {
+            holder.evaluate(&self.answers).await;
+        }
+    }
+
+    /// Replaces a list that names nobody by a longer or a shorter one.
+    async fn replace_list(&self) {
+        let count = rand::rng().random_range(1..4);
+        self.answers.note().listed = None;
+        if self.clients.import_list(LIST, strangers(count)).await.is_ok() {
+            self.answers.note().listed = Some(count as u64);
+        }
+        tokio::time::sleep(25 * PAUSE).await;
+    }
+
+    /// An officer clears somebody whom the list may mean.
+    async fn decide(&self) {
+        tokio::time::sleep(10 * PAUSE).await;
+        let request =
+            police::ListCasesRequest { undecided_only: true, page_size: 1, ..Default::default() };
+        let Ok(open) = self.clients.cases.clone().list_cases(request).await else { return };
+        let subject = open.into_inner().cases.into_iter().next().and_then(|case| case.subject);
+        let Some(subject) = subject else { return };
+        let request = police::DecideCaseRequest {
+            subject_id: subject.subject_id.clone(),
+            verdict: Verdict::Cleared.into(),
+            reason: "load".to_owned(),
+        };
+        let Ok(answer) = self.clients.cases.clone().decide_case(request).await else { return };
+        if answer.get_ref().outcome() == police::Outcome::Done {
+            self.answers.note().decided.insert(subject.subject_id);
+        }
+    }
+
+    async fn import_staff(&self) {
+        let number = self.answers.note().staff.len();
+        let member = staff::Member {
+            reference: format!("S-{number:05}"),
+            full_name: name(number),
+            birth_date: birth_date(number),
+            profile: "patrol".to_owned(),
+            ..Default::default()
+        };
+        let reference = member.reference.clone();
+        if self.clients.import_staff(member).await.is_ok() {
+            self.answers.note().staff.push(reference);
+        }
+        tokio::time::sleep(10 * PAUSE).await;
+    }
+
+    /// One epoch out of turn at each authority.
+    async fn start_epochs(&self) {
+        for (place, client) in self.clients.epochs.iter().enumerate() {
+            if self.answers.note().epochs[place].is_some() {
+                continue;
+            }
+            let request = StartEpochRequest { reason: "load".to_owned() };
+            if let Ok(answer) = client.clone().start_epoch(request).await {
+                self.answers.note().epochs[place] = Some(answer.get_ref().epoch);
+            }
+        }
+        tokio::time::sleep(10 * PAUSE).await;
     }
 
     async fn ask_how_far(&self) {

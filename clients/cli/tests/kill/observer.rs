@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lanyard_ceremony::Member;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup;
 use crate::event::{Event, eventually};
 
 /// What was shown of one log.
@@ -33,9 +35,11 @@ struct Watched {
     shown: Arc<Mutex<Shown>>,
 }
 
-/// The observer. It has a gate's certificate and a folder of its own.
+/// The observer. It has a gate's certificate, and folders of its own.
 pub(crate) struct Observer {
     logs: Vec<Watched>,
+    /// Memories of witnesses that were held against what they had cosigned.
+    compared: AtomicU64,
     tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
@@ -43,7 +47,10 @@ pub(crate) struct Observer {
 impl Observer {
     pub(crate) fn start(event: &Event, dir: &Path) -> Self {
         let env = Env::system();
-        let gate = Folder::open(event.cluster.folder(&event.cluster.gates()[0]), &env);
+        // A copy: what the observer hears of manifests first, the gate's process shall write itself.
+        let party = dir.join("party");
+        backup::of_one(&event.cluster.folder(&event.cluster.gates()[0]), &party);
+        let gate = Folder::open(party, &env);
         let manifests = Arc::new(ManifestStore::open(&gate).expect("a manifest"));
         let anchors = trust_anchors(&manifests.current()).expect("authorities");
         let tls = Tls::new(&env, gate.service_identity().expect("a certificate"), anchors);
@@ -72,7 +79,21 @@ impl Observer {
             tasks.push(tokio::spawn(keep(Arc::clone(&mirror), Arc::clone(&shown), stop.clone())));
             logs.push(Watched { authority, mirror, shown });
         }
-        Self { logs, tasks, stop }
+        Self { logs, compared: AtomicU64::new(0), tasks, stop }
+    }
+
+    /// A witness whose process has died, before it is started again, remembers whatever it cosigned.
+    pub(crate) fn compare_memory(&self, event: &Event, member: &Member) {
+        for Watched { authority, shown, .. } in &self.logs {
+            let shown = shown.lock().expect("nobody panics holding it");
+            let cosigned = shown.cosigned.iter();
+            let mut cosigned = cosigned.filter(|(witness, _)| party_of(witness) == member.name());
+            if let Some((witness, size)) = cosigned.next() {
+                let remembered = remembered(event, *authority, witness);
+                assert!(remembered >= *size, "{witness} cosigned {size}, knows {remembered}");
+                self.compared.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// No checkpoint contradicts another, and every witness remembers what it cosigned.
@@ -85,6 +106,9 @@ impl Observer {
         for task in self.tasks {
             task.await.expect("the observer goes on");
         }
+        let compared = self.compared.into_inner();
+        println!("{compared} memories compared");
+        assert!(compared > 0, "no witness died that had cosigned");
         for Watched { authority, mirror, shown } in &self.logs {
             let shown = shown.lock().expect("nobody panics holding it");
             assert_eq!(mirror.times_caught(), 0, "the log of the {authority} contradicts itself");
@@ -128,10 +152,14 @@ async fn keep(mirror: Arc<Mirror>, shown: Arc<Mutex<Shown>>, stop: CancellationT
     }
 }
 
+/// The party that a witness belongs to.
+fn party_of(witness: &str) -> &str {
+    witness.rsplit('/').next().expect("a witness")
+}
+
 /// What a witness remembers of a log.
 fn remembered(event: &Event, authority: Authority, witness: &str) -> u64 {
-    let party = witness.rsplit('/').next().expect("a witness");
-    let folder = event.cluster.dir().join(party).join("data/witness");
+    let folder = event.cluster.dir().join(party_of(witness)).join("data/witness");
     let names = std::fs::read_dir(&folder).expect("a witness's memory");
     let name = names
         .map(|entry| entry.expect("a file").path())
