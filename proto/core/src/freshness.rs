@@ -116,6 +116,12 @@ impl Freshness {
         freshness(self.leaf, self.quorum)
     }
 
+    /// The one of two whose [`Freshness::time`] is later.
+    #[must_use]
+    pub fn newer(self, other: Self) -> Self {
+        if other.time() > self.time() { other } else { self }
+    }
+
     /// The authority's time.
     #[must_use]
     pub fn leaf_time(&self) -> Timestamp {

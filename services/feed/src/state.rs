@@ -216,7 +216,13 @@ impl State {
     }
 
     /// Makes a head the newest with a quorum; its size is that of a recent one, or the quorum's own.
-    pub(crate) fn settle(&mut self, quorum: QuorumHead) {
+    ///
+    /// It extends the one before, so what is known is no older than it was: one witness whose clock is behind, without which there
+    /// is no quorum yet, ages nothing.
+    pub(crate) fn settle(&mut self, mut quorum: QuorumHead) {
+        if let Some(before) = &self.quorum {
+            quorum.freshness = quorum.freshness.newer(before.freshness);
+        }
         let size = quorum.size();
         for (key, directory) in &mut self.directories {
             directory.overlay.forget_before(size);

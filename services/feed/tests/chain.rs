@@ -112,6 +112,31 @@ async fn cosigning_the_same_size_again_refreshes_nothing() {
 }
 
 #[tokio::test]
+async fn a_witness_whose_clock_is_behind_makes_nothing_older_than_it_was() {
+    let world = World::new();
+    let mut committee = world.publisher("committee");
+    committee.begin(50);
+    let signed = committee.tick(put(&[1], 2));
+    committee.cosign(&signed);
+    let freshness = committee.mirror.read().freshness();
+    world.clock.advance_millis(1_000);
+    let now = world.env.now();
+    let mut signed = committee.tick(put(&[1], 3));
+    let cosign = |place: usize, time| world.witnesses[place].cosign(&signed, time).unwrap();
+    let [honest, behind, last] =
+        [cosign(0, now), cosign(2, now.minus_millis(90_000)), cosign(3, now)];
+    // A quorum, for as long as the third is on its way.
+    for (cosignature, is_newer) in [(honest, false), (behind, false), (last, true)] {
+        signed.attach(&cosignature).unwrap();
+        committee.mirror.cosigned(&signed.note().to_string(), "witness").unwrap();
+        let view = committee.mirror.read();
+        let expected = if is_newer { Some(now) } else { freshness };
+        assert_eq!((view.freshness(), view.size()), (expected, signed.size()));
+    }
+    assert_eq!(committee.mirror.read().quorum().unwrap().size(), signed.size());
+}
+
+#[tokio::test]
 async fn a_witness_that_lies_about_time_or_is_alone_makes_no_quorum() {
     let world = World::new();
     let mut committee = world.publisher("committee");
