@@ -1,6 +1,6 @@
 //! Every checkpoint seen anywhere, and who cosigned it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lanyard_core::checkpoint::verify_checkpoint;
 use lanyard_core::ids::{Authority, Hash};
@@ -8,12 +8,25 @@ use lanyard_core::note::{MAX_NOTE_BYTES, Note, VerifyingKey};
 
 use crate::links::index;
 
+/// What a file with checkpoints is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// A feed, the own one or a mirror's.
+    Feed,
+    /// A witness's memory.
+    Memory,
+}
+
 /// The checkpoints that both authorities signed.
 pub(crate) struct Checkpoints {
     keys: [VerifyingKey; 2],
     /// First lines of checkpoints.
     origins: [Vec<u8>; 2],
     roots: [BTreeMap<u64, Hash>; 2],
+    /// Machine, kind of file, place of the authority: the greatest size that was ever written.
+    written: BTreeMap<(&'static str, Kind, usize), u64>,
+    /// Witnesses that were made to cosign whatever they are asked: what they remember says nothing.
+    heedless: BTreeSet<&'static str>,
     /// Name of the witness, place of the authority: the greatest size cosigned.
     cosigned: BTreeMap<(String, usize), u64>,
     /// The greatest size that a witness had cosigned when it was made to forget: such cosignatures may be seen again.
@@ -29,29 +42,41 @@ impl Checkpoints {
             keys,
             origins,
             roots: Default::default(),
+            written: BTreeMap::new(),
+            heedless: BTreeSet::new(),
             cosigned: BTreeMap::new(),
             forgiven: BTreeMap::new(),
         }
     }
 
-    /// Takes every signed checkpoint out of some bytes.
+    /// Takes every signed checkpoint out of what a machine wrote; says how many were known.
     ///
     /// # Errors
     /// What contradicts what.
-    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub(crate) fn read(
+        &mut self,
+        (machine, kind): (&'static str, Kind),
+        bytes: &[u8],
+    ) -> Result<u64, String> {
+        let mut known_before = 0;
         for authority in Authority::ALL {
             let place = index(authority);
             for note in notes(bytes, &self.origins[place]) {
                 let Some((size, root)) = self.signed(place, &note) else { continue };
-                let known = *self.roots[place].entry(size).or_insert(root);
-                if known != root {
-                    let name = authority.name();
-                    return Err(format!(
-                        "the {name} signed two checkpoints of size {size}: {} and {}",
-                        hex::encode(known.as_bytes()),
-                        hex::encode(root.as_bytes())
-                    ));
+                match self.roots[place].insert(size, root) {
+                    None => {}
+                    Some(known) if known == root => known_before += 1,
+                    Some(known) => {
+                        let name = authority.name();
+                        return Err(format!(
+                            "the {name} signed two checkpoints of size {size}: {} and {}",
+                            hex::encode(known.as_bytes()),
+                            hex::encode(root.as_bytes())
+                        ));
+                    }
                 }
+                let written = self.written.entry((machine, kind, place)).or_default();
+                *written = size.max(*written);
                 for signature in note.signatures() {
                     let name = signature.name().to_string();
                     let most = self.cosigned.entry((name, place)).or_default();
@@ -59,7 +84,44 @@ impl Checkpoints {
                 }
             }
         }
-        Ok(())
+        Ok(known_before)
+    }
+
+    /// The greatest size that an authority has signed.
+    #[must_use]
+    pub(crate) fn signed_up_to(&self, authority: Authority) -> u64 {
+        self.roots[index(authority)].keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// The greatest size of an authority's log that a machine has had in its feed.
+    #[must_use]
+    pub(crate) fn held(&self, machine: &'static str, authority: Authority) -> u64 {
+        let key = (machine, Kind::Feed, index(authority));
+        self.written.get(&key).copied().unwrap_or_default()
+    }
+
+    /// The greatest size of an authority's log that another machine has, in a feed or in a witness's memory.
+    #[must_use]
+    pub(crate) fn elsewhere(&self, authority: Authority) -> u64 {
+        let others = self.written.iter().filter(|((machine, _, place), _)| {
+            *machine != authority.name() && *place == index(authority)
+        });
+        others.map(|(_, size)| *size).max().unwrap_or_default()
+    }
+
+    /// How many witnesses have remembered a greater size of an authority's log; those that cosign anything may have.
+    #[must_use]
+    pub(crate) fn witnesses_past(&self, authority: Authority, size: u64) -> usize {
+        let past = self.written.iter().filter(|((machine, kind, place), written)| {
+            let counts = *kind == Kind::Memory && *place == index(authority);
+            counts && **written > size && !self.heedless.contains(machine)
+        });
+        past.count() + self.heedless.len()
+    }
+
+    /// From now on a witness cosigns whatever it is asked.
+    pub(crate) fn heeds_nothing(&mut self, machine: &'static str) {
+        self.heedless.insert(machine);
     }
 
     /// The greatest size of a signed checkpoint in some bytes.
@@ -84,11 +146,12 @@ impl Checkpoints {
         since.map(|(_, size)| *size).max().unwrap_or_default()
     }
 
-    /// A witness was made to forget.
+    /// A witness was made to forget. What it cosigned and nobody wrote down yet is forgiven too.
     pub(crate) fn forgive(&mut self, party: &str) {
         let witness = format!("/witness/{party}");
-        let of_party = self.cosigned.iter().filter(|((name, _), _)| name.ends_with(&witness));
-        self.forgiven.extend(of_party.map(|(key, size)| (key.clone(), *size)));
+        let signed = Authority::ALL.map(|authority| self.signed_up_to(authority));
+        let of_party = self.cosigned.keys().filter(|(name, _)| name.ends_with(&witness));
+        self.forgiven.extend(of_party.map(|key| (key.clone(), signed[key.1])));
     }
 
     /// How many there are.

@@ -52,9 +52,9 @@ pub(crate) struct MachineClock {
 }
 
 impl MachineClock {
-    /// Has it stand still from so many milliseconds after the start on.
-    pub(crate) fn stop_at(&self, millis: u64) {
-        self.stops_at.store(millis, Ordering::SeqCst);
+    /// Has it stand still from now on.
+    pub(crate) fn stop(&self) {
+        self.stops_at.store(self.time.elapsed(), Ordering::SeqCst);
     }
 
     /// Sets it off by so many milliseconds.

@@ -1,5 +1,9 @@
 //! One course of events: the machines, the operations at their times, and the judgement.
 
+mod apply;
+mod copies;
+mod last_look;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,6 +12,7 @@ use std::time::Duration;
 
 use lanyard_ceremony::Member;
 use lanyard_core::ids::Authority;
+use lanyard_core::manifest::VerifiedManifest;
 use lanyard_env::{Env, Files as _};
 use lanyard_party::{Folder, ManifestStore};
 use rand::SeedableRng as _;
@@ -15,16 +20,20 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
 use turmoil::Sim;
 
+use self::copies::Copies;
+
 use crate::checkpoints::Checkpoints;
 use crate::clock::TrueTime;
 use crate::defect::Defect;
 use crate::desk::Desk;
 use crate::disk::{Backup, SimDisk, Watcher};
 use crate::event::{Event, GATES, LIAR, LIAR_PORT, start};
-use crate::ledger::{Ledger, RECOVERY_MILLIS};
+use crate::judged::Judged;
+use crate::ledger::Ledger;
+use crate::links::RECOVERY_MILLIS;
 use crate::machine::{self, Machine};
 use crate::network::Wires;
-use crate::op::{MACHINES, Op, Step};
+use crate::op::{MACHINES, Step};
 use crate::people::{People, Task};
 use crate::shared::{Shared, Violation};
 
@@ -61,6 +70,8 @@ pub struct Ended {
     pub millis: u64,
     /// Checkpoints seen.
     pub checkpoints: usize,
+    /// How often each invariant was looked at.
+    pub(crate) judged: Judged,
     /// Answers of gates, by verdict and reason.
     pub answers: BTreeMap<String, u64>,
 }
@@ -75,7 +86,10 @@ struct World<'a> {
     chance: ChaCha8Rng,
     tasks: mpsc::UnboundedSender<Task>,
     /// Each witness's memory, by second.
-    memories: BTreeMap<&'static str, Vec<(u64, Backup)>>,
+    memories: BTreeMap<&'static str, Vec<Backup>>,
+    copies: Copies,
+    /// When everybody was let in.
+    ready_at: Option<u64>,
     defect: Option<Defect>,
 }
 
@@ -103,7 +117,8 @@ fn run_here(event: &Event, dir: &Path, course: &Course<'_>) -> Ended {
     lanyard_env::work_in_line();
     let time = TrueTime::new(start());
     let wires = Wires::new(ports(event));
-    let shared = Shared::new(time.clone(), Ledger::new(known_logs(event, dir)));
+    let manifest = manifest(event, dir);
+    let shared = Shared::new(time.clone(), Ledger::new(known_logs(&manifest)));
     let panicked = watch_panics();
     let (tasks, received) = mpsc::unbounded_channel();
     let mut world = World {
@@ -122,6 +137,8 @@ fn run_here(event: &Event, dir: &Path, course: &Course<'_>) -> Ended {
         chance: ChaCha8Rng::seed_from_u64(course.seed ^ 0x5eed),
         tasks,
         memories: BTreeMap::new(),
+        copies: Copies::for_course(course.steps),
+        ready_at: None,
         defect: course.defect,
     };
     world.start_services(event, &wires, course.seed);
@@ -129,6 +146,7 @@ fn run_here(event: &Event, dir: &Path, course: &Course<'_>) -> Ended {
     world.start_people(event, dir, &wires, received, &ready, &reckoned);
 
     world.run_until(READY_MILLIS, &panicked, || ready.load(Ordering::SeqCst), "nobody is let in");
+    world.all_are_ready();
     for step in course.steps {
         world.run_for(step.after, &panicked);
         if world.shared.violation().is_some() {
@@ -143,6 +161,7 @@ fn run_here(event: &Event, dir: &Path, course: &Course<'_>) -> Ended {
         world.tell(Task::Reckon);
         let done = || reckoned.load(Ordering::SeqCst);
         world.run_until(RECKON_MILLIS, &panicked, done, "the last look does not end");
+        world.look_at_disks(&manifest);
     }
     let ledger = world.shared.ledger();
     Ended {
@@ -150,6 +169,7 @@ fn run_here(event: &Event, dir: &Path, course: &Course<'_>) -> Ended {
         trace: world.shared.traced(),
         millis: world.time.elapsed(),
         checkpoints: ledger.checkpoints.count(),
+        judged: ledger.judged.clone(),
         answers: ledger.answers.clone(),
     }
 }
@@ -161,18 +181,21 @@ fn ports(event: &Event) -> BTreeMap<u16, String> {
     ports
 }
 
-/// Both logs' names and keys, by the manifest.
-fn known_logs(event: &Event, dir: &Path) -> Checkpoints {
+/// The event's manifest, as the trustee has it.
+fn manifest(event: &Event, dir: &Path) -> Arc<VerifiedManifest> {
     let disk = SimDisk::new(Arc::new(|_, _| {}));
     let folder = dir.join("trustee");
     fill(&disk, event, &Member::Trustee, &folder);
     let env = Env { files: Arc::new(disk), ..Env::system() };
     let manifests = ManifestStore::open(&Folder::open(folder, &env)).expect("the ceremony made it");
-    let manifest = manifests.current();
+    manifests.current()
+}
+
+/// Both logs' names and keys.
+fn known_logs(manifest: &VerifiedManifest) -> Checkpoints {
     let key = |authority| manifest.log_key(authority).clone();
     let origin = |authority| manifest.origin(authority).as_str().to_owned();
-    let both = [Authority::Committee, Authority::Police];
-    Checkpoints::new(both.map(key), both.map(origin))
+    Checkpoints::new(Authority::ALL.map(key), Authority::ALL.map(origin))
 }
 
 fn fill(disk: &SimDisk, event: &Event, member: &Member, folder: &Path) {
@@ -188,32 +211,27 @@ fn machines(
     shared: &Shared,
     defect: Option<Defect>,
 ) -> BTreeMap<&'static str, Machine> {
-    let of = |name: &'static str| {
-        let member: Member = name.parse().expect("machines bear members' names");
+    let of = |(name, member): (&'static str, Member)| {
         let folder = dir.join(name);
         // For SQLite, which has no other disk.
         std::fs::create_dir_all(folder.join("data")).expect("there is space");
         let told = shared.clone();
-        let watcher: Watcher = Arc::new(move |path: &Path, bytes: &[u8]| {
-            let is_feed = |part: &std::ffi::OsStr| {
-                ["feeds", "mirror", "witness"].iter().any(|name| part == *name)
-            };
-            if path.iter().any(is_feed) {
-                told.wrote(name, path, bytes);
-            }
-        });
+        let watcher: Watcher =
+            Arc::new(move |path: &Path, bytes: &[u8]| told.wrote(name, path, bytes));
         let disk = SimDisk::new(watcher);
         fill(&disk, event, &member, &folder);
         if name == GATES[1] {
             through_the_liar(&disk, &folder, event.ports[&Member::Sponsor]);
         }
-        let clock = time.clock();
+        let machine = Machine { name, member, folder, disk, clock: time.clock() };
         if let Some(defect) = defect {
-            defect.build_in(name, &disk, &clock);
+            defect.build_in(&machine);
         }
-        (name, Machine { name, folder, disk, clock })
+        (name, machine)
     };
-    MACHINES.into_iter().map(of).collect()
+    let member = |name: &str| name.parse().expect("machines bear members' names");
+    let all = MACHINES.into_iter().map(|name| (name, member(name)));
+    all.chain(defect.and_then(Defect::another)).map(of).collect()
 }
 
 /// The second gate finds the sponsor where the mirror that may lie stands.
@@ -239,14 +257,13 @@ fn watch_panics() -> Arc<Mutex<Option<String>>> {
 impl World<'_> {
     fn start_services(&mut self, event: &Event, wires: &Wires, seed: u64) {
         for (name, machine) in &self.machines {
-            let member: Member = name.parse().expect("machines bear members' names");
             let (machine, wires, ended) = (machine.clone(), wires.clone(), Arc::clone(&self.ended));
             let starts = Arc::new(AtomicU64::new(0));
             let name = *name;
             self.sim.host(name, move || {
                 let start = starts.fetch_add(1, Ordering::SeqCst);
                 let env = machine.env(&wires, seed, start);
-                let (member, folder) = (member.clone(), machine.folder.clone());
+                let (member, folder) = (machine.member.clone(), machine.folder.clone());
                 let (disk, ended) = (machine.disk.clone(), Arc::clone(&ended));
                 async move {
                     // A task of the runtime, so that a crash drops it where its connections can be closed.
@@ -298,12 +315,19 @@ impl World<'_> {
         for member in event.ports.keys() {
             fill(&disk, event, member, &dir.join(member.name()));
         }
-        let desk = Machine { name: DESK, folder: dir.to_owned(), disk, clock: self.time.clock() };
+        let desk = Machine {
+            name: DESK,
+            member: Member::Committee,
+            folder: dir.to_owned(),
+            disk,
+            clock: self.time.clock(),
+        };
         let env = desk.env(wires, 0, 0);
+        let stray = self.defect.and_then(Defect::stray);
         let (shared, key, dir) = (self.shared.clone(), event.issuing_key(), PathBuf::from(dir));
         let (ready, reckoned) = (Arc::clone(ready), Arc::clone(reckoned));
         self.sim.client(DESK, async move {
-            let people = People::new(Desk::open(&env, &dir), shared, key);
+            let people = People::new(Desk::open(&env, &dir), shared, key, stray);
             people.act(received, ready, reckoned).await;
             Ok(())
         });
@@ -356,123 +380,7 @@ impl World<'_> {
             self.shared.violate("no-panic", format!("{name} ended by itself: {why}"));
         }
         if self.time.elapsed().is_multiple_of(1_000) {
-            self.remember();
-        }
-    }
-
-    /// What a witness may be put back to.
-    fn remember(&mut self) {
-        let now = self.time.elapsed();
-        for name in ["trustee", "sponsor"] {
-            let backup = self.machines[name].disk.backup(&self.witness_folder(name));
-            self.memories.entry(name).or_default().push((now, backup));
-        }
-    }
-
-    fn witness_folder(&self, name: &str) -> PathBuf {
-        self.machines[name].folder.join("data/witness")
-    }
-
-    fn apply(&mut self, op: Op) {
-        let now = self.time.elapsed();
-        match op {
-            Op::Enrol(person) => self.tell(Task::Enrol(person)),
-            Op::Change(authority, change, person) => {
-                self.tell(Task::Change(authority, change, person));
-            }
-            Op::Crash(name) => self.crash(name),
-            Op::CrashInWrite(name, writes, reaches_disk) => {
-                if self.shared.ledger().links.is_up(name) {
-                    self.machines[name].disk.stop_after(writes, reaches_disk);
-                }
-            }
-            Op::Start(name) => self.start(name),
-            Op::Cut(a, b) => {
-                self.sim.partition(a, b);
-                self.shared.ledger().links.set_cut(a, b, true, now);
-            }
-            Op::Mend(a, b) => {
-                self.sim.repair(a, b);
-                self.shared.ledger().links.set_cut(a, b, false, now);
-            }
-            Op::Delay(a, b, millis) => {
-                self.sim.set_link_latency(a, b, Duration::from_millis(millis));
-                self.shared.ledger().links.set_delay(a, b, millis, now);
-            }
-            Op::Clock(name, millis) => {
-                self.machines[name].clock.set_offset(millis);
-                self.shared.ledger().links.set_offset(name, millis, now);
-            }
-            Op::Lie(authority, lie) => {
-                self.shared.ledger().links.set_lie(authority, lie, now);
-            }
-            Op::Forget(name) => self.forget(name),
-        }
-    }
-
-    fn tell(&self, task: Task) {
-        // Nobody listens any more only if the people's task panicked, which was noticed.
-        let _ = self.tasks.send(task);
-    }
-
-    fn crash(&mut self, name: &'static str) {
-        if !self.shared.ledger().links.is_up(name) {
-            return;
-        }
-        self.sim.crash(name);
-        self.machines[name].disk.power_cut(&mut self.chance);
-        if let Some(defect) = self.defect {
-            defect.at_crash(&self.machines[name]);
-        }
-        self.shared.ledger().links.set_up(name, false, self.time.elapsed());
-    }
-
-    fn start(&mut self, name: &'static str) {
-        if self.shared.ledger().links.is_up(name) {
-            return;
-        }
-        if ["trustee", "sponsor"].contains(&name) {
-            let memory = self.machines[name].disk.backup(&self.witness_folder(name));
-            self.shared.witness_starts(name, &memory.contents());
-        }
-        self.sim.bounce(name);
-        self.shared.ledger().links.set_up(name, true, self.time.elapsed());
-    }
-
-    /// A witness is put back to what it knew some time ago.
-    fn forget(&mut self, name: &'static str) {
-        self.crash(name);
-        let memories = self.memories.get(name).map(Vec::as_slice).unwrap_or_default();
-        let back = memories.len().saturating_sub(20);
-        if let Some((_, memory)) = memories.get(back) {
-            self.machines[name].disk.restore(&self.witness_folder(name), memory);
-        }
-        self.shared.ledger().checkpoints.forgive(name);
-        self.start(name);
-    }
-
-    fn mend_all(&mut self) {
-        let now = self.time.elapsed();
-        self.shared.trace("all is mended");
-        for a in MACHINES.into_iter().chain([LIAR]) {
-            for b in MACHINES.into_iter().chain([LIAR]).filter(|b| a < *b) {
-                self.sim.repair(a, b);
-                self.sim.set_link_latency(a, b, LATENCY.1);
-                let links = &mut self.shared.ledger().links;
-                links.set_cut(a, b, false, now);
-                links.set_delay(a, b, 0, now);
-            }
-        }
-        for authority in Authority::ALL {
-            self.shared.ledger().links.set_lie(authority, crate::op::Lie::Honest, now);
-        }
-        for name in MACHINES {
-            self.machines[name].disk.go_on();
-            if self.machines[name].clock.offset() != 0 {
-                self.machines[name].clock.set_offset(0);
-                self.shared.ledger().links.set_offset(name, 0, now);
-            }
-            self.start(name);
+            self.every_second();
         }
     }
 }

@@ -69,7 +69,12 @@ async fn wait<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, NoA
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It is so now, and the authority's log had this size, if it could be asked.
-    Done(Option<u64>),
+    Done {
+        /// The size.
+        size: Option<u64>,
+        /// Whether it was not so before: then the audit trail has it.
+        is_new: bool,
+    },
     /// It cannot be: nothing was done.
     NotPossible,
 }
@@ -212,7 +217,7 @@ impl Desk {
             Change::Reinstate => StatusAction::Reinstate,
             Change::Revoke => StatusAction::Revoke,
         };
-        let done = match authority {
+        let (done, is_new) = match authority {
             Authority::Committee => {
                 let request = committee::ChangeStatusRequest {
                     action: action.into(),
@@ -223,7 +228,8 @@ impl Desk {
                 let mut client = self.badges.clone();
                 let answer = wait(client.change_status(request)).await?.into_inner();
                 let outcome = answer.outcomes.first().map(committee::ReferenceOutcome::outcome);
-                matches!(outcome, Some(committee::Outcome::Done | committee::Outcome::Unchanged))
+                let is_new = outcome == Some(committee::Outcome::Done);
+                (is_new || outcome == Some(committee::Outcome::Unchanged), is_new)
             }
             Authority::Police => {
                 let request = police::ChangeStatusRequest {
@@ -235,13 +241,15 @@ impl Desk {
                 let mut client = self.subjects.clone();
                 let answer = wait(client.change_status(request)).await?.into_inner();
                 let outcome = answer.outcomes.first().map(police::SubjectOutcome::outcome);
-                matches!(outcome, Some(police::Outcome::Done | police::Outcome::Unchanged))
+                let is_new = outcome == Some(police::Outcome::Done);
+                (is_new || outcome == Some(police::Outcome::Unchanged), is_new)
             }
         };
         if !done {
             return Ok(Outcome::NotPossible);
         }
-        Ok(Outcome::Done(self.log_size(authority).await.ok().flatten()))
+        let size = self.log_size(authority).await.ok().flatten();
+        Ok(Outcome::Done { size, is_new })
     }
 
     /// The size of an authority's log; `None` from one that started and has not ticked yet.
@@ -262,6 +270,30 @@ impl Desk {
             }
         };
         Ok((size > 0).then_some(size))
+    }
+
+    /// How many changes of people's status an authority's audit trail has.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(crate) async fn changes_on_record(&self, authority: Authority) -> Result<usize, NoAnswer> {
+        let (mut changes, mut after) = (0, 0);
+        loop {
+            let entries = match authority {
+                Authority::Committee => {
+                    let request = committee::ListAuditRequest { after, ..Default::default() };
+                    wait(self.badges.clone().list_audit(request)).await?.into_inner().entries
+                }
+                Authority::Police => {
+                    let request = police::ListAuditRequest { after, ..Default::default() };
+                    wait(self.subjects.clone().list_audit(request)).await?.into_inner().entries
+                }
+            };
+            let Some(last) = entries.last() else { return Ok(changes) };
+            after = last.sequence;
+            let is_change = |action: &str| ["suspend", "reinstate", "revoke"].contains(&action);
+            changes += entries.iter().filter(|entry| is_change(&entry.action)).count();
+        }
     }
 
     /// The references that the committee has, and the screening state of each.

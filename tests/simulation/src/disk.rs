@@ -30,8 +30,21 @@ struct State {
     stopped: bool,
     /// Files under folders of this name are said to be on the disk before they are.
     lies_about: Option<&'static str>,
+    /// Files under folders of this name are said to be written and are not.
+    drops: Option<&'static str>,
+    /// Files under folders of this name cannot grow any more.
+    full: Option<&'static str>,
+    /// A witness on this machine remembers nothing, from one request to the next.
+    heeds_nothing: bool,
     /// What those files were before each of the last changes.
     undo: VecDeque<(PathBuf, Option<File>)>,
+}
+
+/// The folder of a witness's memory.
+const MEMORY: &str = "witness";
+
+fn is_in(path: &Path, folder: Option<&str>) -> bool {
+    folder.is_some_and(|folder| path.iter().any(|part| part == folder))
 }
 
 /// Changes that a disk that lies may lose.
@@ -51,7 +64,11 @@ impl State {
     }
 
     fn lies(&self, path: &Path) -> bool {
-        self.lies_about.is_some_and(|folder| path.iter().any(|part| part == folder))
+        is_in(path, self.lies_about)
+    }
+
+    fn forgets(&self, path: &Path) -> bool {
+        self.heeds_nothing && is_in(path, Some(MEMORY))
     }
 
     /// Before a file changes on a disk that lies about it.
@@ -163,6 +180,37 @@ impl SimDisk {
         self.state().lies_about = Some(folder);
     }
 
+    /// From now on files under folders of this name are said to be written and are not.
+    pub(crate) fn drop_writes(&self, folder: &'static str) {
+        self.state().drops = Some(folder);
+    }
+
+    /// From now on files under folders of this name cannot grow.
+    pub(crate) fn fill_up(&self, folder: &'static str) {
+        self.state().full = Some(folder);
+    }
+
+    /// Whether a witness on this machine has no memory at any request, and so cosigns whatever its log signed.
+    pub(crate) fn heed_nothing(&self, heeds_nothing: bool) {
+        self.state().heeds_nothing = heeds_nothing;
+    }
+
+    /// Whether it does so now.
+    #[must_use]
+    pub(crate) fn heeds_nothing(&self) -> bool {
+        self.state().heeds_nothing
+    }
+
+    /// Changes one byte of every file under `dir`, while the machine is off.
+    pub(crate) fn damage(&self, dir: &Path) {
+        let mut state = self.state();
+        for (_, file) in state.files.iter_mut().filter(|(path, _)| path.starts_with(dir)) {
+            if let Some(byte) = file.bytes.last_mut() {
+                *byte ^= 1;
+            }
+        }
+    }
+
     /// Removes every file under `dir`, while the machine is off.
     pub(crate) fn wipe(&self, dir: &Path) {
         self.state().files.retain(|path, _| !path.starts_with(dir));
@@ -226,6 +274,9 @@ impl Files for SimDisk {
     fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         let state = self.state();
         state.usable("read", path)?;
+        if state.forgets(path) {
+            return Err(not_found("read", path));
+        }
         let file = state.files.get(path).ok_or_else(|| not_found("read", path))?;
         Ok(file.bytes.clone())
     }
@@ -235,6 +286,9 @@ impl Files for SimDisk {
         state.usable("write", path)?;
         if !path.parent().is_some_and(|parent| state.folders.contains(parent)) {
             return Err(not_found("write", path));
+        }
+        if state.forgets(path) || is_in(path, state.drops) {
+            return Ok(());
         }
         let write = state.write();
         if write != Write::NotDone {
@@ -358,6 +412,12 @@ impl Files for SimDisk {
         state.files.get(path).map(|file| file.mode).ok_or_else(|| not_found("look at", path))
     }
 
+    /// As if others wrote here, so that what a witness remembers is read anew for each request: for one that shall remember
+    /// nothing.
+    fn is_shared(&self) -> bool {
+        self.state().heeds_nothing
+    }
+
     fn lock(&self, dir: &Path) -> Result<FolderLock, FileError> {
         let mut state = self.state();
         state.usable("lock", dir)?;
@@ -394,6 +454,10 @@ impl SimAppend {
     fn change(&mut self, change: impl FnOnce(&mut File)) -> Result<(), FileError> {
         let mut state = self.disk.state();
         state.usable("append to", &self.path)?;
+        if is_in(&self.path, state.full) {
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(FileError::new("append to", &self.path, full));
+        }
         let write = if state.run == self.run { state.write() } else { Write::NotDone };
         if write != Write::NotDone
             && let Some(file) = state.files.get_mut(&self.path)

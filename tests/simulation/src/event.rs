@@ -24,6 +24,8 @@ pub(crate) const SKEW_MILLIS: u64 = 5_000;
 pub(crate) const LIMIT_MILLIS: u64 = 40_000;
 /// An epoch, and how long before its start it is published.
 pub(crate) const EPOCH_MILLIS: u64 = 120_000;
+/// Witnesses whose cosignatures make a quorum, of three for each log.
+pub(crate) const QUORUM: usize = 2;
 
 /// The gates. The first has two ways to the authorities, the second a mirror that may lie and another way, the third
 /// the sponsor alone.

@@ -23,6 +23,8 @@ use crate::shared::Shared;
 pub(crate) struct Machine {
     /// Its name, which is its member's.
     pub(crate) name: &'static str,
+    /// Whose service runs on it.
+    pub(crate) member: Member,
     /// The member's folder, on the disk and, for SQLite alone, on the real one.
     pub(crate) folder: PathBuf,
     /// Its disk.
@@ -32,6 +34,12 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// What is on its disk for certain in a folder of its data.
+    #[must_use]
+    pub(crate) fn contents(&self, folder: &str) -> Vec<Vec<u8>> {
+        self.disk.backup(&self.folder.join("data").join(folder)).contents()
+    }
+
     /// The world as a service on it sees it. Each start has randomness of its own.
     #[must_use]
     pub(crate) fn env(&self, wires: &Wires, seed: u64, start: u64) -> Env {

@@ -75,6 +75,11 @@ pub enum Op {
     Lie(Authority, Lie),
     /// A witness, switched off and on again, remembers what it knew twenty seconds before.
     Forget(&'static str),
+    /// A witness cosigns whatever it is asked, as if it knew nothing; or remembers again.
+    Heed(&'static str, bool),
+    /// An authority's machine is lost, and a copy of it from 20 to 40 seconds before goes on in its place, if others have what it
+    /// signed since.
+    Restore(Authority),
 }
 
 /// An operation, and how many milliseconds after the one before.
@@ -90,14 +95,25 @@ pub struct Step {
 #[must_use]
 pub fn draw(seed: u64) -> Vec<Step> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut steps = Vec::new();
+    let (mut steps, mut stopped) = (Vec::new(), Vec::new());
     let mut time = 0;
     // Some courses are crowded and some are calm.
     let pace = [1_500, 4_000, 9_000][rng.random_range(0..3)];
     while time < LENGTH {
         let after = rng.random_range(0..2 * pace);
         time += after;
-        steps.push(Step { after, op: draw_op(&mut rng) });
+        let op = match draw_op(&mut rng) {
+            // Mostly of somebody who is stopped.
+            Op::Change(_, Change::Reinstate, _) if !stopped.is_empty() => {
+                let (authority, person) = stopped.swap_remove(rng.random_range(0..stopped.len()));
+                Op::Change(authority, Change::Reinstate, person)
+            }
+            op => op,
+        };
+        if let Op::Change(authority, Change::Suspend, person) = op {
+            stopped.push((authority, person));
+        }
+        steps.push(Step { after, op });
     }
     steps
 }
@@ -124,6 +140,11 @@ fn link(rng: &mut ChaCha8Rng) -> (&'static str, &'static str) {
     links[rng.random_range(0..links.len())]
 }
 
+/// One that is no authority.
+fn witness(rng: &mut ChaCha8Rng) -> &'static str {
+    ["trustee", "sponsor"][rng.random_range(0..2)]
+}
+
 fn authority(rng: &mut ChaCha8Rng) -> Authority {
     Authority::ALL[rng.random_range(0..2)]
 }
@@ -131,8 +152,8 @@ fn authority(rng: &mut ChaCha8Rng) -> Authority {
 fn draw_op(rng: &mut ChaCha8Rng) -> Op {
     let person = rng.random_range(0..PEOPLE);
     match rng.random_range(0..100) {
-        0..8 => Op::Enrol(person),
-        8..28 => Op::Change(authority(rng), Change::Suspend, person),
+        0..7 => Op::Enrol(person),
+        7..28 => Op::Change(authority(rng), Change::Suspend, person),
         28..40 => Op::Change(authority(rng), Change::Reinstate, person),
         40..42 => Op::Change(Authority::Committee, Change::Revoke, person),
         42..49 => Op::Crash(machine(rng)),
@@ -150,9 +171,11 @@ fn draw_op(rng: &mut ChaCha8Rng) -> Op {
             let (a, b) = link(rng);
             Op::Delay(a, b, [20, 200, 900, 3_000][rng.random_range(0..4)])
         }
-        86..91 => draw_clock(rng),
-        91..97 => Op::Lie(authority(rng), LIES[rng.random_range(0..LIES.len())].1),
-        _ => Op::Forget(["trustee", "sponsor"][rng.random_range(0..2)]),
+        86..90 => draw_clock(rng),
+        90..95 => Op::Lie(authority(rng), LIES[rng.random_range(0..LIES.len())].1),
+        95..97 => Op::Forget(witness(rng)),
+        97..99 => Op::Heed(witness(rng), rng.random()),
+        _ => Op::Restore(Authority::Committee),
     }
 }
 
@@ -207,6 +230,10 @@ impl fmt::Display for Step {
                 write!(f, "lie {} {}", authority.name(), name_of(&LIES, *lie))
             }
             Op::Forget(machine) => write!(f, "forget {machine}"),
+            Op::Heed(machine, heeds) => {
+                write!(f, "{} {machine}", if *heeds { "heed" } else { "heed-nothing" })
+            }
+            Op::Restore(authority) => write!(f, "restore {}", authority.name()),
         }
     }
 }
@@ -243,6 +270,9 @@ fn parse(words: &[&str]) -> Option<Step> {
         ["clock", name, millis] => Op::Clock(a_machine(name)?, millis.parse().ok()?),
         ["lie", authority, lie] => Op::Lie(an_authority(authority)?, named(&LIES, lie)?),
         ["forget", name] => Op::Forget(a_machine(name)?),
+        ["heed", name] => Op::Heed(a_machine(name)?, true),
+        ["heed-nothing", name] => Op::Heed(a_machine(name)?, false),
+        ["restore", name] => Op::Restore(an_authority(name)?),
         [change, authority, person] => {
             let change = named(&CHANGES, change)?;
             Op::Change(an_authority(authority)?, change, a_person(person)?)

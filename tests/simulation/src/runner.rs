@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::course::{Course, Ended, run};
 use crate::defect::Defect;
 use crate::event::Event;
+use crate::judged::Judged;
 use crate::op::{Step, draw};
 
 mod shrink;
@@ -34,6 +35,9 @@ pub struct Arguments {
     /// Begin no seed after so many minutes
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<f64>,
+    /// Run so many courses at least, however many minutes it takes
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    at_least: usize,
     /// Processes at once; as many as there are cores if not given
     #[arg(long, value_name = "COUNT")]
     jobs: Option<usize>,
@@ -166,6 +170,7 @@ fn summary(seed: u64, steps: &[Step], ended: &Ended, took: Duration) {
         fingerprint(&ended.trace),
         answers.join(", ")
     );
+    println!("{}", ended.judged);
 }
 
 /// The same for the same trace, and for no other that anybody will meet.
@@ -193,6 +198,7 @@ const REGRESSIONS: &[(&str, &str)] = &[
         include_str!("../regressions/crash-at-the-start-of-an-epoch.txt"),
     ),
     ("silent-on-trial", include_str!("../regressions/silent-on-trial.txt")),
+    ("one-witness-behind", include_str!("../regressions/one-witness-behind.txt")),
 ];
 
 /// A course that is to be run.
@@ -237,9 +243,10 @@ fn many(arguments: &Arguments, dir: &Path, count: u64) -> ExitCode {
     let started = Instant::now();
     let minutes = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
     let is_over = || {
+        let done = lock(&done);
         let late = minutes.is_some_and(|minutes| started.elapsed() > minutes);
         let found = |done: &Done| arguments.defect.is_some() && done.failed;
-        late || lock(&done).iter().any(found)
+        (late && done.len() >= arguments.at_least) || done.iter().any(found)
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -319,6 +326,9 @@ fn conclude(
         failed.len(),
         done.len() as f64 * 60.0 / took.max(0.001)
     );
+    let mut judged = Judged::default();
+    done.iter().for_each(|one| judged.add(&Judged::read(&one.report)));
+    println!("{judged}");
     for one in &failed {
         println!("failed: {}", one.name);
     }

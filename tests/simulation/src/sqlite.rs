@@ -6,7 +6,9 @@
 //! simulated time, so that is waited for here and not in SQLite.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -62,17 +64,31 @@ impl Database for InThread {
     const URL_SCHEMES: &'static [&'static str] = &["sqlite"];
 }
 
-/// `None` once it is closed.
+/// Databases under this folder say that they have committed, and have not.
+static LOSES_COMMITS: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on databases under `folder` lose what is committed.
+pub(crate) fn lose_commits(folder: &Path) {
+    // A process has one defect.
+    let _ = LOSES_COMMITS.set(folder.to_owned());
+}
+
 #[derive(Debug)]
-struct InThreadConnection(Option<SqliteConnection>);
+struct InThreadConnection {
+    /// `None` once it is closed.
+    connection: Option<SqliteConnection>,
+    file: PathBuf,
+}
 
 impl InThreadConnection {
     fn inner(&mut self) -> &mut SqliteConnection {
-        self.0.as_mut().expect("only closing takes the connection away, and consumes this one")
+        self.connection
+            .as_mut()
+            .expect("only closing takes the connection away, and consumes this one")
     }
 
     fn close_now(&mut self) -> Result<(), Error> {
-        self.0.take().map_or(Ok(()), |connection| block_on(Connection::close(connection)))
+        self.connection.take().map_or(Ok(()), |connection| block_on(Connection::close(connection)))
     }
 }
 
@@ -125,6 +141,9 @@ impl AnyConnectionBackend for InThreadConnection {
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        if LOSES_COMMITS.get().is_some_and(|folder| self.file.starts_with(folder)) {
+            return self.rollback();
+        }
         ready(block_on(AnyConnectionBackend::commit(self.inner()))).boxed()
     }
 
@@ -138,7 +157,7 @@ impl AnyConnectionBackend for InThreadConnection {
     }
 
     fn get_transaction_depth(&self) -> usize {
-        self.0.as_ref().map_or(0, AnyConnectionBackend::get_transaction_depth)
+        self.connection.as_ref().map_or(0, AnyConnectionBackend::get_transaction_depth)
     }
 
     fn shrink_buffers(&mut self) {
@@ -150,7 +169,7 @@ impl AnyConnectionBackend for InThreadConnection {
     }
 
     fn should_flush(&self) -> bool {
-        self.0.as_ref().is_some_and(AnyConnectionBackend::should_flush)
+        self.connection.as_ref().is_some_and(AnyConnectionBackend::should_flush)
     }
 
     fn fetch_many(
@@ -285,7 +304,8 @@ impl ConnectOptions for Options {
     }
 
     async fn connect(&self) -> Result<InThreadConnection, Error> {
-        Ok(InThreadConnection(Some(block_on(self.0.connect())?)))
+        let file = self.0.get_filename().to_owned();
+        Ok(InThreadConnection { connection: Some(block_on(self.0.connect())?), file })
     }
 
     fn log_statements(self, level: log::LevelFilter) -> Self {
