@@ -109,6 +109,12 @@ impl Checkpoints {
         others.map(|(_, size)| *size).max().unwrap_or_default()
     }
 
+    /// A machine was put back to an old copy of its disk.
+    pub(crate) fn put_back(&mut self, machine: &'static str) {
+        self.written.retain(|(name, kind, _), _| *name != machine || *kind != Kind::Feed);
+        self.forgive(machine);
+    }
+
     /// How many witnesses have remembered a greater size of an authority's log; those that cosign anything may have.
     #[must_use]
     pub(crate) fn witnesses_past(&self, authority: Authority, size: u64) -> usize {

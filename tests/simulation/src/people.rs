@@ -254,7 +254,7 @@ impl People {
             Err(error) => {
                 let why = format!("{gate} does not answer: {}", short_error(&error));
                 self.shared.trace(&why);
-                if self.shared.ledger().must_answer(gate, asked) {
+                if self.shared.ledger().must_answer(gate, asked, self.shared.now()) {
                     self.shared.violate("gates-go-on", format!("asked at {asked}, {why}"));
                 }
                 return None;

@@ -154,7 +154,9 @@ impl Shared {
         let mut ledger = self.ledger();
         let held = contents.iter().map(|bytes| ledger.checkpoints.newest(authority, bytes));
         let held = held.max().unwrap_or_default();
-        let elsewhere = ledger.checkpoints.elsewhere(authority);
+        // After an old copy was restored, it may have fetched less than others have.
+        let written = ledger.checkpoints.held(machine.name, authority);
+        let elsewhere = ledger.checkpoints.elsewhere(authority).min(written);
         ledger.judged.count(judged::SIGNED);
         drop(ledger);
         if held < elsewhere {

@@ -146,7 +146,7 @@ impl World<'_> {
             let mut ledger = self.shared.ledger();
             ledger.restored(authority, copied, size);
             ledger.links.restore(name, self.time.elapsed());
-            ledger.checkpoints.forgive(name);
+            ledger.checkpoints.put_back(name);
             ledger.counted.remove(name);
             drop(ledger);
             self.sim.bounce(name);

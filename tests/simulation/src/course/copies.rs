@@ -54,6 +54,8 @@ impl Copies {
     pub(super) fn restore(&self, machine: &Machine) -> Option<u64> {
         let copy = self.0.get(machine.name)?.front()?;
         machine.disk.restore(&machine.folder, &copy.disk);
+        // What says that this is a copy, and not the machine as it was: docs/DRILLS.md.
+        machine.disk.wipe(&machine.folder.join("data/signed"));
         for (path, _) in files(&machine.folder) {
             std::fs::remove_file(path).expect("it was listed");
         }

@@ -10,6 +10,9 @@ use crate::links::{BOUND_MILLIS, FAILOVER_MILLIS, index};
 /// A gate that was started serves after so long at most, and whoever has a connection to it knows of its end.
 const STARTING_MILLIS: u64 = 5_000;
 
+/// Certificates are valid from an hour before the ceremony on: a gate whose clock is behind by more believes nobody's.
+const VALID_BEFORE_MILLIS: u64 = 3_600_000;
+
 /// What a gate answered.
 pub(crate) struct Answer<'a> {
     /// Which gate.
@@ -41,7 +44,7 @@ impl Ledger {
     ) -> Option<(&'static str, String)> {
         let Answer { gate, person, asked, verdict, reason, .. } = *answer;
         *self.answers.entry(format!("{verdict}/{reason}")).or_default() += 1;
-        if self.must_answer(gate, asked) {
+        if self.must_answer(gate, asked, now) {
             self.judged.count(judged::ANSWERS);
         }
         let mut wrong = self.bans(answer, now);
@@ -67,8 +70,11 @@ impl Ledger {
 
     /// A gate did not answer, or with an error: whether it had to.
     #[must_use]
-    pub(crate) fn must_answer(&self, gate: &str, asked: u64) -> bool {
-        self.links.is_up(gate) && settled_by(self.links.started(gate)) <= asked
+    pub(crate) fn must_answer(&self, gate: &str, asked: u64, now: u64) -> bool {
+        let from = asked.saturating_sub(STARTING_MILLIS);
+        let (behind, _) = self.links.clocks().extremes(gate, from, now);
+        let runs = self.links.is_up(gate) && settled_by(self.links.started(gate)) <= asked;
+        runs && behind < VALID_BEFORE_MILLIS
     }
 
     /// All that forbids to admit.
@@ -166,7 +172,7 @@ impl Ledger {
             same_epoch && now + TICK_MILLIS + older < certain + LIMIT_MILLIS
         };
         let decides = self.is_ready
-            && self.must_answer(gate, asked)
+            && self.must_answer(gate, asked, now)
             && Authority::ALL.into_iter().zip(certain).all(is_young);
         if !decides {
             return due;
