@@ -27,6 +27,8 @@ pub enum Mode {
     Garbage,
     /// Send no tick at all.
     Stall,
+    /// Send every tick, and no cosignature that comes after it: nothing gets fresher.
+    Withhold,
 }
 
 /// A directory's name as it is on the wire.
@@ -64,13 +66,17 @@ impl Memory {
                 self.learn_snapshot(&chunk);
                 vec![FollowResponse { update: Some(Update::Snapshot(chunk)) }]
             }
+            Some(Update::Cosigned(_)) if self.mode == Mode::Withhold => {
+                self.lies += 1;
+                vec![]
+            }
             update => vec![FollowResponse { update }],
         }
     }
 
     fn tick(&mut self, tick: Tick) -> Vec<Tick> {
         let told = match self.mode {
-            Mode::Honest => None,
+            Mode::Honest | Mode::Withhold => None,
             Mode::Stall => Some(vec![]),
             Mode::Garbage => {
                 Some(vec![Tick { head: b"no map head".as_slice().into(), ..tick.clone() }])
@@ -174,6 +180,8 @@ fn omit(delta: &DirectoryDelta) -> Option<Delta> {
 
 #[cfg(test)]
 mod tests {
+    use lanyard_wire::feed::v1::Cosigned;
+
     use super::*;
 
     fn row(number: u8, version: u32) -> Row {
@@ -229,6 +237,16 @@ mod tests {
         assert_ne!(told(&mut memory, Mode::Garbage, tick(6, vec![]))[0].head[..], [6]);
         assert!(told(&mut memory, Mode::Stall, tick(7, vec![])).is_empty());
         assert_eq!(memory.lies(), 6);
+
+        let cosigned = || {
+            let checkpoint = "size 8".to_owned();
+            FollowResponse { update: Some(Update::Cosigned(Cosigned { checkpoint })) }
+        };
+        assert_eq!(told(&mut memory, Mode::Withhold, tick(8, vec![]))[0].checkpoint, "size 8");
+        assert!(memory.pass(cosigned()).is_empty());
+        assert_eq!(memory.lies(), 7);
+        memory.set_mode(Mode::Honest);
+        assert_eq!(memory.pass(cosigned()), [cosigned()]);
     }
 
     #[test]

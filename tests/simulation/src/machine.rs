@@ -113,6 +113,7 @@ const fn mode(lie: Lie) -> Mode {
         Lie::OtherRows => Mode::OtherRows,
         Lie::Garbage => Mode::Garbage,
         Lie::Stall => Mode::Stall,
+        Lie::Withhold => Mode::Withhold,
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Lie {
     Garbage,
     /// It sends nothing.
     Stall,
+    /// It sends no cosignatures.
+    Withhold,
 }
 
 /// One operation.
@@ -191,7 +193,7 @@ fn draw_clock(rng: &mut ChaCha8Rng) -> Op {
     Op::Clock(machine, if bound == 0 { 0 } else { rng.random_range(-bound..=bound) })
 }
 
-const LIES: [(&str, Lie); 7] = [
+const LIES: [(&str, Lie); 8] = [
     ("honest", Lie::Honest),
     ("forge", Lie::Forge),
     ("omit", Lie::Omit),
@@ -199,6 +201,7 @@ const LIES: [(&str, Lie); 7] = [
     ("other-rows", Lie::OtherRows),
     ("garbage", Lie::Garbage),
     ("stall", Lie::Stall),
+    ("withhold", Lie::Withhold),
 ];
 
 const CHANGES: [(&str, Change); 3] =

@@ -139,12 +139,22 @@ impl Links {
             })
         };
         if holds(self.steady_from(gate, authority), quorum.all) {
-            now.saturating_sub(STEADY_MILLIS)
-        } else if holds(self.connected_from(gate, authority), quorum.enough) {
-            now.saturating_sub(TURNING_MILLIS)
-        } else {
-            0
+            return now.saturating_sub(STEADY_MILLIS);
         }
+        // An upstream without cosignatures is compared with another one; but not soon after that one was left, or did not bring
+        // them either.
+        let withheld = self.lies[index(authority)] == Lie::Withhold;
+        let serves = match withheld && upstreams(gate).contains(&LIAR) {
+            true => holds(self.undisturbed(gate, authority), quorum.all),
+            false => holds(self.connected_from(gate, authority), quorum.enough),
+        };
+        if serves { now.saturating_sub(TURNING_MILLIS) } else { 0 }
+    }
+
+    /// From when on a gate has had a way that was never bad: always or never.
+    fn undisturbed(&self, gate: &str, authority: Authority) -> Option<u64> {
+        let always = |way: &Way| way.since == Some(0) && way.lied.is_none();
+        self.ways_of(gate, authority).find(always).map(|_| 0)
     }
 
     /// How much older than it is, at most, a gate may take what was attested at some time to be, by clocks that are off.
