@@ -1,5 +1,7 @@
 //! A machine's disk, in memory: what was not synced may be lost when the machine stops.
 
+mod broken;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lanyard_env::{AppendFile, FileError, Files, FolderLock, Mode, ReadAt};
 use rand::Rng;
+
+use self::broken::Broken;
 
 /// Told of everything that is written: the file, and all that it holds now.
 pub(crate) type Watcher = Arc<dyn Fn(&Path, &[u8]) + Send + Sync>;
@@ -28,23 +32,9 @@ struct State {
     /// Writes until the machine stops in the middle of one, and whether that one still reaches the disk.
     stops_after: Option<(u64, bool)>,
     stopped: bool,
-    /// Files under folders of this name are said to be on the disk before they are.
-    lies_about: Option<&'static str>,
-    /// Files under folders of this name are said to be written and are not.
-    drops: Option<&'static str>,
-    /// Files under folders of this name cannot grow any more.
-    full: Option<&'static str>,
-    /// A witness on this machine remembers nothing, from one request to the next.
-    heeds_nothing: bool,
-    /// What those files were before each of the last changes.
+    broken: Broken,
+    /// What files that it lies about were before each of the last changes.
     undo: VecDeque<(PathBuf, Option<File>)>,
-}
-
-/// The folder of a witness's memory.
-const MEMORY: &str = "witness";
-
-fn is_in(path: &Path, folder: Option<&str>) -> bool {
-    folder.is_some_and(|folder| path.iter().any(|part| part == folder))
 }
 
 /// Changes that a disk that lies may lose.
@@ -63,17 +53,9 @@ impl State {
         if self.stopped { Err(FileError::new(action, path, gone())) } else { Ok(()) }
     }
 
-    fn lies(&self, path: &Path) -> bool {
-        is_in(path, self.lies_about)
-    }
-
-    fn forgets(&self, path: &Path) -> bool {
-        self.heeds_nothing && is_in(path, Some(MEMORY))
-    }
-
     /// Before a file changes on a disk that lies about it.
     fn before_change(&mut self, path: &Path) {
-        if self.lies(path) {
+        if self.broken.lies(path) {
             if self.undo.len() == UNDO {
                 self.undo.pop_front();
             }
@@ -175,42 +157,6 @@ impl SimDisk {
         self.state().stops_after = None;
     }
 
-    /// From now on the disk says of files under folders of this name that they are on it before they are.
-    pub(crate) fn lie_about(&self, folder: &'static str) {
-        self.state().lies_about = Some(folder);
-    }
-
-    /// From now on files under folders of this name are said to be written and are not.
-    pub(crate) fn drop_writes(&self, folder: &'static str) {
-        self.state().drops = Some(folder);
-    }
-
-    /// From now on files under folders of this name cannot grow.
-    pub(crate) fn fill_up(&self, folder: &'static str) {
-        self.state().full = Some(folder);
-    }
-
-    /// Whether a witness on this machine has no memory at any request, and so cosigns whatever its log signed.
-    pub(crate) fn heed_nothing(&self, heeds_nothing: bool) {
-        self.state().heeds_nothing = heeds_nothing;
-    }
-
-    /// Whether it does so now.
-    #[must_use]
-    pub(crate) fn heeds_nothing(&self) -> bool {
-        self.state().heeds_nothing
-    }
-
-    /// Changes one byte of every file under `dir`, while the machine is off.
-    pub(crate) fn damage(&self, dir: &Path) {
-        let mut state = self.state();
-        for (_, file) in state.files.iter_mut().filter(|(path, _)| path.starts_with(dir)) {
-            if let Some(byte) = file.bytes.last_mut() {
-                *byte ^= 1;
-            }
-        }
-    }
-
     /// Removes every file under `dir`, while the machine is off.
     pub(crate) fn wipe(&self, dir: &Path) {
         self.state().files.retain(|path, _| !path.starts_with(dir));
@@ -274,7 +220,7 @@ impl Files for SimDisk {
     fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         let state = self.state();
         state.usable("read", path)?;
-        if state.forgets(path) {
+        if state.broken.forgets(path) {
             return Err(not_found("read", path));
         }
         let file = state.files.get(path).ok_or_else(|| not_found("read", path))?;
@@ -287,7 +233,7 @@ impl Files for SimDisk {
         if !path.parent().is_some_and(|parent| state.folders.contains(parent)) {
             return Err(not_found("write", path));
         }
-        if state.forgets(path) || is_in(path, state.drops) {
+        if state.broken.drops(path) {
             return Ok(());
         }
         let write = state.write();
@@ -415,7 +361,7 @@ impl Files for SimDisk {
     /// As if others wrote here, so that what a witness remembers is read anew for each request: for one that shall remember
     /// nothing.
     fn is_shared(&self) -> bool {
-        self.state().heeds_nothing
+        self.state().broken.heeds_nothing
     }
 
     fn lock(&self, dir: &Path) -> Result<FolderLock, FileError> {
@@ -454,7 +400,7 @@ impl SimAppend {
     fn change(&mut self, change: impl FnOnce(&mut File)) -> Result<(), FileError> {
         let mut state = self.disk.state();
         state.usable("append to", &self.path)?;
-        if is_in(&self.path, state.full) {
+        if state.broken.is_full(&self.path) {
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(FileError::new("append to", &self.path, full));
         }
@@ -475,7 +421,7 @@ impl AppendFile for SimAppend {
     }
 
     fn sync(&mut self) -> Result<(), FileError> {
-        let lies = self.disk.state().lies(&self.path);
+        let lies = self.disk.state().broken.lies(&self.path);
         self.change(|file| {
             if !lies {
                 file.synced = file.bytes.len();

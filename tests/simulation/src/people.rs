@@ -11,7 +11,7 @@ use lanyard_wire::gate::v1::CheckResponse;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::sleep;
 
-use crate::desk::{Desk, Outcome};
+use crate::desk::{Desk, NoAnswer, Outcome};
 use crate::event::GATES;
 use crate::judged;
 use crate::ledger::{Answer, Observed, Person, Standing};
@@ -194,6 +194,24 @@ impl People {
         // The acknowledgement was earlier by as long as asking for the size took: a bound counts from now, which is later.
         let now = self.shared.now();
         self.shared.trace(format!("{} {change:?} {number}: {}", authority.name(), short(&changed)));
+        self.enter(authority, change, number, (changed, before, restored), now);
+        if let Some(stray) = self.stray.filter(|_| change == Change::Suspend) {
+            let badge = self.shared.ledger().people[stray].badge.clone().unwrap_or_default();
+            let reference = &self.people[stray].reference;
+            // A defect need not succeed.
+            let _ = self.desk.change(authority, change, reference, &badge).await;
+        }
+    }
+
+    /// Enters what came of a change; it was begun when somebody stood so, and copies had been restored so often.
+    fn enter(
+        &self,
+        authority: Authority,
+        change: Change,
+        number: usize,
+        (changed, before, restored): (Result<Outcome, NoAnswer>, Standing, [u32; 2]),
+        now: u64,
+    ) {
         let mut ledger = self.shared.ledger();
         match changed {
             // What was acknowledged by a machine that is lost is as may be.
@@ -204,13 +222,6 @@ impl People {
             }
             Ok(Outcome::NotPossible) => ledger.refused(authority, number, before),
             Err(_) => ledger.unanswered(authority, number),
-        }
-        drop(ledger);
-        if let Some(stray) = self.stray.filter(|_| change == Change::Suspend) {
-            let badge = self.shared.ledger().people[stray].badge.clone().unwrap_or_default();
-            let reference = &self.people[stray].reference;
-            // A defect need not succeed.
-            let _ = self.desk.change(authority, change, reference, &badge).await;
         }
     }
 
@@ -442,22 +453,22 @@ fn nonce(gate: &str, count: u64) -> [u8; 16] {
     nonce
 }
 
-fn short<T: std::fmt::Debug>(result: &Result<T, crate::desk::NoAnswer>) -> String {
+fn short<T: std::fmt::Debug>(result: &Result<T, NoAnswer>) -> String {
     match result {
         Ok(value) => format!("{value:?}"),
         Err(error) => short_error(error),
     }
 }
 
-fn short_error(error: &crate::desk::NoAnswer) -> String {
+fn short_error(error: &NoAnswer) -> String {
     match error {
-        crate::desk::NoAnswer::Late => "late".to_owned(),
-        crate::desk::NoAnswer::Refused(status) => format!("{:?}", status.code()),
+        NoAnswer::Late => "late".to_owned(),
+        NoAnswer::Refused(status) => format!("{:?}", status.code()),
     }
 }
 
 /// Asks until there is an answer.
-async fn insist<T>(mut call: impl AsyncFnMut() -> Result<T, crate::desk::NoAnswer>) -> T {
+async fn insist<T>(mut call: impl AsyncFnMut() -> Result<T, NoAnswer>) -> T {
     loop {
         match call().await {
             Ok(answer) => return answer,
