@@ -23,7 +23,7 @@ fn nothing_is_signed_over_a_damaged_page_and_a_restored_store_goes_on() {
     let (badges, file) = run_together(async {
         let desk = Desk::of(&event);
         let badges = desk.publish_people(3).await;
-        event.back_up("committee", backup.path()).await;
+        event.copy_rows("committee", backup.path());
         (badges, event.written("committee", "prints").await)
     });
     server.crash();
