@@ -3,7 +3,6 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +19,7 @@ use lanyard_core::record::{Minutes, ProfileId, Record, SealedRecord, Status};
 use lanyard_env::Env;
 use lanyard_feed::{Lookup, Mirror};
 use lanyard_party::PartyConfig;
-use lanyard_store::Schema;
+use lanyard_store::{Schema, StoreError};
 use lanyard_tests::{Call, RefusingDisk, TestEvent, eventually, run_together, sample_plan};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -65,15 +64,15 @@ fn seed(print: u64) -> Seed {
 }
 
 impl Registry for Prints {
-    type Error = io::Error;
+    type Error = StoreError;
 
-    async fn changes(&self, after: u64, _: u32) -> Result<Changes, io::Error> {
+    async fn changes(&self, after: u64, _: u32) -> Result<Changes, StoreError> {
         let mut state = self.0.lock().unwrap();
         // Ticks that find nothing new do not count.
         if let Some(left) = state.fails.filter(|_| after < state.newest) {
             state.fails = left.checked_sub(1).filter(|left| *left > 0);
             if state.fails.is_none() {
-                return Err(io::Error::other("no answer"));
+                return Err(StoreError::Unavailable { problem: "no answer".to_owned() });
             }
         }
         let mut found: Vec<_> =
@@ -95,11 +94,11 @@ impl Registry for Prints {
         Ok(Changes { entries: found.into_iter().map(entry).collect(), cursor })
     }
 
-    async fn hold(&self, _: &[Held], _: u64, _: Timestamp) -> Result<(), io::Error> {
+    async fn hold(&self, _: &[Held], _: u64, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn profiles(&self) -> Result<ProfileTable, io::Error> {
+    async fn profiles(&self) -> Result<ProfileTable, StoreError> {
         Ok(ProfileTable::default())
     }
 }
@@ -201,7 +200,7 @@ fn refusing(name: &'static str) -> (RefusingDisk, Arc<AtomicU32>) {
             && refuses
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
                 .is_ok();
-        refused.then_some(io::ErrorKind::StorageFull)
+        refused.then_some(std::io::ErrorKind::StorageFull)
     });
     (disk, left)
 }
@@ -236,7 +235,7 @@ fn a_tick_that_was_refused_after_it_was_written_is_where_the_next_begins() {
                 Call::Read if is_it => *next = None,
                 _ => return None,
             }
-            (call == Call::Read).then_some(io::ErrorKind::StorageFull)
+            (call == Call::Read).then_some(std::io::ErrorKind::StorageFull)
         });
         let world = World::start(disk).await;
         // The next draft is written, and does not read back.

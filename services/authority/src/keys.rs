@@ -14,6 +14,9 @@ use crate::error::PublishError;
 /// Its name among the kept files.
 pub(crate) const AUDIENCE_KEYS: &str = "audience-keys";
 
+/// Whose key it is.
+type Directory = (Epoch, Audience);
+
 /// The folder of sealed audience keys.
 pub(crate) struct KeyFolder {
     env: Env,
@@ -62,13 +65,9 @@ impl KeyFolder {
     }
 
     /// The keys that are there: the name of each file, and of which directory, unless no key is named so.
-    pub(crate) fn names(&self) -> Result<Vec<(String, Option<(Epoch, Audience)>)>, PublishError> {
-        let names = self.env.files.list(&self.folder)?;
-        Ok(names
-            .into_iter()
-            .map(|name| (directory(&name), name))
-            .map(|(of, name)| (name, of))
-            .collect())
+    pub(crate) fn names(&self) -> Result<Vec<(String, Option<Directory>)>, PublishError> {
+        let names = self.env.files.list(&self.folder)?.into_iter();
+        Ok(names.map(|name| (name.clone(), directory(&name))).collect())
     }
 
     /// Keeps a key, sealed.
@@ -117,7 +116,7 @@ fn name(epoch: Epoch, audience: Audience) -> String {
 }
 
 /// The directory whose key a file of this name holds.
-fn directory(name: &str) -> Option<(Epoch, Audience)> {
+fn directory(name: &str) -> Option<Directory> {
     let (epoch, audience) = name.split_once('-')?;
     let audience = Audience::ALL.into_iter().find(|one| one.name() == audience)?;
     Some((Epoch::new(epoch.parse().ok()?), audience))
