@@ -199,6 +199,7 @@ const REGRESSIONS: &[(&str, &str)] = &[
     ),
     ("silent-on-trial", include_str!("../regressions/silent-on-trial.txt")),
     ("one-witness-behind", include_str!("../regressions/one-witness-behind.txt")),
+    ("restored-alone", include_str!("../regressions/restored-alone.txt")),
 ];
 
 /// A course that is to be run.
