@@ -78,8 +78,10 @@ const LISTED: &[(&str, Who, &[&[&str]])] = &[
     ("witness/*", Witnesses, &[WRITTEN]),
 ];
 
-/// What is reached if a death before left something to cut off, and need not be.
-const SOMETIMES: &[(&str, Who, &[&[&str]])] = &[("feeds/AUTHORITY/leaves", Mirrors, &[CUT])];
+/// What is reached if a death before left something to cut off, or if a service notices a manifest before the command that
+/// brought it has copied it; and need not be.
+const SOMETIMES: &[(&str, Who, &[&[&str]])] =
+    &[("feeds/AUTHORITY/leaves", Mirrors, &[CUT]), ("manifest.note", All, &[WRITTEN])];
 
 /// What stands in docs/DURABILITY.md and is not reached here: see there.
 const ELSEWHERE: &[&str] =
