@@ -197,11 +197,11 @@ impl<R: Registry> Publisher<R> {
                 },
                 Err(error) => {
                     metrics::TICKS.of([STORE_FAILED]).increment(1);
-                    let why = match error.is_damage() {
-                        true => "the store is damaged",
-                        false => "the store does not answer",
-                    };
-                    tracing::error!(%error, "no tick: {why}");
+                    if error.is_damage() {
+                        tracing::error!(%error, "no tick: the store is damaged");
+                    } else {
+                        tracing::error!(%error, "no tick: the store does not answer");
+                    }
                     self.pause(&mut publication, asked, &decided, started, shutdown).await;
                     continue;
                 }

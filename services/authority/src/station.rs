@@ -415,7 +415,7 @@ impl Station {
                 Ended::Waits(waits) => {
                     let status = PublicationStatus { waits: Some(waits), ..*self.status.borrow() };
                     if self.status.send_replace(status).waits != Some(waits) {
-                        tracing::error!("{waits}");
+                        tracing::error!(%waits, "nothing is signed until others have answered");
                     }
                     // Another instance may know the store as the one that was published from.
                     if reign.is_some() && matches!(waits, Waits::Unconfirmed { .. }) {
