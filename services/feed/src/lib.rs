@@ -18,6 +18,7 @@
 //! - A stop is visible as soon as it is signed ([`DirectoryView::lookup_signed`]), whatever witnesses do.
 
 mod beside;
+mod clock;
 mod commit;
 mod cosign;
 mod error;
@@ -46,6 +47,7 @@ mod store;
 mod upstreams;
 mod view;
 
+pub use clock::WitnessedClock;
 pub use error::{FeedError, ManifestRefused};
 pub use evidence::{Evidence, Misdeed};
 pub use follow::{

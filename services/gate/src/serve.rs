@@ -9,7 +9,7 @@ use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
 use lanyard_env::{Env, FileError, StartError};
 use lanyard_feed::{
     FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState,
-    UpstreamError, follow, upstreams,
+    UpstreamError, WitnessedClock, follow, upstreams,
 };
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
@@ -137,7 +137,10 @@ pub async fn serve(
         return Err(ServeError::OtherIdentity { found, name: name.to_owned() });
     }
     let anchors = trust_anchors(&manifest)?;
-    let tls = Tls::new(&env, identity.clone(), anchors);
+    let mirrors = open_mirrors(&env, &folder, name, &manifests)?;
+    // A clock that was set back makes new certificates not valid yet: scanners would stand before a closed gate.
+    let clock = Arc::new(WitnessedClock::new(&env, mirrors.clone()));
+    let tls = Tls::new(&Env { clock, ..env.clone() }, identity.clone(), anchors);
     let peers = Peers::new(&env, &tls, &common);
     let names = section.upstreams.iter().map(String::as_str);
     let mut upstreams = upstreams(&peers, name, &[Audience::Gate], names)?;
@@ -145,7 +148,6 @@ pub async fn serve(
         tracing::warn!("no upstreams configured: this gate learns nothing and admits nobody");
     }
 
-    let mirrors = open_mirrors(&env, &folder, name, &manifests)?;
     let objects = section.objects.as_ref();
     let objects =
         Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors.each_ref()).await?;

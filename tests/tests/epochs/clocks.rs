@@ -99,6 +99,27 @@ fn a_gate_that_starts_ahead_keeps_its_upstream_and_says_so() {
     });
 }
 
+/// Certificates that are younger than the gate's clock is behind: their holders are let in by the time that passes.
+#[test]
+fn a_gate_with_a_clock_behind_believes_certificates_made_since() {
+    let mut event = TestEvent::make(&sample_plan());
+    let clock = SkewedClock::default();
+    for member in event.members() {
+        let env =
+            if member.name() == "gate-1" { Env::for_test(clock.clone()) } else { Env::system() };
+        event.start_in(member.name(), env);
+    }
+    run_together(async {
+        let badges = Desk::of(&event).publish_people(1).await;
+        admits(&Desk::of(&event), &badges[0]).await;
+        clock.set_wrong_by(-2 * HOUR);
+        // Over new connections.
+        let desk = Desk::of(&event);
+        admits(&desk, &badges[0]).await;
+        assert!(desk.sync_state().await.unwrap().clock.contains("behind"));
+    });
+}
+
 /// A gate that never knew the time finds all that it is sent ahead of its clock.
 #[test]
 fn a_new_gate_with_a_clock_behind_admits_nobody_and_says_so() {
