@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lanyard_client::Connection;
+use lanyard_core::badge::{BadgeText, ScopedCode};
+use lanyard_core::ids::Audience;
+use lanyard_core::manifest::VerifiedManifest;
 use lanyard_env::Env;
 use lanyard_wire::gate::v1 as gate;
 use lanyard_wire::gate::v1::gate_service_client::GateServiceClient;
@@ -21,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Load {
     badges: Arc<Vec<String>>,
     access_point: &'static str,
+    /// What phones go by, and their clock, if there are any.
+    phones: Option<(Arc<VerifiedManifest>, Env)>,
     /// Badges that somebody stops.
     stopped: Arc<Mutex<BTreeSet<usize>>>,
     checks: Arc<AtomicU64>,
@@ -40,7 +45,13 @@ impl Load {
     #[must_use]
     pub fn on(badges: &[String], access_point: &'static str) -> Self {
         let badges = Arc::new(badges.to_vec());
-        Self { badges, access_point, stopped: Arc::default(), checks: Arc::default() }
+        Self { badges, access_point, phones: None, stopped: Arc::default(), checks: Arc::default() }
+    }
+
+    /// The scanner that asks in a stream is shown phones, with the code of the moment, in place of badges.
+    #[must_use]
+    pub fn with_phones(self, manifest: &Arc<VerifiedManifest>, env: &Env) -> Self {
+        Self { phones: Some((Arc::clone(manifest), env.clone())), ..self }
     }
 
     /// From now on this badge may be refused; and once a scanner saw it refused, it must be.
@@ -84,6 +95,17 @@ impl Load {
 }
 
 impl Scanner {
+    fn shown_on_a_phone(&self, badge: usize) -> gate::CheckRequest {
+        let mut request = self.request(badge);
+        if let Some((manifest, env)) = &self.load.phones {
+            let secret = BadgeText::parse(&request.credential, &manifest.event).expect("a badge");
+            let epochs = manifest.code_epochs(env.now());
+            let code = ScopedCode::derive(&secret, &manifest.event, Audience::Gate, epochs);
+            request.credential = code.to_text(&manifest.event).to_string();
+        }
+        request
+    }
+
     fn request(&self, badge: usize) -> gate::CheckRequest {
         let mut nonce = [0; 16];
         self.env.rng().fill_bytes(&mut nonce);
@@ -113,7 +135,7 @@ impl Scanner {
         let mut answers = answers.into_inner();
         while !self.over.is_cancelled() {
             let badges = 0..self.load.badges.len();
-            let checks = badges.map(|badge| self.request(badge)).collect();
+            let checks = badges.map(|badge| self.shown_on_a_phone(badge)).collect();
             sender.send(gate::CheckStreamRequest { checks }).await.expect("the stream goes on");
             let answer = answers.message().await.expect("an answer");
             let results = answer.expect("the stream goes on").results;

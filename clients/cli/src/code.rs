@@ -24,7 +24,8 @@ pub(crate) struct CodeArgs {
     /// The event; or give a party's folder.
     #[arg(long, value_name = "ID", required_unless_present = "folder")]
     event: Option<String>,
-    /// The epoch; without it, the one that is live now by the manifest in the folder.
+    /// The epoch; without it, the one that is live now by the manifest in the folder, and around a change of epochs the other
+    /// one too.
     #[arg(long, value_name = "N", required_unless_present = "folder")]
     epoch: Option<u32>,
     /// A party's folder, for its manifest.
@@ -71,17 +72,18 @@ impl CodeArgs {
             (None, Some(manifest)) => manifest.event.clone(),
             (None, None) => return Err(missing("--event")),
         };
-        let epoch = match (self.epoch, &manifest) {
-            (Some(epoch), _) => Epoch::new(epoch),
-            (None, Some(manifest)) => manifest.epoch_at(context.env.now()),
+        let epochs = match (self.epoch, &manifest) {
+            (Some(epoch), _) => Epoch::new(epoch).into(),
+            (None, Some(manifest)) => manifest.code_epochs(context.env.now()),
             (None, None) => return Err(missing("--epoch")),
         };
         let secret = BadgeText::parse(&credential(&self.text)?, &event)?;
         let audience = Audience::from(self.audience);
-        let code = ScopedCode::derive(&secret, &event, audience, epoch).to_text(&event);
+        let code = ScopedCode::derive(&secret, &event, audience, epochs).to_text(&event);
         if context.json {
             let value = json!({
-                "code": *code, "audience": audience.name(), "epoch": epoch.get(),
+                "code": *code, "audience": audience.name(), "epoch": epochs.oldest().get(),
+                "last_epoch": epochs.newest().get(),
             });
             return say(&value.to_string());
         }

@@ -9,7 +9,7 @@ use crate::secret::{Context, Fields, generate, secret};
 mod base45;
 mod text;
 
-pub use text::{BadgeText, BadgeTextError, Presented, ScopedCode};
+pub use text::{BadgeText, BadgeTextError, CodeEpochs, Presented, ScopedCode};
 
 static BADGE: Context = Context::new("lanyard v1 badge");
 static SEED: Context = Context::new("lanyard v1 seed");
@@ -70,7 +70,7 @@ impl Seed {
 }
 
 secret! {
-    /// `K(a,u,e)`: one badge's key for one authority, audience and epoch; what a scoped code carries.
+    /// `K(a,u,e)`: one badge's key for one authority, audience and epoch; what scoped codes carry.
     EpochKey
 }
 

@@ -4,8 +4,11 @@
 //! the order of DESIGN §8. Whoever holds two states, as a gate does with the newest signed and the newest quorum
 //! state, decides on both and takes [`Decision::worse`]: a stop does not wait for a quorum.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
+use crate::badge::CodeEpochs;
 use crate::ids::{Epoch, Timestamp};
 use crate::profile::{EventTimeZone, ProfileTable};
 use crate::record::{Minutes, ProfileId, Record, Status};
@@ -206,13 +209,15 @@ impl Decision {
         Self::new(Cause::Malformed, None)
     }
 
-    /// On a scoped code that names an epoch which is not `live`; `None` if it is.
+    /// On a scoped code that is for none of the epochs which may be live; `None` if it is for one.
     #[must_use]
-    pub fn on_code_of(epoch: Epoch, live: Epoch) -> Option<Self> {
-        match epoch.cmp(&live) {
-            std::cmp::Ordering::Less => Some(Self::new(Cause::Expired, None)),
-            std::cmp::Ordering::Equal => None,
-            std::cmp::Ordering::Greater => Some(Self::new(Cause::NotYetValid, None)),
+    pub fn on_code_of(epochs: CodeEpochs, live: &RangeInclusive<Epoch>) -> Option<Self> {
+        if epochs.newest() < *live.start() {
+            Some(Self::new(Cause::Expired, None))
+        } else if epochs.oldest() > *live.end() {
+            Some(Self::new(Cause::NotYetValid, None))
+        } else {
+            None
         }
     }
 }

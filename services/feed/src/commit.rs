@@ -180,8 +180,7 @@ impl Mirror {
         // A clock that is known to be ahead must not delete what is needed now.
         let now = self.trusted_now();
         let past = now.minus_millis(KEYS_STAY_MILLIS);
-        let limits = manifest.staleness_tiers.values().map(|tier| tier.limit_seconds);
-        let longest = u64::from(limits.max().unwrap_or(0)) * 1_000;
+        let longest = manifest.longest_limit_seconds() * 1_000;
         let useless = now.minus_millis(longest.max(KEYS_STAY_MILLIS));
         let state = read(&self.state);
         let live = state.quorum.as_ref().map(|quorum| quorum.signed.head.live_epoch);

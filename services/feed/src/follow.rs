@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use lanyard_core::freshness::ClockError;
 use lanyard_core::ids::Timestamp;
+use lanyard_core::manifest::PATIENCE_TICKS;
 use lanyard_telemetry::metrics;
 use lanyard_transport::status;
 use lanyard_wire::feed::v1::{DirectoryId, FollowRequest};
@@ -28,7 +29,6 @@ use tonic::transport::Channel;
 
 use self::session::{Session, Terms};
 use self::turns::{Failing, Served, Turns};
-use crate::manifests::PATIENCE_TICKS;
 use crate::mirror::Mirror;
 use crate::serve::BEHIND;
 use crate::{DirectoryKey, FeedError};

@@ -57,7 +57,7 @@ pub use follow::{
 pub use frame::Frames;
 pub use handover::PreparedTick;
 pub use intake::{Applied, Intake};
-pub use manifests::{ManifestSource, allowed_millis};
+pub use manifests::ManifestSource;
 pub use mirror::{Mirror, MirrorConfig, Recipient, held_by};
 pub use prove::Proven;
 pub use publish::{Content, DirectoryDraft, Draft};

@@ -50,15 +50,6 @@ impl ManifestSource for ManifestStore {
     }
 }
 
-/// An upstream may be silent, or late, for so many ticks.
-pub(crate) const PATIENCE_TICKS: u32 = 5;
-
-/// By how much a clock may be off, and what arrives late, before anybody calls it wrong: the skew and five ticks.
-#[must_use]
-pub fn allowed_millis(manifest: &VerifiedManifest) -> u64 {
-    u64::from(manifest.skew_millis) + u64::from(manifest.tick_millis) * u64::from(PATIENCE_TICKS)
-}
-
 /// What the manifest says about one authority's log.
 pub(crate) struct Policy {
     pub(crate) manifest: Arc<VerifiedManifest>,

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::events::{Event, Events};
 use crate::evidence::Evidence;
 use crate::intake::Intake;
-use crate::manifests::{ManifestSource, Policy, allowed_millis};
+use crate::manifests::{ManifestSource, Policy};
 use crate::publish::Pending;
 use crate::route::Route;
 use crate::state::{State, read, write};
@@ -186,7 +186,7 @@ impl Mirror {
     /// upstream may be late.
     #[must_use]
     pub fn clock_error(&self) -> Option<ClockError> {
-        let allowed = allowed_millis(&self.manifests.current());
+        let allowed = self.manifests.current().allowed_millis();
         let (wall, elapsed) = (self.env.now(), self.env.elapsed_millis());
         let found = read(&self.state).floor.clock_error(wall, elapsed, allowed);
         // Heads that are refused for it are not seen by the floor.

@@ -8,7 +8,7 @@
 //!   directory published ahead has been frozen since, so the earlier one is never older. While the tick may be on its
 //!   way, the earlier directory decides. Once it is missed, the badge is looked up in both epochs, and the worse answer
 //!   is given; only a record counts, as a badge that is not in the frozen directory may have been issued since. A scoped
-//!   code has the keys of one epoch only, so in that moment it is undetermined.
+//!   code has the keys of both epochs then, if it was derived by the plan; else it is undetermined.
 //! - What is too old or absent by a clock that is known to be wrong is the clock's fault, and is said to be.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use lanyard_core::ids::{Audience, Epoch, Timestamp};
 use lanyard_core::profile::ProfileTable;
 use lanyard_core::receipt::Consulted;
 use lanyard_env::{Env, Files};
-use lanyard_feed::{Mirror, allowed_millis};
+use lanyard_feed::Mirror;
 use rand::Rng as _;
 
 use crate::rules::{Door, Rules};
@@ -67,8 +67,6 @@ struct Moment {
     now: Timestamp,
     /// The epoch that the manifest's plan has then.
     planned: Epoch,
-    /// Whether its first tick may still be on its way.
-    is_due: bool,
 }
 
 /// Both mirrors at one moment, and what holds for one check.
@@ -115,7 +113,7 @@ impl Checker {
     /// the other's agrees with the clock here, is wrong itself.
     #[must_use]
     pub fn clock_error(&self, rules: &Rules) -> Option<ClockError> {
-        let allowed = allowed_millis(rules.manifest());
+        let allowed = rules.manifest().allowed_millis();
         let errors = self.mirrors().map(|mirror| mirror.clock_error());
         match errors {
             [Some(ClockError::Behind { .. }), None] if self.agrees(&self.police, allowed) => None,
@@ -141,10 +139,7 @@ impl Checker {
     fn moment(&self, rules: &Rules, committee: &Source<'_>, police: &Source<'_>) -> Moment {
         let (wall, elapsed) = (self.env.now(), self.env.elapsed_millis());
         let now = committee.now(wall, elapsed).max(police.now(wall, elapsed));
-        let manifest = rules.manifest();
-        let planned = manifest.epoch_at(now);
-        let passed = now.millis_since(manifest.epochs.epoch_start(planned));
-        Moment { now, planned, is_due: passed <= allowed_millis(manifest) }
+        Moment { now, planned: rules.manifest().epoch_at(now) }
     }
 
     /// Decides on a credential held before a door: a badge's text or a scoped code. Reads memory only.
@@ -180,9 +175,9 @@ impl Checker {
         };
         if let Presented::Scoped(code) = &presented {
             // A code may be of any epoch that somebody lives in now; what of it cannot be read is undetermined.
-            let (oldest, newest) = (live[0].min(live[1]), live[0].max(live[1]));
-            let (epoch, newest) = (code.epoch(), newest.max(moment.planned));
-            if let Some(decision) = Decision::on_code_of(epoch, epoch.clamp(oldest, newest)) {
+            let newest = live[0].max(live[1]).max(moment.planned);
+            let live = live[0].min(live[1])..=newest;
+            if let Some(decision) = Decision::on_code_of(code.epochs(), &live) {
                 return unseen(decision);
             }
         }
@@ -265,8 +260,11 @@ impl Scene<'_> {
 
     /// The committee's and the police's epochs to look into too, if the first tick of one is missed.
     fn missed_catch_up(&self, live: [Epoch; 2]) -> Option<[Epoch; 2]> {
-        let Moment { planned, is_due, .. } = self.moment;
-        let is_missed = |live: Epoch| live < planned && !(is_due && live.next() == planned);
+        let Moment { now, planned } = self.moment;
+        if live.iter().all(|live| *live >= planned) {
+            return None;
+        }
+        let is_missed = |live| self.rules.manifest().has_missed_first_tick(live, now);
         let frozen = live.map(|live| if is_missed(live) { planned } else { live });
         (frozen != live).then_some(frozen)
     }

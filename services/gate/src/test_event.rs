@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
-use lanyard_core::badge::{BadgeSecret, BadgeText, ScopedCode};
+use lanyard_core::badge::{BadgeSecret, BadgeText, CodeEpochs, ScopedCode};
 use lanyard_core::binding::Binding;
 use lanyard_core::checkpoint::VerifiedCheckpoint;
 use lanyard_core::cosignature::WitnessKey;
@@ -114,8 +114,8 @@ pub(crate) fn badge_text(badge: u8) -> String {
     BadgeText::new(&secret(badge), &event_id()).expose_str().to_owned()
 }
 
-pub(crate) fn code(badge: u8, audience: Audience, epoch: Epoch) -> String {
-    ScopedCode::derive(&secret(badge), &event_id(), audience, epoch)
+pub(crate) fn code(badge: u8, audience: Audience, epochs: impl Into<CodeEpochs>) -> String {
+    ScopedCode::derive(&secret(badge), &event_id(), audience, epochs)
         .to_text(&event_id())
         .to_string()
 }

@@ -134,9 +134,13 @@ impl Desk {
         let manifest = self.manifests.current();
         let event = &manifest.event;
         let presented = Presented::parse(text, event)?;
+        let live = live_epoch(&self.committee)?;
         let committee_epoch = match &presented {
-            Presented::Badge(_) => live_epoch(&self.committee)?,
-            Presented::Scoped(code) if code.audience() == Audience::Police => code.epoch(),
+            Presented::Badge(_) => live,
+            Presented::Scoped(code) if code.audience() == Audience::Police => {
+                let epochs = code.epochs();
+                live.clamp(epochs.oldest(), epochs.newest())
+            }
             Presented::Scoped(code) => {
                 return Err(DeskError::OtherAudience { audience: code.audience() });
             }
@@ -144,7 +148,7 @@ impl Desk {
         let of_committee = |presented: &Presented| {
             presented.epoch_key(event, Authority::Committee, Audience::Police, committee_epoch)
         };
-        // Both kinds of text have this key: a code's audience and epoch were taken from itself.
+        // Both kinds of text have this key: a code's audience and epoch are its own.
         let missing =
             DeskError::Missing { authority: Authority::Committee, epoch: committee_epoch };
         let committee_key = of_committee(&presented).ok_or(missing)?;

@@ -1,15 +1,15 @@
 //! The sponsor's desk: whether a code is good now, and nothing else.
 //!
-//! A code opens one record of the sponsor's audience in one epoch. It is valid if the newest signed and the newest quorum
-//! state both say so, and the answer is undetermined if they are too old, missing, or of another epoch than the code.
+//! A code opens one record of the sponsor's audience in one epoch, or in each of two around a change. It is valid if the
+//! newest signed and the newest quorum state both say so, and the answer is undetermined if they are too old, missing, or of
+//! an epoch that the code is not for.
 //! Codes are in memory for the check only: never stored, never logged.
 
 use std::sync::Arc;
 
 use lanyard_core::badge::{EpochKey, ScopedCode};
 use lanyard_core::decision::Decision;
-use lanyard_core::ids::{Audience, Authority, Epoch};
-use lanyard_core::manifest::VerifiedManifest;
+use lanyard_core::ids::{Audience, Authority, Epoch, Handle};
 use lanyard_core::record::Status as RecordStatus;
 use lanyard_feed::{DirectoryView, Lookup, ManifestSource, Mirror, View};
 use lanyard_transport::{PartyName, Role, caller, status};
@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of the largest request: a code has 73 characters.
+/// Bytes of the largest request: a code has at most 121 characters.
 const MAX_REQUEST: usize = 4 * 1024;
 
 /// The desk, on the sponsor's mirror of the committee. Clones are the same desk.
@@ -32,7 +32,7 @@ pub struct Desk {
 }
 
 /// What a code's record says in one state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
     Valid,
     NotValid,
@@ -65,43 +65,44 @@ impl Desk {
             Ok(code) if code.audience() == Audience::Sponsor => code,
             _ => return (CodeVerdict::NotValid, age_seconds),
         };
-        if age.is_none_or(|age| age > limit_seconds(&manifest)) {
+        // The most patient of the event's tiers, as a desk lets nobody in.
+        if age.is_none_or(|age| age > manifest.longest_limit_seconds()) {
             return (CodeVerdict::Undetermined, age_seconds);
         }
-        let signed = view.signed().map(|signed| signed.head().live_epoch);
-        let quorum = view.quorum().map(|quorum| quorum.signed().head().live_epoch);
-        let epoch = manifest.epoch_at(now).max(signed.unwrap_or(Epoch::new(0)));
-        if Decision::on_code_of(code.epoch(), epoch).is_some() {
-            return (CodeVerdict::NotValid, age_seconds);
-        }
-        // Before an epoch's first tick, its directory is what was frozen hours ago, and the code opens no other.
-        if signed < Some(epoch) || quorum < Some(epoch) {
+        let (Some(signed), Some(quorum)) = (view.signed(), view.quorum()) else {
             return (CodeVerdict::Undetermined, age_seconds);
-        }
-        let Some(key) = code.key(Authority::Committee) else {
-            return (CodeVerdict::NotValid, age_seconds);
         };
-        let verdict = match self.find(&view, epoch, key) {
-            Finding::Valid => CodeVerdict::Valid,
-            Finding::NotValid => CodeVerdict::NotValid,
-            Finding::Unknown => CodeVerdict::Undetermined,
+        let [signed, quorum] = [signed, quorum.signed()].map(|state| state.head().live_epoch);
+        let newest = signed.max(manifest.epoch_at(now));
+        if Decision::on_code_of(code.epochs(), &(quorum..=newest)).is_some() {
+            return (CodeVerdict::NotValid, age_seconds);
+        }
+        // Without its first tick, an epoch's directory is what was frozen hours ago, and the one before it has ended.
+        if [signed, quorum].iter().any(|live| manifest.has_missed_first_tick(*live, now)) {
+            return (CodeVerdict::Undetermined, age_seconds);
+        }
+        let signed = self.find(&view, signed, &code, DirectoryView::lookup_signed);
+        let quorum = self.find(&view, quorum, &code, DirectoryView::lookup_quorum);
+        let verdict = match (signed, quorum) {
+            (Finding::NotValid, _) | (_, Finding::NotValid) => CodeVerdict::NotValid,
+            (Finding::Unknown, _) | (_, Finding::Unknown) => CodeVerdict::Undetermined,
+            (Finding::Valid, Finding::Valid) => CodeVerdict::Valid,
         };
         (verdict, age_seconds)
     }
 
-    /// What both states say: valid only if both do.
-    fn find(&self, view: &View<'_>, epoch: Epoch, key: &EpochKey) -> Finding {
-        let Some(directory) = view.directory(epoch, Audience::Sponsor) else {
-            return Finding::Unknown;
-        };
-        let handle = key.handle();
-        let open = |lookup| self.open(&directory, lookup, epoch, key);
-        let (signed, quorum) =
-            (open(directory.lookup_signed(&handle)), open(directory.lookup_quorum(&handle)));
-        match (signed, quorum) {
-            (Finding::NotValid, _) | (_, Finding::NotValid) => Finding::NotValid,
-            (signed, quorum) => signed.max(quorum),
-        }
+    /// What a state says, which lives in this epoch.
+    fn find<'v>(
+        &self,
+        view: &'v View<'_>,
+        epoch: Epoch,
+        code: &ScopedCode,
+        lookup: impl Fn(&DirectoryView<'v>, &Handle) -> Lookup,
+    ) -> Finding {
+        let directory = view.directory(epoch, Audience::Sponsor);
+        let key = code.key(Authority::Committee, epoch);
+        let (Some(directory), Some(key)) = (directory, key) else { return Finding::Unknown };
+        self.open(&directory, lookup(&directory, &key.handle()), epoch, key)
     }
 
     fn open(
@@ -124,12 +125,6 @@ impl Desk {
             Err(_) => Finding::Unknown,
         }
     }
-}
-
-/// How old knowledge may be: the most patient of the event's tiers, as a desk lets nobody in.
-fn limit_seconds(manifest: &VerifiedManifest) -> u64 {
-    let limits = manifest.staleness_tiers.values().map(|tier| u64::from(tier.limit_seconds));
-    limits.max().unwrap_or(0)
 }
 
 #[tonic::async_trait]

@@ -30,7 +30,7 @@ async fn shortly_before_the_end(env: &Env, warp: &WarpClock) {
     warp.pass(to_the_minute(env).saturating_sub(3_000));
 }
 
-/// No check fails or is answered on old knowledge, and who is stopped in the last moments of an epoch, or the first of
+/// No check of a badge or of a phone's code fails or is answered on old knowledge, and who is stopped in the last moments of an epoch, or the first of
 /// the next, is refused from then on without a gap.
 #[test]
 fn epochs_roll_over_under_load_and_no_check_notices() {
@@ -39,7 +39,7 @@ fn epochs_roll_over_under_load_and_no_check_notices() {
     let (mut event, badges) = published(&minute_epochs(), &env, 8);
     run_together(async {
         let desk = Desk::of(&event);
-        let load = Load::on(&badges, MAIN);
+        let load = Load::on(&badges, MAIN).with_phones(desk.registrar.manifest(), &env);
         let rolled = load.during(&desk.scanner, async {
             for round in 0..ROLLOVERS as usize {
                 let (last, first) = (2 * round, 2 * round + 1);

@@ -121,7 +121,7 @@ fn a_code_of_halves_is_a_code() {
     let event = EventId::parse("games").unwrap();
     let (secret, epoch) = (BadgeSecret::from_bytes([7; 32]), Epoch::new(3));
     let derived = ScopedCode::derive(&secret, &event, Audience::Gate, epoch);
-    let key = |authority| *derived.key(authority).map(EpochKey::expose_bytes).unwrap();
+    let key = |authority| *derived.key(authority, epoch).map(EpochKey::expose_bytes).unwrap();
     let halves = [key(Authority::Committee), key(Authority::Police)];
     assert_eq!(code(&event, epoch, halves), derived.to_text(&event).as_str());
 }

@@ -1,5 +1,5 @@
-use lanyard_core::badge::{BadgeText, Presented, ScopedCode};
-use lanyard_core::ids::{Audience, Authority};
+use lanyard_core::badge::{BadgeText, CodeEpochs, Presented, ScopedCode};
+use lanyard_core::ids::{Audience, Authority, Epoch};
 use serde_json::{Value, json};
 
 use crate::format::{Cases, FileOf, Input, Outcome, hexed, run};
@@ -8,7 +8,7 @@ use crate::world::{EVENT, event};
 pub(crate) const FILE: FileOf = FileOf {
     description: "The texts that carry badges. Badge: `LY1:` and base45 (RFC 9285) of version (1 byte), event tag (4), badge secret \
         (32), checksum (4). Scoped code: `LYS:` and base45 of version, event tag, audience (1), epoch (4), the committee's epoch key \
-        (32), for gates the police's (32), checksum (4). Tag and checksums are the first 4 bytes of derive_key with the contexts \
+        (32), for gates the police's (32); around a change of epochs the same keys of the next epoch; checksum (4). Tag and checksums are the first 4 bytes of derive_key with the contexts \
         `lanyard v1 event tag` of the event, `lanyard v1 badge checksum` and `lanyard v1 scoped code checksum` of all before.",
     shared: || json!({ "event": EVENT }),
     cases,
@@ -25,7 +25,9 @@ fn operate(operation: &str, input: &Input<'_>) -> Outcome {
         }
         "scoped-code" => {
             let secret = input.badge_secret();
-            let code = ScopedCode::derive(&secret, &event, input.audience(), input.epoch());
+            let epoch = input.epoch();
+            let epochs = if input.is("next_too") { CodeEpochs::both(epoch) } else { epoch.into() };
+            let code = ScopedCode::derive(&secret, &event, input.audience(), epochs);
             Ok(json!(code.to_text(&event).as_str()))
         }
         "parse-scoped-code" => {
@@ -40,13 +42,20 @@ fn operate(operation: &str, input: &Input<'_>) -> Outcome {
 }
 
 fn scoped(code: &ScopedCode) -> Value {
-    let key = |authority| code.key(authority).map(|key| hexed(key.expose_bytes()));
-    json!({
-        "audience": code.audience().name(),
-        "epoch": code.epoch().get(),
-        "committee": key(Authority::Committee),
-        "police": key(Authority::Police),
-    })
+    let epochs = code.epochs();
+    let of = |epoch: Epoch| {
+        let key = |authority| code.key(authority, epoch).map(|key| hexed(key.expose_bytes()));
+        json!({
+            "epoch": epoch.get(),
+            "committee": key(Authority::Committee),
+            "police": key(Authority::Police),
+        })
+    };
+    let mut keys = vec![of(epochs.oldest())];
+    if epochs.newest() > epochs.oldest() {
+        keys.push(of(epochs.newest()));
+    }
+    json!({ "audience": code.audience().name(), "keys": keys })
 }
 
 /// A text of these bytes, with a checksum that is right.
@@ -102,13 +111,19 @@ fn scoped_codes(
     let text = |text: &str| json!({ "text": text });
     for audience in Audience::ALL {
         let name = audience.name();
-        let input = json!({ "badge_secret": hexed(secret.expose_bytes()), "audience": name, "epoch": 7 });
-        let description = "A code for one audience and epoch";
-        cases.good(&format!("scoped-for-{name}"), description, "scoped-code", input);
-        let code = ScopedCode::derive(secret, &event(), audience, lanyard_core::ids::Epoch::new(7));
-        let code = code.to_text(&event());
-        let (description, name) = ("The way back", format!("parse-scoped-for-{name}"));
-        cases.good(&name, description, "parse-scoped-code", text(&code));
+        let epoch = Epoch::new(7);
+        for (of, description, epochs, next_too) in [
+            ("", "A code for one audience and epoch", epoch.into(), false),
+            ("-in-two-epochs", "A code for one audience, of an epoch and the next", CodeEpochs::both(epoch), true),
+        ] {
+            let input = json!({
+                "badge_secret": hexed(secret.expose_bytes()), "audience": name, "epoch": 7, "next_too": next_too,
+            });
+            cases.good(&format!("scoped-for-{name}{of}"), description, "scoped-code", input);
+            let code = ScopedCode::derive(secret, &event(), audience, epochs).to_text(&event());
+            let name = format!("parse-scoped-for-{name}{of}");
+            cases.good(&name, "The way back", "parse-scoped-code", text(&code));
+        }
     }
     let scoped = |bytes: &[&[u8]]| sealed("LYS:", "lanyard v1 scoped code checksum", bytes.concat());
     let epoch = 7_u32.to_be_bytes();
@@ -119,8 +134,9 @@ fn scoped_codes(
     for (name, description, given, kind) in [
         ("badge-prefix", "A code's bytes behind the other prefix", good.replacen("LYS", "LY1", 1), "not-a-lanyard-code"),
         ("truncated", "The last character is missing", good[..good.len() - 1].to_owned(), "length"),
-        ("one-key-for-gate", "A gate's code has two keys", scoped(&[&[1], tag, &[1], &epoch, &[9; 32]]), "length"),
-        ("two-keys-for-sponsor", "A sponsor's code has one", scoped(&[&[1], tag, &[3], &epoch, &[9; 64]]), "length"),
+        ("one-key-for-gate", "A gate's code has two keys or four", scoped(&[&[1], tag, &[1], &epoch, &[9; 32]]), "length"),
+        ("three-keys-for-gate", "A gate's code has two keys or four", scoped(&[&[1], tag, &[1], &epoch, &[9; 96]]), "length"),
+        ("four-keys-for-sponsor", "A sponsor's code has one key or two", scoped(&[&[1], tag, &[3], &epoch, &[9; 128]]), "length"),
         ("audience-0", "No such audience", scoped(&[&[1], tag, &[0], &epoch, &[9; 32]]), "audience"),
         ("version-0", "An unknown version", scoped(&[&[0], tag, &[3], &epoch, &[9; 32]]), "version"),
         ("checksum", "A checksum with one bit flipped", format!("LYS:{}", base45::encode(&wrong_sum)), "checksum"),

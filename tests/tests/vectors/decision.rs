@@ -39,7 +39,7 @@ fn operate(operation: &str, input: &Input<'_>) -> Outcome {
         "malformed" => Decision::malformed(),
         "code-of-epoch" => {
             let live = Epoch::new(input.u32("live_epoch"));
-            match Decision::on_code_of(input.epoch(), live) {
+            match Decision::on_code_of(input.epoch().into(), &(live..=live)) {
                 Some(decision) => decision,
                 None => return Ok(json!("the code's epoch is live")),
             }

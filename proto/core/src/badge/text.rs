@@ -23,7 +23,9 @@ const CHECKSUM: usize = 4;
 const BADGE_BYTES: usize = HEADER + 32 + CHECKSUM;
 /// Version and tag, audience (1), epoch (4).
 const SCOPED_HEADER: usize = HEADER + 5;
-const SCOPED_MAX: usize = SCOPED_HEADER + 2 * 32 + CHECKSUM;
+/// Of two authorities in two epochs.
+const MAX_KEYS: usize = 4;
+const SCOPED_MAX: usize = scoped_len(MAX_KEYS);
 
 /// Why a presented text is refused. None of these holds any of the text.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -102,42 +104,86 @@ impl BadgeText {
     }
 }
 
-/// Keys of one badge for one audience and one epoch: what a phone shows, and what a scanner that can derive sends on.
+/// The epochs that a scoped code is for: one, or, around a change of epochs, two that follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeEpochs {
+    oldest: Epoch,
+    newest: Epoch,
+}
+
+impl From<Epoch> for CodeEpochs {
+    fn from(epoch: Epoch) -> Self {
+        Self { oldest: epoch, newest: epoch }
+    }
+}
+
+impl CodeEpochs {
+    /// This epoch and the next.
+    #[must_use]
+    pub const fn both(oldest: Epoch) -> Self {
+        Self { oldest, newest: oldest.next() }
+    }
+
+    /// The first of them.
+    #[must_use]
+    pub const fn oldest(self) -> Epoch {
+        self.oldest
+    }
+
+    /// The last of them.
+    #[must_use]
+    pub const fn newest(self) -> Epoch {
+        self.newest
+    }
+
+    fn iter(self) -> impl Iterator<Item = Epoch> {
+        [Some(self.oldest), (self.newest > self.oldest).then_some(self.newest)]
+            .into_iter()
+            .flatten()
+    }
+}
+
+/// Keys of one badge for one audience and one epoch, or two: what a phone shows, and what a scanner that can derive sends on.
 ///
-/// `LYS:` and base45 of version (1), event tag (4), audience (1), epoch (4), one key (32) for each authority that
-/// publishes for the audience, checksum (4): 121 characters for gates, 73 for police and sponsor.
+/// `LYS:` and base45 of version (1), event tag (4), audience (1), the oldest epoch (4), for each epoch one key (32) for each
+/// authority that publishes for the audience, checksum (4): 121 characters for gates, 73 for police and sponsor; for two
+/// epochs 217 and 121.
 pub struct ScopedCode {
     audience: Audience,
-    epoch: Epoch,
-    committee: EpochKey,
-    police: Option<EpochKey>,
+    epochs: CodeEpochs,
+    /// Epoch by epoch, of each the committee's first.
+    keys: Vec<EpochKey>,
 }
 
 impl ScopedCode {
-    /// The code of a badge for `audience` in `epoch`.
+    /// The code of a badge for `audience` in `epochs`.
     #[must_use]
-    pub fn derive(secret: &BadgeSecret, event: &EventId, audience: Audience, epoch: Epoch) -> Self {
-        let key = |authority| secret.seed(authority, audience).epoch_key(event, epoch);
-        Self {
-            audience,
-            epoch,
-            committee: key(Authority::Committee),
-            police: police_publishes(audience).then(|| key(Authority::Police)),
+    pub fn derive(
+        secret: &BadgeSecret,
+        event: &EventId,
+        audience: Audience,
+        epochs: impl Into<CodeEpochs>,
+    ) -> Self {
+        let epochs = epochs.into();
+        // One that grows would leave copies behind.
+        let mut keys = Vec::with_capacity(MAX_KEYS);
+        for (authority, epoch) in places(audience, epochs) {
+            keys.push(secret.seed(authority, audience).epoch_key(event, epoch));
         }
+        Self { audience, epochs, keys }
     }
 
-    /// The text: to show for as long as the epoch lasts, never to log. Wiped on drop.
+    /// The text: to show for as long as the epochs last, never to log. Wiped on drop.
     #[must_use]
     pub fn to_text(&self, event: &EventId) -> Zeroizing<String> {
         let mut buffer = Zeroizing::new([0; SCOPED_MAX]);
-        let bytes = &mut buffer[..scoped_len(self.audience)];
+        let bytes = &mut buffer[..scoped_len(self.keys.len())];
         bytes[0] = VERSION;
         bytes[1..HEADER].copy_from_slice(&event_tag(event));
         bytes[HEADER] = self.audience.byte();
-        bytes[HEADER + 1..SCOPED_HEADER].copy_from_slice(&self.epoch.get().to_be_bytes());
-        bytes[SCOPED_HEADER..SCOPED_HEADER + 32].copy_from_slice(self.committee.expose_bytes());
-        if let Some(police) = &self.police {
-            bytes[SCOPED_HEADER + 32..SCOPED_HEADER + 64].copy_from_slice(police.expose_bytes());
+        bytes[HEADER + 1..SCOPED_HEADER].copy_from_slice(&self.epochs.oldest.get().to_be_bytes());
+        for (bytes, key) in bytes[SCOPED_HEADER..].chunks_exact_mut(32).zip(&self.keys) {
+            bytes.copy_from_slice(key.expose_bytes());
         }
         seal_text(SCOPED_PREFIX, &SCOPED_CHECKSUM, bytes).0
     }
@@ -148,33 +194,32 @@ impl ScopedCode {
     /// [`BadgeTextError`].
     pub fn parse(text: &str, event: &EventId) -> Result<Self, BadgeTextError> {
         let body = text.strip_prefix(SCOPED_PREFIX).ok_or(BadgeTextError::NotALanyardCode)?;
-        // The length tells one key from two; the audience must then agree with it.
-        let two = SCOPED_PREFIX.len() + encoded_len(SCOPED_MAX);
-        let length = if text.len() == two { SCOPED_MAX } else { SCOPED_MAX - 32 };
+        // The length tells how many keys there are; the audience must then agree with it.
+        let keys = [1, 2]
+            .into_iter()
+            .find(|keys| text.len() <= scoped_text_len(*keys))
+            .unwrap_or(MAX_KEYS);
         let mut buffer = Zeroizing::new([0; SCOPED_MAX]);
-        let bytes = &mut buffer[..length];
+        let bytes = &mut buffer[..scoped_len(keys)];
         open_text(body, SCOPED_PREFIX, &SCOPED_CHECKSUM, event, bytes)?;
         let audience = Audience::from_byte(bytes[HEADER])
             .ok_or(BadgeTextError::Audience { audience: bytes[HEADER] })?;
-        if scoped_len(audience) != length {
-            let expected = SCOPED_PREFIX.len() + encoded_len(scoped_len(audience));
+        let in_one = publishers(audience).count();
+        if keys != in_one && keys != 2 * in_one {
+            let expected = scoped_text_len(in_one);
             return Err(BadgeTextError::Length { length: text.len(), expected });
         }
-        let mut epoch = [0; 4];
-        epoch.copy_from_slice(&bytes[HEADER + 1..SCOPED_HEADER]);
-        let key = |index: usize| {
+        let mut oldest = [0; 4];
+        oldest.copy_from_slice(&bytes[HEADER + 1..SCOPED_HEADER]);
+        let oldest = Epoch::new(u32::from_be_bytes(oldest));
+        let epochs = if keys == in_one { oldest.into() } else { CodeEpochs::both(oldest) };
+        let key = |bytes: &[u8]| {
             let mut key = EpochKey([0; 32]);
-            key.0.copy_from_slice(
-                &bytes[SCOPED_HEADER + 32 * index..SCOPED_HEADER + 32 * (index + 1)],
-            );
+            key.0.copy_from_slice(bytes);
             key
         };
-        Ok(Self {
-            audience,
-            epoch: Epoch::new(u32::from_be_bytes(epoch)),
-            committee: key(0),
-            police: police_publishes(audience).then(|| key(1)),
-        })
+        let keys = bytes[SCOPED_HEADER..].chunks_exact(32).map(key).collect();
+        Ok(Self { audience, epochs, keys })
     }
 
     /// Who may ask with it.
@@ -185,17 +230,16 @@ impl ScopedCode {
 
     /// When it is good.
     #[must_use]
-    pub const fn epoch(&self) -> Epoch {
-        self.epoch
+    pub const fn epochs(&self) -> CodeEpochs {
+        self.epochs
     }
 
-    /// The badge's key for this authority's directory, if the authority publishes for the audience.
+    /// The badge's key for this authority's directory of an epoch, if the authority publishes for the audience and the code is
+    /// for the epoch.
     #[must_use]
-    pub const fn key(&self, authority: Authority) -> Option<&EpochKey> {
-        match authority {
-            Authority::Committee => Some(&self.committee),
-            Authority::Police => self.police.as_ref(),
-        }
+    pub fn key(&self, authority: Authority, epoch: Epoch) -> Option<&EpochKey> {
+        let mut places = places(self.audience, self.epochs);
+        self.keys.get(places.position(|place| place == (authority, epoch))?)
     }
 }
 
@@ -231,20 +275,31 @@ impl Presented {
     ) -> Option<EpochKey> {
         match self {
             Self::Badge(secret) => Some(secret.seed(authority, audience).epoch_key(event, epoch)),
-            Self::Scoped(code) if code.audience == audience && code.epoch == epoch => {
-                code.key(authority).map(|key| EpochKey::from_bytes(*key.expose_bytes()))
+            Self::Scoped(code) if code.audience == audience => {
+                code.key(authority, epoch).map(|key| EpochKey::from_bytes(*key.expose_bytes()))
             }
             Self::Scoped(_) => None,
         }
     }
 }
 
-fn police_publishes(audience: Audience) -> bool {
-    Audience::published_by(Authority::Police).contains(&audience)
+/// Who publishes for an audience, the committee first.
+fn publishers(audience: Audience) -> impl Iterator<Item = Authority> {
+    let publishes = move |one: &Authority| Audience::published_by(*one).contains(&audience);
+    Authority::ALL.into_iter().filter(publishes)
 }
 
-fn scoped_len(audience: Audience) -> usize {
-    if police_publishes(audience) { SCOPED_MAX } else { SCOPED_MAX - 32 }
+/// Whose directories of which epochs a code has keys for, in the order in which it has them.
+fn places(audience: Audience, epochs: CodeEpochs) -> impl Iterator<Item = (Authority, Epoch)> {
+    epochs.iter().flat_map(move |epoch| publishers(audience).map(move |one| (one, epoch)))
+}
+
+const fn scoped_len(keys: usize) -> usize {
+    SCOPED_HEADER + 32 * keys + CHECKSUM
+}
+
+const fn scoped_text_len(keys: usize) -> usize {
+    SCOPED_PREFIX.len() + encoded_len(scoped_len(keys))
 }
 
 /// Four bytes that tell events apart; not a secret, and not a proof.

@@ -306,10 +306,18 @@ fn the_causes_of_a_referral_look_the_same() {
 
 #[test]
 fn a_scoped_code_is_good_in_its_epoch_only() {
-    let on = |code, live| Decision::on_code_of(Epoch::new(code), Epoch::new(live));
-    assert_eq!(on(3, 3), None);
-    assert_eq!(on(2, 3).map(|decision| decision.cause()), Some(Cause::Expired));
-    assert_eq!(on(4, 3).map(|decision| decision.cause()), Some(Cause::NotYetValid));
+    let [two, three, four, five] = [2, 3, 4, 5].map(Epoch::new);
+    let on = |code, live| Decision::on_code_of(code, &live).map(|decision| decision.cause());
+    assert_eq!(on(three.into(), three..=three), None);
+    assert_eq!(on(two.into(), three..=three), Some(Cause::Expired));
+    assert_eq!(on(four.into(), three..=three), Some(Cause::NotYetValid));
+    // Who lives in two epochs takes a code of either, and a code of two is good in either.
+    assert_eq!(on(two.into(), two..=three), None);
+    assert_eq!(on(three.into(), two..=three), None);
+    assert_eq!(on(CodeEpochs::both(two), three..=three), None);
+    assert_eq!(on(CodeEpochs::both(three), three..=three), None);
+    assert_eq!(on(CodeEpochs::both(two), four..=five), Some(Cause::Expired));
+    assert_eq!(on(CodeEpochs::both(four), two..=three), Some(Cause::NotYetValid));
 }
 
 #[test]

@@ -3,9 +3,13 @@
 use super::{
     AuthorityKeys, Gate, Manifest, Party, Quota, ShareHolder, Venue, Verifier, Witness, Zone,
 };
+use crate::badge::CodeEpochs;
 use crate::decision::{AccessPoint, StalenessTier};
 use crate::ids::{Audience, Authority, Epoch, Origin, Timestamp};
 use crate::note::VerifyingKey;
+
+/// What a party sends may be late by so many ticks.
+pub const PATIENCE_TICKS: u32 = 5;
 
 impl Manifest {
     /// The origin of an authority's log.
@@ -124,5 +128,45 @@ impl Manifest {
     #[must_use]
     pub fn epoch_end(&self, epoch: Epoch) -> Timestamp {
         self.epochs.epoch_end(epoch)
+    }
+
+    /// By how many milliseconds a clock may be off, and what arrives late, before anybody calls it wrong: the skew and
+    /// [`PATIENCE_TICKS`].
+    #[must_use]
+    pub fn allowed_millis(&self) -> u64 {
+        u64::from(self.skew_millis) + u64::from(self.tick_millis) * u64::from(PATIENCE_TICKS)
+    }
+
+    /// The greatest age in seconds at which knowledge still counts anywhere at the event.
+    #[must_use]
+    pub fn longest_limit_seconds(&self) -> u64 {
+        let limits = self.staleness_tiers.values().map(|tier| u64::from(tier.limit_seconds));
+        limits.max().unwrap_or(0)
+    }
+
+    /// Whether who lives in this epoch has missed the first tick of the one that is planned for `time`: it is not on its way any
+    /// more.
+    #[must_use]
+    pub fn has_missed_first_tick(&self, live: Epoch, time: Timestamp) -> bool {
+        let planned = self.epoch_at(time);
+        let passed = time.millis_since(self.epoch_start(planned));
+        live < planned && (live.next() < planned || passed > self.allowed_millis())
+    }
+
+    /// The epochs that a code shown at `time` is for: the planned one, and the one beside it for as long as somebody may live
+    /// in that. That is as long before the change as a clock may be ahead, and as long after it as a gate that is cut off
+    /// may decide by what it has.
+    #[must_use]
+    pub fn code_epochs(&self, time: Timestamp) -> CodeEpochs {
+        let planned = self.epoch_at(time);
+        let before = self.allowed_millis();
+        let after = before + self.longest_limit_seconds() * 1_000;
+        if self.epoch_at(time.plus_millis(before)) > planned {
+            CodeEpochs::both(planned)
+        } else if self.epoch_at(time.minus_millis(after)) < planned {
+            CodeEpochs::both(Epoch::new(planned.get() - 1))
+        } else {
+            CodeEpochs::from(planned)
+        }
     }
 }

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use epochs::EpochPlan;
+pub use lookup::PATIENCE_TICKS;
 pub use problem::{ManifestError, Problem};
 pub use replaced::{KeyEnd, LogKeys, LogPosition, ReplacedKey};
 pub use verified::{ManifestTrust, VerifiedManifest, sign_manifest, verify_manifest};

@@ -4,6 +4,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::fixture::fixture;
 use super::*;
+use crate::badge::CodeEpochs;
 use crate::ids::{Authority, Epoch, Origin, Timestamp};
 use crate::note::{Algorithm, KeyName, NoteError, SigningKey};
 
@@ -339,6 +340,28 @@ fn epochs_follow_the_plan() {
     assert_eq!(manifest.epoch_start(Epoch::new(3)), start.plus_millis(2 * day));
     assert_eq!(manifest.epoch_end(Epoch::new(3)), start.plus_millis(3 * day));
     assert_eq!(manifest.epoch_end(Epoch::new(0)), start);
+
+    let allowed = manifest.allowed_millis();
+    let two = manifest.epoch_start(Epoch::new(2));
+    let misses =
+        |live, after| manifest.has_missed_first_tick(Epoch::new(live), two.plus_millis(after));
+    assert!(!misses(1, allowed) && misses(1, allowed + 1));
+    assert!(misses(0, 0) && !misses(2, allowed + 1) && !misses(3, allowed + 1));
+
+    let one = |epoch| CodeEpochs::from(Epoch::new(epoch));
+    let both = CodeEpochs::both(Epoch::new(1));
+    let cut_off = allowed + 1_000 * manifest.longest_limit_seconds();
+    for (time, expected) in [
+        (two.minus_millis(allowed + 1), one(1)),
+        (two.minus_millis(allowed), both),
+        (two, both),
+        (two.plus_millis(cut_off - 1), both),
+        (two.plus_millis(cut_off), one(2)),
+        (start, one(1)),
+        (Timestamp::from_millis(0), one(1)),
+    ] {
+        assert_eq!(manifest.code_epochs(time), expected, "{time:?}");
+    }
     let lead = manifest.epochs.publish_at(Epoch::new(2));
     assert_eq!(lead, start.plus_millis(day - 7_200_000));
 }

@@ -1,7 +1,7 @@
 use lanyard_core::decision::{Cause, Verdict};
-use lanyard_core::ids::{Audience, Epoch};
+use lanyard_core::ids::{Audience, Epoch, Timestamp};
 use lanyard_core::record::{Minutes, ProfileId, Record, Status};
-use lanyard_core::{badge::BadgeText, binding::Binding, ids::EventId};
+use lanyard_core::{badge::BadgeText, badge::CodeEpochs, binding::Binding, ids::EventId};
 
 use crate::test_event::{
     FRESH, LIMIT, ONE, TWO, TestEvent, badge_text, cleared, code, good, secret, with,
@@ -182,6 +182,8 @@ fn without_the_catch_up_both_epochs_count() {
     // A code of the new epoch cannot be looked up in the old one.
     let code = code(1, Audience::Gate, TWO);
     assert_eq!(event.check(&code).decision.verdict(), Verdict::Undetermined);
+    let both = self::code(1, Audience::Gate, CodeEpochs::both(ONE));
+    assert_eq!(event.shown(&both), "REFER");
     // The catch-up brings the stop into the new directory; later it is lifted.
     for publisher in [&event.committee, &event.police] {
         event.begin(publisher, TWO);
@@ -241,6 +243,54 @@ fn chance_refers_as_often_as_the_manifest_says() {
     assert_eq!(all.shown(&badge_text(9)), "DENY UNKNOWN");
 }
 
+/// A phone derives its code by the plan, and its clock may be off as much as the manifest allows. While authorities come into
+/// the epoch one after the other, signed and with a quorum, the code is as good as the badge.
+#[test]
+fn a_code_that_a_phone_shows_is_good_through_a_change_of_epochs() {
+    let event = frozen();
+    let manifest = event.rules.load().manifest().clone();
+    let allowed = manifest.allowed_millis();
+    let start = manifest.epoch_start(TWO);
+    let admits = |shown: Timestamp| {
+        let code = self::code(1, Audience::Gate, manifest.code_epochs(shown));
+        assert_eq!(event.shown(&code), "ADMIT Athlete", "shown at {shown:?}");
+    };
+    let phones_admit = || {
+        let now = event.env.now();
+        for phone in [now.minus_millis(allowed), now, now.plus_millis(allowed)] {
+            admits(phone);
+        }
+    };
+    phones_admit();
+    event.clock.set(start.plus_millis(1_000));
+    phones_admit();
+    for publisher in [&event.police, &event.committee] {
+        event.begin(publisher, TWO);
+        event.tick(publisher);
+        phones_admit();
+        event.cosign(publisher);
+        phones_admit();
+    }
+    // The keys of one epoch are all that is shown in the middle of one.
+    let middle = start.plus_millis(3_600_000);
+    assert_eq!(manifest.code_epochs(middle), CodeEpochs::from(TWO));
+    assert_eq!(event.shown(&code(1, Audience::Gate, ONE)), "DENY EXPIRED");
+}
+
+/// A gate that never gets the first tick decides by what it has until that is too old, by a phone's code as by the badge.
+#[test]
+fn a_code_that_a_phone_shows_is_good_at_a_gate_that_is_cut_off() {
+    let event = frozen();
+    let manifest = event.rules.load().manifest().clone();
+    let start = manifest.epoch_start(TWO);
+    for seconds in [1, 16, LIMIT - 6] {
+        event.clock.set(start.plus_millis(u64::from(seconds) * 1_000));
+        let code = code(1, Audience::Gate, manifest.code_epochs(event.env.now()));
+        assert!(event.shown(&code).starts_with("ADMIT Athlete"), "{}", event.shown(&code));
+        assert_eq!(event.shown(&code), event.shown(&badge_text(1)));
+    }
+}
+
 /// Since epoch 2 was frozen, badge 2 was issued, the stop of badge 3 was lifted, and badge 4 was stopped.
 fn changed_since() -> TestEvent {
     let event = frozen();
@@ -296,11 +346,12 @@ fn an_authority_that_begins_an_epoch_out_of_turn_leaves_the_other_in_its_own() {
     let checked = event.check(&badge_text(1));
     assert_eq!((checked.committee.epoch, checked.police.epoch), (TWO, ONE));
     assert_eq!(event.shown(&badge_text(1)), "ADMIT Athlete");
-    // A code has the keys of one epoch, and they live in two.
+    // A code of one epoch has no keys of the other.
     for epoch in [ONE, TWO] {
         let shown = event.shown(&code(1, Audience::Gate, epoch));
         assert_eq!(shown, "UNDETERMINED NO_DIRECTORY, knowledge is 0 s old");
     }
+    assert_eq!(event.shown(&code(1, Audience::Gate, CodeEpochs::both(ONE))), "ADMIT Athlete");
     assert_eq!(event.shown(&code(1, Audience::Gate, Epoch::new(3))), "DENY NOT_YET_VALID");
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use lanyard_core::audience_key::{AudienceKey, SealedAudienceKey};
-use lanyard_core::badge::{BadgeSecret, BadgeText};
+use lanyard_core::badge::{BadgeSecret, BadgeText, CodeEpochs};
 use lanyard_core::checkpoint::VerifiedCheckpoint;
 use lanyard_core::cosignature::WitnessKey;
 use lanyard_core::decision::{AccessPoint, StalenessTier};
@@ -9,8 +9,8 @@ use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::ids::{EventId, Hash, Origin, Timestamp};
 use lanyard_core::manifest::{
     Authorities, AuthorityKeys, EpochPlan, Gate, Manifest, ManifestTrust, Padding, Party, Quota,
-    Screening, ShareHolder, ShareHolders, Venue, Verifier, Witness, Zone, sign_manifest,
-    verify_manifest,
+    Screening, ShareHolder, ShareHolders, Venue, VerifiedManifest, Verifier, Witness, Zone,
+    sign_manifest, verify_manifest,
 };
 use lanyard_core::map::{Delta, Row};
 use lanyard_core::note::{KeyName, SigningKey};
@@ -67,9 +67,9 @@ fn event_id() -> EventId {
     EventId::parse("games-2028").unwrap()
 }
 
-fn code(badge: u8, audience: Audience, epoch: Epoch) -> String {
+fn code(badge: u8, audience: Audience, epochs: impl Into<CodeEpochs>) -> String {
     let secret = BadgeSecret::from_bytes([badge; 32]);
-    ScopedCode::derive(&secret, &event_id(), audience, epoch).to_text(&event_id()).to_string()
+    ScopedCode::derive(&secret, &event_id(), audience, epochs).to_text(&event_id()).to_string()
 }
 
 fn audience_key(epoch: Epoch) -> AudienceKey {
@@ -248,13 +248,28 @@ fn an_epoch_counts_from_its_first_cosigned_tick() {
     event.tick(ONE, vec![event.unchanged(ONE), event.new_directory(TWO)]);
     event.cosign();
     event.clock.advance_millis(1_000);
-    let code = code(1, Audience::Sponsor, TWO);
-    assert_eq!(event.verdict(1), CodeVerdict::NotValid, "the old epoch's code");
-    assert_eq!(event.desk.check(&code).0, CodeVerdict::Undetermined);
+    let [one, two] = [ONE, TWO].map(|epoch| code(1, Audience::Sponsor, epoch));
+    let both = code(1, Audience::Sponsor, event.manifest.code_epochs(event.env.now()));
+    let verdicts = || [&one, &two, &both].map(|code| event.desk.check(code).0);
+    use CodeVerdict::{NotValid, Undetermined, Valid};
+    assert_eq!(verdicts(), [Valid, Undetermined, Valid], "the first tick is on its way");
     event.tick(TWO, vec![event.unchanged(TWO)]);
-    assert_eq!(event.desk.check(&code).0, CodeVerdict::Undetermined);
+    assert_eq!(verdicts(), [Undetermined, Undetermined, Valid], "it has no quorum yet");
     event.cosign();
-    assert_eq!(event.desk.check(&code).0, CodeVerdict::Valid);
+    assert_eq!(verdicts(), [NotValid, Valid, Valid]);
+}
+
+#[test]
+fn without_an_epochs_first_tick_nothing_is_known() {
+    let event = Event::new();
+    event.clock.set(Timestamp::from_seconds(START + 86_400 - 1));
+    event.tick(ONE, vec![event.unchanged(ONE), event.new_directory(TWO)]);
+    event.cosign();
+    let both = code(1, Audience::Sponsor, CodeEpochs::both(ONE));
+    event.clock.advance_millis(1_000 + event.manifest.allowed_millis());
+    assert_eq!(event.desk.check(&both).0, CodeVerdict::Valid);
+    event.clock.advance_millis(1);
+    assert_eq!(event.desk.check(&both).0, CodeVerdict::Undetermined);
 }
 
 #[tokio::test]

@@ -78,9 +78,9 @@ impl Play<'_> {
         ];
         for (scenario, badge, expected, verdict) in cases {
             let attempt = async {
-                let epoch = world.manifest.epoch_at(world.env.now());
+                let epochs = world.manifest.code_epochs(world.env.now());
                 let (event, secret) = (&world.manifest.event, world.secret(badge));
-                let code = ScopedCode::derive(&secret, event, Audience::Sponsor, epoch);
+                let code = ScopedCode::derive(&secret, event, Audience::Sponsor, epochs);
                 let code = code.to_text(event);
                 // The sponsor's directory is sealed anew at an interval, not at each change.
                 eventually(expected, PATIENCE, async || {
