@@ -230,7 +230,7 @@ impl Following {
         Session::open(&self.mirror, upstream, terms).await.map(Box::new)
     }
 
-    /// Follows one upstream; whenever a better one may be tried, follows that beside it.
+    /// Follows one upstream; whenever another is to be tried, follows that beside it.
     async fn serve(&mut self, index: usize, mut session: Box<Session>) -> Over {
         session.put_in_use();
         let (mirror, sync) = (Arc::clone(&self.mirror), self.sync.clone());
@@ -247,8 +247,7 @@ impl Following {
         loop {
             let (other, tried, served) = tokio::select! {
                 (error, served) = current.as_mut() => return Over::Failed(error, served),
-                tried = self.try_better(index) => tried,
-                tried = self.compare(index) => tried,
+                tried = self.try_other(index) => tried,
             };
             match tried {
                 Ok(session) if other < index => return Over::Replaced(other, session),
@@ -262,8 +261,33 @@ impl Following {
         }
     }
 
-    /// Waits until something is in doubt about the one in use, then follows another one beside it for a few ticks.
-    async fn compare(&self, index: usize) -> (usize, Result<Box<Session>, FollowError>, Served) {
+    /// Waits until another one is to be tried, one at a time, and follows it beside the one in use for a few ticks.
+    async fn try_other(&self, index: usize) -> (usize, Result<Box<Session>, FollowError>, Served) {
+        let other = tokio::select! {
+            better = self.better(index) => better,
+            other = self.to_compare(index) => other,
+        };
+        self.stands(other, Standing::OnTrial);
+        let mut session = match self.open(other).await {
+            Ok(session) => session,
+            Err(error) => return (other, Err(error), Served::default()),
+        };
+        let tried = session.trial().await;
+        let served = session.served();
+        (other, tried.map(|()| session), served)
+    }
+
+    /// Waits until one before `index` may be tried.
+    async fn better(&self, index: usize) -> usize {
+        let Some((better, time)) = self.turns.better(index, Instant::now()) else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(time).await;
+        better
+    }
+
+    /// Waits until something is in doubt about the one in use, and another may be compared with it.
+    async fn to_compare(&self, index: usize) -> usize {
         loop {
             let before = Doubt::of(&self.mirror);
             tokio::time::sleep(self.mirror.tick() * DOUBTFUL_TICKS).await;
@@ -274,30 +298,10 @@ impl Following {
             self.doubted(index, doubt);
             let now = Instant::now();
             match self.turns.other(index, now) {
-                Some((other, time)) if time <= now => return self.try_beside(other).await,
+                Some((other, time)) if time <= now => return other,
                 _ => {}
             }
         }
-    }
-
-    /// Waits until one before `index` may be tried, and tries it.
-    async fn try_better(&self, index: usize) -> (usize, Result<Box<Session>, FollowError>, Served) {
-        let Some((better, time)) = self.turns.better(index, Instant::now()) else {
-            return std::future::pending().await;
-        };
-        tokio::time::sleep_until(time).await;
-        self.try_beside(better).await
-    }
-
-    async fn try_beside(&self, other: usize) -> (usize, Result<Box<Session>, FollowError>, Served) {
-        self.stands(other, Standing::OnTrial);
-        let mut session = match self.open(other).await {
-            Ok(session) => session,
-            Err(error) => return (other, Err(error), Served::default()),
-        };
-        let tried = session.trial().await;
-        let served = session.served();
-        (other, tried.map(|()| session), served)
     }
 
     /// Says what is in doubt about an upstream, once.
