@@ -6,20 +6,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_core::receipt::{ReceiptError, ReceiptOrigin};
-use lanyard_env::{Env, FileError, StartError};
+use lanyard_env::{Env, StartError};
 use lanyard_feed::{
     FeedError, FeedServer, ManifestSource, Mirror, MirrorConfig, Recipient, SyncState,
     UpstreamError, WitnessedClock, follow, upstreams,
 };
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
-    AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
-    PartyConfig, Peers, follow_folder, observe_party, trust_anchors,
+    Folder, KeyFileError, ManifestStore, NotStarted, PartyConfig, Peers, Started, follow_folder,
 };
-use lanyard_telemetry::{Telemetry, TelemetryError};
-use lanyard_transport::{
-    Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
-};
+use lanyard_transport::PartyName;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -43,31 +39,12 @@ const CLOCK_KEPT: u64 = 15;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The data folder.
+    /// What all parties start with.
     #[error(transparent)]
-    File(#[from] FileError),
+    Start(#[from] NotStarted),
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The service's certificate.
-    #[error(transparent)]
-    Identity(#[from] IdentityFileError),
-    /// The certificate is somebody else's.
-    #[error(
-        "tls/service.pem is for {found}, config.toml says gate {name}; put the right file there"
-    )]
-    OtherIdentity {
-        /// Whom it is for.
-        found: PeerId,
-        /// The name in `config.toml`.
-        name: String,
-    },
-    /// The manifest.
-    #[error(transparent)]
-    Manifest(#[from] ManifestStoreError),
-    /// The manifest's certificate authorities.
-    #[error(transparent)]
-    Anchors(#[from] AnchorError),
     /// The upstreams.
     #[error(transparent)]
     Upstreams(#[from] UpstreamError),
@@ -83,29 +60,18 @@ pub enum ServeError {
     /// The receipts.
     #[error(transparent)]
     Receipts(#[from] OpenError),
-    /// The address for metrics.
-    #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
-    /// The address.
-    #[error(transparent)]
-    Acceptor(#[from] AcceptorError),
 }
 
 impl StartError for ServeError {
     fn is_permanent(&self) -> bool {
         match self {
-            Self::File(error) => error.is_permanent(),
+            Self::Start(error) => error.is_permanent(),
             Self::Key(error) => error.is_permanent(),
-            Self::Identity(error) => error.is_permanent(),
-            Self::Manifest(error) => error.is_permanent(),
-            Self::Anchors(error) => error.is_permanent(),
             Self::Upstreams(error) => error.is_permanent(),
             Self::Feed(error) => error.is_permanent(),
             Self::Objects(error) => error.is_permanent(),
             Self::Receipts(error) => error.is_permanent(),
-            Self::Telemetry(error) => error.is_permanent(),
-            Self::Acceptor(error) => error.is_permanent(),
-            Self::OtherIdentity { .. } | Self::Name(_) => true,
+            Self::Name(_) => true,
         }
     }
 }
@@ -119,28 +85,15 @@ pub async fn serve(
     env: Env,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let PartyConfig { folder, common, section } = config;
-    let folder = Folder::open(folder, &env);
-    let _lock = folder.lock_data()?;
+    let started = Started::common(&config, &env, PartyName::Gate).await?;
+    let Started { folder, telemetry, manifests, .. } = &started;
+    let PartyConfig { common, section, .. } = config;
     let name = common.name.as_str();
-    let telemetry = Telemetry::new(common.telemetry);
-    // Until the last request is answered.
-    let listening = CancellationToken::new();
-    let _listening = listening.clone().drop_guard();
-    telemetry.listen(&env, listening).await?;
-    let manifests = Arc::new(ManifestStore::open(&folder)?);
     let manifest = manifests.current();
-
-    let identity = folder.service_identity()?;
-    let found = identity.peer();
-    if (found.party(), found.role(), found.name()) != (PartyName::Gate, Role::Service, name) {
-        return Err(ServeError::OtherIdentity { found, name: name.to_owned() });
-    }
-    let anchors = trust_anchors(&manifest)?;
-    let mirrors = open_mirrors(&env, &folder, name, &manifests)?;
+    let mirrors = open_mirrors(&env, folder, name, manifests)?;
     // A clock that was set back makes new certificates not valid yet: scanners would stand before a closed gate.
     let clock = Arc::new(WitnessedClock::new(&env, mirrors.clone()));
-    let tls = Tls::new(&Env { clock, ..env.clone() }, identity.clone(), anchors);
+    let tls = started.tls(&Env { clock, ..env.clone() });
     let peers = Peers::new(&env, &tls, &common);
     let names = section.upstreams.iter().map(String::as_str);
     let mut upstreams = upstreams(&peers, name, &[Audience::Gate], names)?;
@@ -151,20 +104,14 @@ pub async fn serve(
     let objects = section.objects.as_ref();
     let objects =
         Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors.each_ref()).await?;
-    let source: Arc<dyn ManifestSource> = Arc::clone(&manifests) as _;
+    let source: Arc<dyn ManifestSource> = Arc::clone(manifests) as _;
     upstreams.extend(objects.iter().map(|objects| objects.upstream(&source)));
     let rules = Rules::new(manifest, name, &section.access_points);
     let rules: SharedRules = Arc::new(ArcSwap::from_pointee(rules));
-    let setup = receipt_setup(&env, &folder, &manifests, name, &section, &rules)?;
+    let setup = receipt_setup(&env, folder, manifests, name, &section, &rules)?;
     let (receipts, recorder) = Receipts::open(setup)?;
 
-    let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
-    let stream = common.audit_stream.as_ref();
-    let audit = AuditStream::open(&env, &folder, stream, name, None, &telemetry)?;
-    if let Some(audit) = &audit {
-        acceptor = acceptor.observed_by(audit.observer());
-    }
-    observe_party(&telemetry, &identity, &manifests);
+    let (acceptor, audit) = started.listen(&common, &env, &tls).await?;
     tracing::info!(name, address = %acceptor.local_addr(), "gate serves");
     // Whatever ends `serve` ends these too.
     let running = shutdown.child_token();
@@ -174,16 +121,16 @@ pub async fn serve(
         let upstreams = upstreams.clone();
         let rules = Arc::clone(&rules);
         let limit = move || rules.load().longest_limit();
-        mirror.observe_deciding(&telemetry, synced.clone(), limit);
+        mirror.observe_deciding(telemetry, synced.clone(), limit);
         let following = follow(Arc::clone(mirror), upstreams, sync, running.clone());
         let task = format!("following the {}", mirror.authority().name());
         tokio::spawn(telemetry.watched(&task, following));
         synced
     });
-    tokio::spawn(follow_folder(&telemetry, &tls, &manifests, &env, RELOAD, &running));
+    tokio::spawn(follow_folder(telemetry, &tls, manifests, &env, RELOAD, &running));
     let ruling = follow_rules(
         Arc::clone(&rules),
-        Arc::clone(&manifests),
+        Arc::clone(manifests),
         common.name.clone(),
         section.access_points,
         running.clone(),
@@ -200,7 +147,7 @@ pub async fn serve(
     let clock = watch_clock(Arc::clone(&checker), Arc::clone(&rules), running.clone());
     tokio::spawn(telemetry.watched("watching the clock", clock));
     let server = GateServer::new(checker, rules, receipts, syncs, folder.data_dir());
-    server.observe(&telemetry);
+    server.observe(telemetry);
     let routes = tonic::service::Routes::new(server.into_service())
         .add_service(feed.into_service())
         .into_axum_router();

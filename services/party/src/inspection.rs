@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lanyard_core::manifest::VerifiedManifest;
 use lanyard_env::{Env, FileError, Mode, StartError};
-use lanyard_transport::{PartyName, Role, Tls};
+use lanyard_transport::{PartyName, Tls};
 use serde::Serialize;
 
 use crate::config::PartyConfig;
@@ -15,6 +15,7 @@ use crate::folder::Folder;
 use crate::manifest_store::ManifestStore;
 use crate::peers::{Peers, expected, trust_anchors};
 use crate::process::chain;
+use crate::start::own_service;
 
 /// A certificate that ends sooner is warned of.
 const RENEW_DAYS: u64 = 14;
@@ -202,8 +203,7 @@ impl Inspected {
         report.good("event", manifest.event.as_str());
 
         let peer = identity.peer();
-        let is_named = party != PartyName::Gate || peer.name() == config.common.name;
-        if (peer.party(), peer.role()) != (party, Role::Service) || !is_named {
+        if !own_service(party, &config.common.name).accepts(&peer) {
             let own = match party {
                 PartyName::Gate => format!("gate {}, as config.toml says", config.common.name),
                 party => format!("the service of the {party}"),

@@ -1,7 +1,8 @@
 //! What every party's process shares: configuration, folder, keys, manifest, run loop.
 //!
 //! A party is one folder, laid out by the ceremony and read here: [`Folder`] loads its keys, [`PartyConfig`] its
-//! configuration, [`ManifestStore`] the manifests that it has accepted. [`main`] is the whole of a service's `main`.
+//! configuration, [`ManifestStore`] the manifests that it has accepted. [`main`] is the whole of a service's `main`,
+//! [`Started`] what `serve` goes on with.
 
 mod audit;
 mod config;
@@ -15,6 +16,7 @@ mod peers;
 mod process;
 mod public_shares;
 mod share_store;
+mod start;
 mod store_key;
 mod toml_file;
 
@@ -35,5 +37,6 @@ pub use process::{
 };
 pub use public_shares::{NamedShare, PublicSharesError};
 pub use share_store::{Generation, HeldShare, ShareStore};
+pub use start::{NotStarted, Started};
 pub use store_key::{Cell, SEAL_OVERHEAD, SealedBlobError, StoreKey};
 pub use toml_file::{MAX_TOML_BYTES, TomlError, parse_toml, read_toml};

@@ -11,13 +11,9 @@ use lanyard_feed::{
 };
 use lanyard_objects::{Objects, ObjectsError};
 use lanyard_party::{
-    AuditStream, Folder, IdentityFileError, KeyFileError, ManifestStore, ManifestStoreError,
-    PartyConfig, Peers, follow_folder, observe_party, trust_anchors,
+    Folder, KeyFileError, ManifestStore, NotStarted, PartyConfig, Peers, Started, follow_folder,
 };
-use lanyard_telemetry::{Telemetry, TelemetryError};
-use lanyard_transport::{
-    Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
-};
+use lanyard_transport::PartyName;
 use lanyard_witness::{LogSource, MemoryError, Witness};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -36,29 +32,15 @@ const VERIFIER: &str = "sponsor/sponsor";
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
+    /// What all parties start with.
+    #[error(transparent)]
+    Start(#[from] NotStarted),
     /// The data folder.
     #[error(transparent)]
     File(#[from] FileError),
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The service's certificate.
-    #[error(transparent)]
-    Identity(#[from] IdentityFileError),
-    /// The certificate is somebody else's.
-    #[error(
-        "tls/service.pem is for {found}, not for the sponsor's service; put the right file there"
-    )]
-    OtherIdentity {
-        /// Whom it is for.
-        found: PeerId,
-    },
-    /// The manifest.
-    #[error(transparent)]
-    Manifest(#[from] ManifestStoreError),
-    /// The manifest's certificate authorities.
-    #[error(transparent)]
-    Anchors(#[from] AnchorError),
     /// The upstreams.
     #[error(transparent)]
     Upstreams(#[from] UpstreamError),
@@ -71,29 +53,18 @@ pub enum ServeError {
     /// The witness's memory.
     #[error(transparent)]
     Witness(#[from] MemoryError),
-    /// The address for metrics.
-    #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
-    /// The address.
-    #[error(transparent)]
-    Acceptor(#[from] AcceptorError),
 }
 
 impl StartError for ServeError {
     fn is_permanent(&self) -> bool {
         match self {
+            Self::Start(error) => error.is_permanent(),
             Self::File(error) => error.is_permanent(),
             Self::Key(error) => error.is_permanent(),
-            Self::Identity(error) => error.is_permanent(),
-            Self::Manifest(error) => error.is_permanent(),
-            Self::Anchors(error) => error.is_permanent(),
             Self::Upstreams(error) => error.is_permanent(),
             Self::Feed(error) => error.is_permanent(),
             Self::Objects(error) => error.is_permanent(),
             Self::Witness(error) => error.is_permanent(),
-            Self::Telemetry(error) => error.is_permanent(),
-            Self::Acceptor(error) => error.is_permanent(),
-            Self::OtherIdentity { .. } => true,
         }
     }
 }
@@ -107,30 +78,18 @@ pub async fn serve(
     env: Env,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let PartyConfig { folder, common, section } = config;
-    let folder = Folder::open(folder, &env);
-    let _lock = folder.lock_data()?;
-    let telemetry = Telemetry::new(common.telemetry);
-    // Until the last request is answered.
-    let listening = CancellationToken::new();
-    let _listening = listening.clone().drop_guard();
-    telemetry.listen(&env, listening).await?;
-    let manifests = Arc::new(ManifestStore::open(&folder)?);
-    let manifest = manifests.current();
-    let identity = folder.service_identity()?;
-    let found = identity.peer();
-    if (found.party(), found.role()) != (PartyName::Sponsor, Role::Service) {
-        return Err(ServeError::OtherIdentity { found });
-    }
-    let anchors = trust_anchors(&manifest)?;
-    let tls = Tls::new(&env, identity.clone(), anchors);
+    let started = Started::common(&config, &env, PartyName::Sponsor).await?;
+    let Started { folder, telemetry, manifests, .. } = &started;
+    let PartyConfig { common, section, .. } = config;
+    let tls = started.tls(&env);
     let peers = Peers::new(&env, &tls, &common);
 
-    let State { committee, police, witness } = State::open(&env, &folder, &manifests)?;
+    let State { committee, police, witness } = State::open(&env, folder, manifests)?;
     let mirrors = [&committee, &police];
     let objects = section.objects.as_ref();
-    let objects = Objects::start(objects, folder.path(), &env, &manifest.event, &mirrors).await?;
-    let source: Arc<dyn ManifestSource> = Arc::clone(&manifests) as _;
+    let event = &manifests.current().event;
+    let objects = Objects::start(objects, folder.path(), &env, event, &mirrors).await?;
+    let source: Arc<dyn ManifestSource> = Arc::clone(manifests) as _;
     let following = mirrors
         .into_iter()
         .map(|mirror| {
@@ -145,38 +104,32 @@ pub async fn serve(
     let running = shutdown.child_token();
     let _stop = running.clone().drop_guard();
     let feed = FeedServer::new(mirrors.map(Arc::clone), running.clone());
-    let desk = Desk::new(Arc::clone(&committee), Arc::clone(&manifests) as _);
+    let desk = Desk::new(Arc::clone(&committee), Arc::clone(manifests) as _);
     let mut routes = tonic::service::Routes::new(feed.into_service())
         .add_service(desk.into_service())
         .into_axum_router();
     if let Some(witness) = witness {
-        witness.observe(&telemetry);
+        witness.observe(telemetry);
         routes = routes.merge(witness.router());
     }
 
-    let mut acceptor = Acceptor::bind(&env, common.listen, &tls, Limits::default()).await?;
-    let stream = common.audit_stream.as_ref();
-    let audit = AuditStream::open(&env, &folder, stream, &common.name, None, &telemetry)?;
-    if let Some(audit) = &audit {
-        acceptor = acceptor.observed_by(audit.observer());
-    }
-    observe_party(&telemetry, &identity, &manifests);
+    let (acceptor, audit) = started.listen(&common, &env, &tls).await?;
     tracing::info!(address = %acceptor.local_addr(), "sponsor serves");
     for (mirror, upstreams) in following {
         if let Some(objects) = objects.as_ref().filter(|objects| objects.archives()) {
             let archive = objects.archive(&mirror, &source);
-            archive.observe(&telemetry);
+            archive.observe(telemetry);
             let archiving = archive.run(running.clone());
             let task = format!("archiving the {}", mirror.authority().name());
             tokio::spawn(telemetry.watched(&task, archiving));
         }
         let (sync, synced) = watch::channel(SyncState::default());
-        mirror.observe_following(&telemetry, synced);
+        mirror.observe_following(telemetry, synced);
         let task = format!("following the {}", mirror.authority().name());
         let following = follow(mirror, upstreams, sync, running.clone());
         tokio::spawn(telemetry.watched(&task, following));
     }
-    tokio::spawn(follow_folder(&telemetry, &tls, &manifests, &env, RELOAD, &running));
+    tokio::spawn(follow_folder(telemetry, &tls, manifests, &env, RELOAD, &running));
     telemetry.serving(shutdown.clone());
     lanyard_transport::serve(routes, acceptor, shutdown).await;
     if let Some(audit) = audit {

@@ -9,15 +9,11 @@ use std::time::Duration;
 use lanyard_core::ids::Authority;
 use lanyard_env::{Env, FileError, StartError};
 use lanyard_party::{
-    AuditStream, Folder, IdentityFileError, Inspected, KeyFileError, ManifestStore,
-    ManifestStoreError, NoSection, PartyConfig, Report, ShareStore, follow_folder, observe_party,
-    trust_anchors,
+    Folder, Inspected, KeyFileError, ManifestStore, NoSection, NotStarted, PartyConfig, Report,
+    ShareStore, Started, follow_folder,
 };
 use lanyard_shareholder::{HolderSetup, KeyShareServer, Ledger, LedgerError, Limit};
-use lanyard_telemetry::{Telemetry, TelemetryError};
-use lanyard_transport::{
-    Acceptor, AcceptorError, AnchorError, Limits, PartyName, PeerId, Role, Tls,
-};
+use lanyard_transport::PartyName;
 use lanyard_witness::{LogSource, MemoryError, Witness};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -32,56 +28,31 @@ const RELOAD: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
+    /// What all parties start with.
+    #[error(transparent)]
+    Start(#[from] NotStarted),
     /// The data folder.
     #[error(transparent)]
     File(#[from] FileError),
     /// A key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// The service's certificate.
-    #[error(transparent)]
-    Identity(#[from] IdentityFileError),
-    /// The certificate is somebody else's.
-    #[error(
-        "tls/service.pem is for {found}, not for the trustee's service; put the right file there"
-    )]
-    OtherIdentity {
-        /// Whom it is for.
-        found: PeerId,
-    },
-    /// The manifest.
-    #[error(transparent)]
-    Manifest(#[from] ManifestStoreError),
-    /// The manifest's certificate authorities.
-    #[error(transparent)]
-    Anchors(#[from] AnchorError),
     /// The ledger of evaluations.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The witness's memory.
     #[error(transparent)]
     Witness(#[from] MemoryError),
-    /// The address for metrics.
-    #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
-    /// The address.
-    #[error(transparent)]
-    Acceptor(#[from] AcceptorError),
 }
 
 impl StartError for ServeError {
     fn is_permanent(&self) -> bool {
         match self {
+            Self::Start(error) => error.is_permanent(),
             Self::File(error) => error.is_permanent(),
             Self::Key(error) => error.is_permanent(),
-            Self::Identity(error) => error.is_permanent(),
-            Self::Manifest(error) => error.is_permanent(),
-            Self::Anchors(error) => error.is_permanent(),
             Self::Ledger(error) => error.is_permanent(),
             Self::Witness(error) => error.is_permanent(),
-            Self::Telemetry(error) => error.is_permanent(),
-            Self::Acceptor(error) => error.is_permanent(),
-            Self::OtherIdentity { .. } => true,
         }
     }
 }
@@ -95,43 +66,24 @@ pub async fn serve(
     env: Env,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let folder = Folder::open(config.folder, &env);
-    let _lock = folder.lock_data()?;
-    let telemetry = Telemetry::new(config.common.telemetry);
-    // Until the last request is answered.
-    let listening = CancellationToken::new();
-    let _listening = listening.clone().drop_guard();
-    telemetry.listen(&env, listening).await?;
-    let manifests = Arc::new(ManifestStore::open(&folder)?);
-    let manifest = manifests.current();
-    let identity = folder.service_identity()?;
-    let found = identity.peer();
-    if (found.party(), found.role()) != (PARTY, Role::Service) {
-        return Err(ServeError::OtherIdentity { found });
-    }
-    let anchors = trust_anchors(&manifest)?;
-    let tls = Tls::new(&env, identity.clone(), anchors);
+    let started = Started::common(&config, &env, PARTY).await?;
+    let Started { folder, telemetry, manifests, .. } = &started;
+    let tls = started.tls(&env);
 
-    let State { held, shares, witness } = State::open(&env, &folder, &manifests)?;
-    shares.observe(&telemetry);
+    let State { held, shares, witness } = State::open(&env, folder, manifests)?;
+    shares.observe(telemetry);
     let mut routes = tonic::service::Routes::new(shares.into_service()).into_axum_router();
     if let Some(witness) = witness {
-        witness.observe(&telemetry);
+        witness.observe(telemetry);
         routes = routes.merge(witness.router());
     }
 
-    let mut acceptor = Acceptor::bind(&env, config.common.listen, &tls, Limits::default()).await?;
-    let stream = config.common.audit_stream.as_ref();
-    let audit = AuditStream::open(&env, &folder, stream, &config.common.name, None, &telemetry)?;
-    if let Some(audit) = &audit {
-        acceptor = acceptor.observed_by(audit.observer());
-    }
-    observe_party(&telemetry, &identity, &manifests);
+    let (acceptor, audit) = started.listen(&config.common, &env, &tls).await?;
     tracing::info!(address = %acceptor.local_addr(), "trustee serves");
     // Whatever ends `serve` ends these too.
     let running = shutdown.child_token();
     let _stop = running.clone().drop_guard();
-    tokio::spawn(follow_folder(&telemetry, &tls, &manifests, &env, RELOAD, &running));
+    tokio::spawn(follow_folder(telemetry, &tls, manifests, &env, RELOAD, &running));
     let refreshed = held.reload_every(RELOAD, telemetry.incidents().clone(), running);
     tokio::spawn(telemetry.watched("looking for a refreshed share", refreshed));
     telemetry.serving(shutdown.clone());
