@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use lanyard_store::{Store, next_number};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 
 /// A value that was exchanged.
@@ -105,6 +106,53 @@ pub async fn columns(pool: &AnyPool, tables: &[&'static str]) -> Vec<(&'static s
         found.extend(columns.into_iter().map(|(column,)| (*table, column)));
     }
     found
+}
+
+/// Damages each column of those tables, and of those that are sealed in every store, one after the other, in the first row
+/// that `condition` chooses. The store says that this row is damaged and no other; `check` looks at what comes of it.
+///
+/// # Panics
+/// If the store says anything else, or fails.
+pub async fn damage_each_column(
+    store: &Store,
+    tables: &[&'static str],
+    condition: impl Fn(&str) -> String,
+    check: impl AsyncFn(&'static str, &str),
+) {
+    let tables = [tables, &["counters", "audit"]].concat();
+    for (table, column) in columns(store.pool(), &tables).await {
+        let flipped = damage(store.pool(), table, &column, &condition(table)).await;
+        let damaged = store.all_damaged().await.expect("the test's store");
+        assert_eq!(damaged.len(), 1, "{table}.{column}: {damaged:?}");
+        assert_eq!(damaged[0].table, table);
+        check(table, &column).await;
+        flipped.undo(store.pool()).await;
+        let damaged = store.all_damaged().await.expect("the test's store");
+        assert_eq!(damaged, [], "{table}.{column}");
+    }
+}
+
+/// Puts other seeds into a print of an authority, sealed as a row and opening for nobody; what stood there.
+///
+/// # Panics
+/// If the store fails.
+pub async fn exchange_seeds(store: &Store, print: i64, seeds: &[u8]) -> Vec<u8> {
+    let mut transaction = store.begin().await.expect("the test's store");
+    let before: (Vec<u8>,) = sqlx::query_as("SELECT seeds FROM prints WHERE id = $1")
+        .bind(print)
+        .fetch_one(&mut *transaction)
+        .await
+        .expect("a print");
+    let changed = next_number(&mut transaction, "changed").await.expect("the test's store");
+    sqlx::query("UPDATE prints SET seeds = $1, changed = $2 WHERE id = $3")
+        .bind(seeds)
+        .bind(changed)
+        .bind(print)
+        .execute(&mut *transaction)
+        .await
+        .expect("the test's store");
+    transaction.commit().await.expect("the test's store");
+    before.0
 }
 
 fn is_postgres(pool: &AnyPool) -> bool {

@@ -4,17 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lanyard_authority::Changes;
 use lanyard_store::{DamagedRow, next_number};
-use lanyard_test_postgres::{columns, damage};
+use lanyard_test_postgres::{damage, damage_each_column, exchange_seeds};
 use lanyard_wire::screening::v1::DisclosureRequest;
 
 use super::*;
 use crate::police_badges::handover::tests as police;
 use crate::{cursors, disclosures, police_badges};
-
-/// The tables with seals, and those that have them in every store.
-fn sealed() -> Vec<&'static str> {
-    [SEALED, &["counters", "audit"]].concat()
-}
 
 impl Desk {
     /// The police ask about both, and something was read from them.
@@ -69,26 +64,6 @@ impl Desk {
         .unwrap();
         transaction.commit().await.unwrap();
     }
-
-    /// Puts other seeds into a print, sealed as a row and opening for nobody; what stood there.
-    async fn exchange_seeds(&self, print: i64, seeds: &[u8]) -> Vec<u8> {
-        let mut transaction = self.store.begin().await.unwrap();
-        let before: (Vec<u8>,) = sqlx::query_as("SELECT seeds FROM prints WHERE id = $1")
-            .bind(print)
-            .fetch_one(&mut *transaction)
-            .await
-            .unwrap();
-        let changed = next_number(&mut transaction, "changed").await.unwrap();
-        sqlx::query("UPDATE prints SET seeds = $1, changed = $2 WHERE id = $3")
-            .bind(seeds)
-            .bind(changed)
-            .bind(print)
-            .execute(&mut *transaction)
-            .await
-            .unwrap();
-        transaction.commit().await.unwrap();
-        before.0
-    }
 }
 
 fn statuses(changes: &Changes) -> Vec<(u64, Status)> {
@@ -131,15 +106,11 @@ async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else(
     assert_eq!(desk.published().await, all_valid);
     let first = DamagedRow { table: "profiles", key: "1".into() };
     let other_profiles = profiles::table(&desk.store, &BTreeSet::from([first])).await.unwrap();
-    for (table, column) in columns(desk.store.pool(), &sealed()).await {
-        let condition = match table {
-            "status_changes" => format!("change_id = {change}"),
-            _ => "1 = 1".to_owned(),
-        };
-        let flipped = damage(desk.store.pool(), table, &column, &condition).await;
-        let damaged = desk.store.all_damaged().await.unwrap();
-        assert_eq!(damaged.len(), 1, "{table}.{column}: {damaged:?}");
-        assert_eq!(damaged[0].table, table);
+    let condition = |table: &str| match table {
+        "status_changes" => format!("change_id = {change}"),
+        _ => "1 = 1".to_owned(),
+    };
+    damage_each_column(&desk.store, SEALED, condition, async |table, column| {
         let published = desk.published().await;
         let closed = match table {
             "people" | "prints" => Some(1),
@@ -169,9 +140,8 @@ async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else(
                 assert!(decided.unwrap_err().is_damaged(), "{column}");
             }
         }
-        flipped.undo(desk.store.pool()).await;
-        assert_eq!(desk.store.all_damaged().await.unwrap(), [], "{table}.{column}");
-    }
+    })
+    .await;
     assert_eq!(desk.published().await, all_valid);
 }
 
@@ -208,9 +178,9 @@ async fn a_damaged_row_is_told_until_the_publisher_has_it() {
     desk.change(StatusAction::Suspend, "A-1").await;
     desk.change(StatusAction::Reinstate, "A-1").await;
     // The damage is found, and then something else keeps the answer back.
-    let seeds = desk.exchange_seeds(2, &[0; 64]).await;
+    let seeds = exchange_seeds(&desk.store, 2, &[0; 64]).await;
     assert!(registry.changes(cursor, 100).await.is_err());
-    desk.exchange_seeds(2, &seeds).await;
+    exchange_seeds(&desk.store, 2, &seeds).await;
     let changes = registry.changes(cursor, 100).await.unwrap();
     assert_eq!(statuses(&changes), [(2, Status::Valid), (1, Status::Suspended)]);
     assert!(registry.changes(changes.cursor, 100).await.unwrap().entries.is_empty());

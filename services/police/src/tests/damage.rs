@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use lanyard_authority::{Entry, Registry as _};
 use lanyard_core::record::Status;
-use lanyard_store::{DamagedRow, StoreError, next_number};
-use lanyard_test_postgres::{TestStore, columns, damage, lose};
+use lanyard_store::{DamagedRow, StoreError};
+use lanyard_test_postgres::{TestStore, columns, damage, damage_each_column, exchange_seeds, lose};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1::{CaseState, Outcome};
 use lanyard_wire::staff::v1 as wire;
@@ -87,26 +87,6 @@ impl World {
         found
     }
 
-    /// Puts other seeds into a print, sealed as a row; what stood there.
-    async fn exchange_seeds(&self, print: i64, seeds: &[u8]) -> Vec<u8> {
-        let mut transaction = self.store.begin().await.unwrap();
-        let before: (Vec<u8>,) = sqlx::query_as("SELECT seeds FROM prints WHERE id = $1")
-            .bind(print)
-            .fetch_one(&mut *transaction)
-            .await
-            .unwrap();
-        let changed = next_number(&mut transaction, "changed").await.unwrap();
-        sqlx::query("UPDATE prints SET seeds = $1, changed = $2 WHERE id = $3")
-            .bind(seeds)
-            .bind(changed)
-            .bind(print)
-            .execute(&mut *transaction)
-            .await
-            .unwrap();
-        transaction.commit().await.unwrap();
-        before.0
-    }
-
     async fn examined(&self) -> Vec<DamagedRow> {
         examine::examine(&self.store, &store_key()).await.unwrap()
     }
@@ -140,22 +120,18 @@ fn bare(number: u8, hash: LocalHash) -> Submission {
 async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothing_else() {
     let world = world_over(TestStore::sqlite()).await;
     let [of_subject, of_staff] = world.with_staff().await;
-    let pool = world.store.pool();
     let all_valid = (1..=4).map(|id| (id, Status::Valid)).collect::<Vec<_>>();
     assert_eq!(world.published().await, all_valid);
-    let tables = [SEALED, &["counters", "audit"]].concat();
-    for (table, column) in columns(pool, &tables).await {
-        let change = match table {
-            "status_changes" => Some(of_subject),
-            "staff_changes" => Some(of_staff),
-            _ => None,
-        };
-        let condition = change.map(|change| format!("change_id = {change}"));
-        let condition = condition.as_deref().unwrap_or("1 = 1");
-        let flipped = damage(pool, table, &column, condition).await;
-        let damaged = world.store.all_damaged().await.unwrap();
-        assert_eq!(damaged.len(), 1, "{table}.{column}: {damaged:?}");
-        assert_eq!(damaged[0].table, table);
+    let change_in = |table: &str| match table {
+        "status_changes" => Some(of_subject),
+        "staff_changes" => Some(of_staff),
+        _ => None,
+    };
+    let condition = |table: &str| match change_in(table) {
+        Some(change) => format!("change_id = {change}"),
+        None => "1 = 1".to_owned(),
+    };
+    damage_each_column(&world.store, SEALED, condition, async |table, column| {
         let found = world.published().await;
         let closed = match table {
             "subjects" | "prints" => Some(1),
@@ -171,7 +147,7 @@ async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothin
             assert_eq!(world.verdict(1).await, None, "{column}: a damaged verdict was released");
             assert!(world.verdict(2).await.is_some());
         }
-        if let Some(change) = change.filter(|_| column != "change_id") {
+        if let Some(change) = change_in(table).filter(|_| column != "change_id") {
             let act = world.act(OFFICER);
             let undone = changes::undo(&world.store, change as i64, "mistake", act).await;
             assert!(undone.unwrap_err().is_damaged(), "{table}.{column}");
@@ -190,9 +166,8 @@ async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothin
         }
         let listed = crate::case::list(&world.store, &world.lists, &[], false, 10).await.unwrap();
         assert!(listed.iter().any(|one| one.reason == "rule: no match"), "{table}.{column}");
-        flipped.undo(pool).await;
-        assert_eq!(world.store.all_damaged().await.unwrap(), [], "{table}.{column}");
-    }
+    })
+    .await;
     assert_eq!(world.published().await, all_valid);
     assert!(world.released(0).await.iter().any(|one| one.subject_id == id(1)));
 }
@@ -206,11 +181,11 @@ async fn a_damaged_row_is_told_until_the_publisher_has_it() {
     let (_, cursor) = world.changes(0).await;
     damage(world.store.pool(), "prints", "replaced", "id = 1").await;
     // The damage is found, and then something else keeps the answer back.
-    let own = world.exchange_seeds(1, &[0; 64]).await;
-    world.exchange_seeds(1, &own).await;
-    let seeds = world.exchange_seeds(2, &[0; 64]).await;
+    let own = exchange_seeds(&world.store, 1, &[0; 64]).await;
+    exchange_seeds(&world.store, 1, &own).await;
+    let seeds = exchange_seeds(&world.store, 2, &[0; 64]).await;
     assert!(world.registry.changes(cursor, 100).await.is_err());
-    world.exchange_seeds(2, &seeds).await;
+    exchange_seeds(&world.store, 2, &seeds).await;
     let (entries, next) = world.changes(cursor).await;
     assert_eq!(statuses(&entries), [(2, Status::Valid), (1, Status::NotGood)]);
     assert!(world.changes(next).await.0.is_empty());
