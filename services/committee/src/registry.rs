@@ -1,6 +1,7 @@
 //! What the publisher is to say of each print.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lanyard_authority::{Changes, Entry, Held, Registry};
@@ -38,6 +39,8 @@ pub(crate) struct PrintRegistry {
     store_key: Arc<StoreKey>,
     /// Rows that are damaged: the publisher was told to close what depends on them.
     closed: Mutex<BTreeSet<DamagedRow>>,
+    /// How often indexes were made anew when a page was read last.
+    index_mends: AtomicU64,
 }
 
 /// Changes of one page.
@@ -67,6 +70,9 @@ impl Registry for PrintRegistry {
     type Error = RegistryError;
 
     async fn changes(&self, after: u64, limit: u32) -> Result<Changes, RegistryError> {
+        // What was read by an index that was damaged may have missed a change.
+        let mends = self.store.index_mends();
+        let after = if mends == self.index_mends.load(Ordering::Relaxed) { after } else { 0 };
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let end = self.page_end(after, limit).await?;
         let told = self.closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -102,6 +108,7 @@ impl Registry for PrintRegistry {
         let entries = found.into_iter().map(|(_, entry)| entry).chain(closed).collect();
         // Told with this answer and not before: whatever failed above would have kept it back.
         self.closed.lock().unwrap_or_else(PoisonError::into_inner).extend(newly);
+        self.index_mends.store(mends, Ordering::Relaxed);
         Ok(Changes { entries, cursor: end as u64 })
     }
 
@@ -117,7 +124,8 @@ impl Registry for PrintRegistry {
 
 impl PrintRegistry {
     pub(crate) fn new(store: Store, store_key: Arc<StoreKey>) -> Self {
-        Self { store, store_key, closed: Mutex::default() }
+        let index_mends = AtomicU64::new(store.index_mends());
+        Self { store, store_key, closed: Mutex::default(), index_mends }
     }
 
     /// The number of the last of `limit` changes after `after`; `after` itself if there is none.

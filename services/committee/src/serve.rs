@@ -125,6 +125,8 @@ pub async fn serve(
     });
     let handing_over = duty.run(stopping.clone(), move |turn| Arc::clone(&handover).keep_up(turn));
     let handing_over = tokio::spawn(telemetry.watched("handover of police badges", handing_over));
+    let indexes = store.clone().keep_indexes(stopping.clone());
+    let keeping_indexes = tokio::spawn(telemetry.watched("indexes of the store", indexes));
     let enrolment = Enrolment {
         store: store.clone(),
         env: env.clone(),
@@ -149,6 +151,7 @@ pub async fn serve(
     let _ = keeping_up.await;
     let _ = disclosing.await;
     let _ = handing_over.await;
+    let _ = keeping_indexes.await;
     store.close().await;
     Ok(served?)
 }

@@ -102,8 +102,12 @@ pub async fn serve(
         move |turn| keep_releasing(store.clone(), env.clone(), turn)
     });
     let releasing = tokio::spawn(station.telemetry().watched("release of verdicts", releasing));
+    let indexes = store.clone().keep_indexes(shutdown.clone());
+    let keeping_indexes = station.telemetry().watched("indexes of the store", indexes);
+    let keeping_indexes = tokio::spawn(keeping_indexes);
     let served = station.run(routes, registry, shutdown.clone()).await;
     shutdown.cancel();
+    let _ = keeping_indexes.await;
     if let Err(error) = releasing.await {
         tracing::error!(%error, "releasing verdicts ended early");
     }

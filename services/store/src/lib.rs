@@ -13,6 +13,7 @@ mod documents;
 mod engine;
 mod error;
 mod examine;
+mod indexes;
 mod location;
 mod observe;
 mod owner;

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures::TryStreamExt as _;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
@@ -70,6 +71,8 @@ pub(crate) struct Seals {
     tables: Vec<SealedTable>,
     /// Tables that have no seals, of a store that is only looked at.
     unsealed: Vec<&'static str>,
+    /// How often indexes were made anew.
+    index_mends: AtomicU64,
 }
 
 struct SealedTable {
@@ -81,8 +84,9 @@ struct SealedTable {
 /// Counters tell publishers what is new: a number that is drawn twice hides a change. So nothing is committed with a number
 /// while any counter is damaged.
 const COUNTERS: &str = "counters";
+const AUDIT: &str = "audit";
 /// Sealed in every store.
-const COMMON: [&str; 2] = [COUNTERS, "audit"];
+const COMMON: [&str; 2] = [COUNTERS, AUDIT];
 /// Rows in memory while they are being sealed.
 const PAGE: i64 = 2_000;
 /// Rows of one statement.
@@ -139,11 +143,20 @@ impl Seals {
             let (table, has_seals) = describe(&mut *store.pool().acquire().await?, name).await?;
             if has_seals { sealed.push(table) } else { unsealed.push(*name) }
         }
-        Ok(Self { key, tables: sealed, unsealed })
+        Ok(Self { key, tables: sealed, unsealed, index_mends: AtomicU64::new(0) })
     }
 
     pub(crate) fn unsealed(&self) -> impl Iterator<Item = &'static str> {
         self.unsealed.iter().copied()
+    }
+
+    /// The tables from which something is decided.
+    pub(crate) fn decisive_tables(&self) -> impl Iterator<Item = &'static str> {
+        self.tables.iter().map(|table| table.name).filter(|name| *name != AUDIT)
+    }
+
+    pub(crate) const fn index_mends(&self) -> &AtomicU64 {
+        &self.index_mends
     }
 
     fn seal(&self, table: &str, content: &str) -> Vec<u8> {
@@ -255,8 +268,8 @@ impl Seals {
 }
 
 impl Store {
-    /// Seals the rows of these tables from now on, and once those that stand in a table that was never sealed. Tables need a
-    /// primary key.
+    /// Seals the rows of these tables from now on, and once those that stand in a table that was never sealed, and compares
+    /// their indexes with them. Tables need a primary key.
     ///
     /// # Errors
     /// [`StoreError::Query`].
@@ -279,10 +292,12 @@ impl Store {
         for name in COMMON.iter().chain(tables) {
             sealed.push(prepare(&mut transaction, name).await?);
         }
-        let seals = Seals { key, tables: sealed, unsealed: Vec::new() };
+        let index_mends = AtomicU64::new(0);
+        let seals = Seals { key, tables: sealed, unsealed: Vec::new(), index_mends };
         seals.seal_written(&mut transaction).await?;
         transaction.commit().await?;
         self.seals = Some(Arc::new(seals));
+        self.mend_indexes().await?;
         Ok(self)
     }
 

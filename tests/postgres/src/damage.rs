@@ -68,6 +68,41 @@ impl Damage {
     }
 }
 
+/// Has an index of SQLite not hear of what `change` does.
+///
+/// # Panics
+/// If the store fails.
+pub async fn unindexed<T>(pool: &AnyPool, index: &str, change: impl Future<Output = T>) -> T {
+    let mut connection = pool.acquire().await.expect("the test's store");
+    let row = format!("name = '{index}'");
+    let kept = format!("CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE {row}");
+    let hide = format!("DELETE FROM sqlite_schema WHERE {row}");
+    edit_schema(&mut connection, &[&kept, &hide]).await;
+    let changed = change.await;
+    edit_schema(&mut connection, &["INSERT INTO sqlite_schema SELECT * FROM kept"]).await;
+    run(&mut connection, "DROP TABLE kept").await;
+    changed
+}
+
+/// Other connections read a schema again when its version changes.
+async fn edit_schema(connection: &mut AnyConnection, statements: &[&str]) {
+    run(connection, "PRAGMA writable_schema = ON").await;
+    for statement in statements {
+        run(connection, statement).await;
+    }
+    let (version,): (i64,) = sqlx::query_as("PRAGMA schema_version")
+        .fetch_one(&mut *connection)
+        .await
+        .expect("the test's store");
+    run(connection, &format!("PRAGMA schema_version = {}", version + 1)).await;
+    run(connection, "PRAGMA writable_schema = RESET").await;
+}
+
+async fn run(connection: &mut AnyConnection, statement: &str) {
+    let query = sqlx::query(AssertSqlSafe(statement.to_owned()));
+    query.execute(connection).await.expect("the test's store");
+}
+
 /// Removes the first row that `condition` chooses, unheard.
 ///
 /// # Panics

@@ -24,7 +24,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 use url::Url;
 
-pub use damage::{Damage, columns, damage, damage_each_column, exchange_seeds, lose};
+pub use damage::{Damage, columns, damage, damage_each_column, exchange_seeds, lose, unindexed};
 pub use server::{NoServer, Server, dump, restore};
 
 /// The variable that says what the tests of the store's users run over.

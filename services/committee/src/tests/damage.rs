@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lanyard_authority::Changes;
 use lanyard_store::{DamagedRow, next_number};
-use lanyard_test_postgres::{damage, damage_each_column, exchange_seeds};
+use lanyard_test_postgres::{damage, damage_each_column, exchange_seeds, unindexed};
 use lanyard_wire::screening::v1::DisclosureRequest;
 
 use super::*;
@@ -95,6 +95,22 @@ async fn desk_with_rows() -> Desk {
     }
     desk.asked_and_read().await;
     desk
+}
+
+#[tokio::test]
+async fn a_stop_that_an_index_lost_is_published_once_that_is_made_anew() {
+    let desk = desk_with_rows().await;
+    let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
+    let cursor = registry.changes(0, 100).await.unwrap().cursor;
+    let stop = desk.change(StatusAction::Suspend, "A-1");
+    unindexed(desk.store.pool(), "prints_changed", stop).await;
+    let missed = registry.changes(cursor, 100).await.unwrap();
+    assert_eq!(statuses(&missed), []);
+    desk.store.mend_indexes().await.unwrap();
+    let found = registry.changes(missed.cursor, 100).await.unwrap();
+    assert!(statuses(&found).contains(&(1, Status::Suspended)));
+    let next = registry.changes(found.cursor, 100).await.unwrap();
+    assert_eq!((statuses(&next), next.cursor), (vec![], found.cursor));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::world::{OFFICER, World, id, passport, submission};
 use crate::changes::{change_status, undo};
 use crate::states::Verdict;
 
-async fn suspend(world: &World, numbers: &[u8]) -> (Vec<Outcome>, i64) {
+pub(super) async fn suspend(world: &World, numbers: &[u8]) -> (Vec<Outcome>, i64) {
     change(world, true, numbers, "loud").await
 }
 

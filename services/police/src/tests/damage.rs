@@ -5,11 +5,14 @@ use std::sync::Arc;
 use lanyard_authority::{Entry, Registry as _};
 use lanyard_core::record::Status;
 use lanyard_store::{DamagedRow, StoreError};
-use lanyard_test_postgres::{TestStore, columns, damage, damage_each_column, exchange_seeds, lose};
+use lanyard_test_postgres::{
+    TestStore, columns, damage, damage_each_column, exchange_seeds, lose, unindexed,
+};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1::{CaseState, Outcome};
 use lanyard_wire::staff::v1 as wire;
 
+use super::changes::suspend;
 use super::disclosures::{disclose, identity};
 use super::staff;
 use super::world::{
@@ -192,6 +195,19 @@ async fn a_damaged_row_is_told_until_the_publisher_has_it() {
     // A publisher that starts anew knows nothing of it.
     let (entries, _) = world.changes(0).await;
     assert_eq!(statuses(&entries), [(2, Status::Valid), (1, Status::NotGood)]);
+}
+
+#[tokio::test]
+async fn a_stop_that_an_index_lost_is_published_once_that_is_made_anew() {
+    let world = world_over(TestStore::sqlite()).await;
+    let (_, cursor) = world.changes(0).await;
+    unindexed(world.store.pool(), "prints_changed", suspend(&world, &[1])).await;
+    let (missed, cursor) = world.changes(cursor).await;
+    assert!(missed.is_empty());
+    world.store.mend_indexes().await.unwrap();
+    let (found, cursor) = world.changes(cursor).await;
+    assert!(found.iter().any(|one| one.id == 1 && one.record.status == Status::NotGood));
+    assert!(world.changes(cursor).await.0.is_empty());
 }
 
 #[tokio::test]
