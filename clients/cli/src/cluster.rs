@@ -191,6 +191,12 @@ impl Cluster {
         self.running.get_mut(member).is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Whether any process is left, but for those that were found to have ended.
+    #[must_use]
+    pub fn has_processes(&self) -> bool {
+        !self.running.is_empty()
+    }
+
     /// Whether all that were started still run.
     ///
     /// # Errors
@@ -206,8 +212,8 @@ impl Cluster {
         Err(ClusterError::Died { member, status, log, tail })
     }
 
-    /// Waits until a process ends that should not.
-    pub async fn first_death(&mut self) -> ClusterError {
+    /// Waits until a process ends that should not; the others go on.
+    pub async fn next_death(&mut self) -> ClusterError {
         loop {
             match self.check() {
                 Err(died) => return died,

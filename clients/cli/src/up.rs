@@ -83,7 +83,7 @@ fn passphrase_path(dir: &Path) -> PathBuf {
     dir.join("issuing-passphrase.txt")
 }
 
-/// Starts everything, says so, and goes on until a process dies.
+/// Starts everything, says so, and goes on while any service does: the parties are made for that.
 async fn run(context: &Context, cluster: &mut Cluster) -> Result<(), CliError> {
     cluster.start_all()?;
     let bar = context.progress("starting the services", None);
@@ -91,7 +91,15 @@ async fn run(context: &Context, cluster: &mut Cluster) -> Result<(), CliError> {
     bar.finish_and_clear();
     up?;
     announce(context, cluster)?;
-    Err(cluster.first_death().await.into())
+    loop {
+        let died = cluster.next_death().await;
+        if !cluster.has_processes() {
+            return Err(died.into());
+        }
+        context.note(&format!(
+            "{died}\nThe others go on. To start it again: `lanyard serve PARTY --config FOLDER/config.toml`, in another terminal."
+        ));
+    }
 }
 
 async fn bring_up(cluster: &mut Cluster) -> Result<(), ClusterError> {

@@ -4,4 +4,5 @@
 
 mod event;
 mod orders;
+mod up;
 mod upgrade;
