@@ -43,6 +43,9 @@ struct Config {
     witnesses: Option<BTreeMap<String, String>>,
 }
 
+/// What no address is known for, and no operator should miss.
+const TELEMETRY: &str = "# Metrics and health, off without: telemetry = \"127.0.0.1:9101\"\n";
+
 impl Seat {
     /// Writes the member's `config.toml`. In one that is there, `listen`, the peers' addresses and what the plan says (a gate's
     /// access points and upstreams, an authority's witnesses) are set, and who is no member any more is taken out.
@@ -61,8 +64,10 @@ impl Seat {
         let Some(mut file) = ConfigFile::read(self.files(), &path)? else {
             let body =
                 toml::to_string(&config).map_err(|error| CeremonyError::state(&path, error))?;
-            let text =
-                format!("# {} of {}. Unknown fields are refused.\n{body}", self.member, plan.event);
+            let text = format!(
+                "# {} of {}. Unknown fields are refused.\n{TELEMETRY}{body}",
+                self.member, plan.event
+            );
             self.files().write_atomic(&path, text.as_bytes(), Mode::Private)?;
             return Ok(Step::Done);
         };
