@@ -47,7 +47,7 @@ mod store;
 mod upstreams;
 mod view;
 
-pub use clock::WitnessedClock;
+pub use clock::{KeptClock, WitnessedClock};
 pub use error::{FeedError, ManifestRefused};
 pub use evidence::{Evidence, Misdeed};
 pub use follow::{

@@ -69,6 +69,13 @@ pub fn newest_checkpoint(
     tick.map(|tick| Ok(Note::parse(&tick.checkpoint)?)).transpose()
 }
 
+/// The time that the mirror in `dir` kept, none if it does not read: opening the mirror says so.
+pub(crate) fn kept_time(files: &Arc<dyn Files>, dir: &Path, authority: Authority) -> Timestamp {
+    let store = Store { files: Arc::clone(files), dir: dir.to_owned(), authority };
+    let kept = store.quorum().ok().flatten();
+    kept.map_or_else(Timestamp::default, |kept| kept.floor)
+}
+
 /// A snapshot that can be read, and of which directory it is.
 pub(crate) type OpenSnapshot = (DirectoryKey, Box<dyn ReadAt>);
 

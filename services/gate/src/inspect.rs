@@ -3,23 +3,31 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lanyard_core::ids::Audience;
+use lanyard_core::ids::{Audience, Authority};
 use lanyard_env::Env;
-use lanyard_feed::inspect_upstreams;
+use lanyard_feed::{KeptClock, inspect_upstreams};
 use lanyard_objects::Objects;
-use lanyard_party::{Inspected, PartyConfig, Report};
+use lanyard_party::{Folder, Inspected, PartyConfig, Report};
 use lanyard_transport::PartyName;
 
 use crate::config::GateSection;
 use crate::receipts::Receipts;
 use crate::rules::Rules;
-use crate::serve::{open_mirrors, receipt_setup};
+use crate::serve::{mirror_dir, open_mirrors, receipt_setup};
 
 /// Looks over all that [`crate::serve()`] needs.
 pub async fn inspect(config: &PartyConfig<GateSection>, env: &Env, report: &mut Report) {
-    let inspected = Inspected::common(config, env, PartyName::Gate, report).await;
+    let folder = Folder::open(&config.folder, env);
+    let mirrors = Authority::ALL.map(|authority| (authority, mirror_dir(&folder, authority)));
+    // It will serve by the time that its mirrors kept, so a clock set back behind its certificate is no reason not to start.
+    let clock = Arc::new(KeptClock::read(env, mirrors));
+    let kept = Env { clock: Arc::clone(&clock) as _, ..env.clone() };
+    let inspected = Inspected::common(config, &kept, PartyName::Gate, report).await;
     let Some(inspected) = inspected else { return };
     let Inspected { folder, manifests, manifest, .. } = &inspected;
+    if let Some(error) = clock.clock_error(manifest.allowed_millis()) {
+        report.warning("clock", error.to_string());
+    }
     report.read("keys/receipts.key", folder.receipts_key(), "signs receipts");
     report.read("keys/hpke.key", folder.hpke_key(), "opens the gates' audience keys");
     let (name, section) = (config.common.name.as_str(), &config.section);

@@ -1,5 +1,6 @@
 //! Puts the parts together, from the party's folder.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,7 +172,7 @@ pub(crate) fn open_mirrors(
 ) -> Result<[Arc<Mirror>; 2], ServeError> {
     let recipient = Recipient { id: format!("gate/{name}"), key: Arc::new(folder.hpke_key()?) };
     let open = |authority: Authority| {
-        let dir = folder.data_dir().join("mirror").join(authority.name());
+        let dir = mirror_dir(folder, authority);
         let config = MirrorConfig {
             authority,
             audiences: vec![Audience::Gate],
@@ -181,6 +182,11 @@ pub(crate) fn open_mirrors(
         Mirror::open(env.clone(), &dir, config, Arc::clone(manifests) as _)
     };
     Ok([open(Authority::Committee)?, open(Authority::Police)?])
+}
+
+/// Where the mirror of an authority's directories is.
+pub(crate) fn mirror_dir(folder: &Folder, authority: Authority) -> PathBuf {
+    folder.data_dir().join("mirror").join(authority.name())
 }
 
 /// What receipts are made with.

@@ -1,6 +1,7 @@
 //! Clocks that are wrong by minutes, hours and days, at a gate, an authority and a witness.
 
 use lanyard_env::{Env, SkewedClock};
+use lanyard_party::{Finding, Found, PartyConfig, Report};
 use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
 use lanyard_wire::gate::v1::GetSyncStateResponse;
 
@@ -8,6 +9,7 @@ use crate::{MAIN, published, seconds};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
 
 /// An event in which one member has a clock of its own.
 fn with_own_clock(name: &str) -> (TestEvent, Vec<String>, SkewedClock) {
@@ -24,6 +26,14 @@ async fn admits(desk: &Desk, badge: &str) {
         (checked.verdict == "ADMIT" && !checked.response.stale).then_some(())
     })
     .await;
+}
+
+/// What a look at the gate finds that is not good.
+fn inspected(event: &TestEvent, env: &Env, mut report: Report) -> Vec<Finding> {
+    let config = event.folder("gate-1").join("config.toml");
+    let config = PartyConfig::read(&*env.files, &config).unwrap();
+    run_together(lanyard_gate::inspect(&config, env, &mut report));
+    report.findings().iter().filter(|one| one.found != Found::Good).cloned().collect()
 }
 
 #[test]
@@ -99,7 +109,8 @@ fn a_gate_that_starts_ahead_keeps_its_upstream_and_says_so() {
     });
 }
 
-/// Certificates that are younger than the gate's clock is behind: their holders are let in by the time that passes.
+/// Certificates that are younger than the gate's clock is behind: their holders are let in by the time that passes, and the
+/// gate itself starts by the time that it kept.
 #[test]
 fn a_gate_with_a_clock_behind_believes_certificates_made_since() {
     let mut event = TestEvent::make(&sample_plan());
@@ -109,7 +120,7 @@ fn a_gate_with_a_clock_behind_believes_certificates_made_since() {
             if member.name() == "gate-1" { Env::for_test(clock.clone()) } else { Env::system() };
         event.start_in(member.name(), env);
     }
-    run_together(async {
+    let badges = run_together(async {
         let badges = Desk::of(&event).publish_people(1).await;
         admits(&Desk::of(&event), &badges[0]).await;
         clock.set_wrong_by(-2 * HOUR);
@@ -117,7 +128,34 @@ fn a_gate_with_a_clock_behind_believes_certificates_made_since() {
         let desk = Desk::of(&event);
         admits(&desk, &badges[0]).await;
         assert!(desk.sync_state().await.unwrap().clock.contains("behind"));
+        badges
     });
+    event.stop("gate-1");
+    clock.set_wrong_by(-14 * DAY);
+    let env = Env::for_test(clock);
+    for report in [Report::before_start(), Report::default()] {
+        let found = inspected(&event, &env, report);
+        let [Finding { found: Found::Warning, detail, .. }] = found.as_slice() else {
+            panic!("{found:?}")
+        };
+        assert!(detail.contains("behind the witnesses': set it right"), "{detail}");
+    }
+    event.start_in("gate-1", env.clone());
+    run_together(async {
+        let desk = Desk::of(&event);
+        admits(&desk, &badges[0]).await;
+        let state = desk.sync_state().await.unwrap();
+        assert!(state.clock.contains("behind"), "{}", state.clock);
+        assert!(state.authorities.iter().all(|one| one.age_millis.unwrap() < 30_000));
+    });
+    event.stop("gate-1");
+    // Nothing kept, nothing known.
+    std::fs::remove_dir_all(event.folder("gate-1").join("data/mirror")).unwrap();
+    let found = inspected(&event, &env, Report::before_start());
+    let [Finding { found: Found::NotNow, detail, .. }] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert!(detail.contains("not valid yet") && detail.contains("clock"), "{detail}");
 }
 
 /// A gate that never knew the time finds all that it is sent ahead of its clock.
