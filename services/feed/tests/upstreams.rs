@@ -11,7 +11,8 @@ use common::net::*;
 use common::*;
 use lanyard_core::freshness::ClockError;
 use lanyard_core::ids::Audience;
-use lanyard_feed::{FeedServer, Mirror, Standing};
+use lanyard_env::Clock as _;
+use lanyard_feed::{FeedServer, Mirror, Standing, WitnessedClock};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes a second: as fast as it goes.
@@ -283,6 +284,10 @@ async fn a_clock_that_is_ahead_lets_no_upstream_look_stale() {
     assert_eq!(following.of("only").times_left, left);
     let newest = committee.mirror.read().size();
     until("all ticks", || gate.read().size() == newest).await;
+    // One mirror is enough to know it.
+    let knows_nothing = world.gate_ahead("other", 3 * 3_600_000);
+    let witnessed = WitnessedClock::new(&world.env, vec![knows_nothing, gate]);
+    assert!(witnessed.now().millis_since(world.env.now()) < 60_000);
 }
 
 /// To a gate that never saw anything else it looks as if its own clock were ahead; only another upstream tells.

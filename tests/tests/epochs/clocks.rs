@@ -3,7 +3,7 @@
 use lanyard_env::{Env, SkewedClock};
 use lanyard_party::{Finding, Found, PartyConfig, Report};
 use lanyard_tests::{Desk, TestEvent, eventually, run_together, sample_plan};
-use lanyard_wire::gate::v1::GetSyncStateResponse;
+use lanyard_wire::gate::v1::{AuthorityState, GetSyncStateResponse};
 
 use crate::{MAIN, published, seconds};
 
@@ -156,6 +156,39 @@ fn a_gate_with_a_clock_behind_believes_certificates_made_since() {
         panic!("{found:?}")
     };
     assert!(detail.contains("not valid yet") && detail.contains("clock"), "{detail}");
+}
+
+/// By its clock every certificate has ended, and by the witnesses' time none has.
+#[test]
+fn a_gate_with_a_clock_far_ahead_believes_certificates_that_hold() {
+    let (mut event, badges, clock) = with_own_clock("gate-1");
+    run_together(async {
+        admits(&Desk::of(&event), &badges[0]).await;
+        // It must have seen for a while that what comes is new.
+        seconds(7).await;
+    });
+    clock.set_wrong_by(500 * DAY);
+    event.stop("sponsor");
+    event.start("sponsor");
+    run_together(async {
+        // Over new connections, of people and to the upstream.
+        let desk = Desk::of(&event);
+        let before = desk.sync_state().await.unwrap();
+        assert!(before.clock.contains("ahead of the witnesses'"), "{}", before.clock);
+        let checked = desk.check(&badges[0], MAIN).await.unwrap();
+        assert_eq!((checked.verdict, checked.reason), ("UNDETERMINED", "CLOCK"));
+        eventually("the gate goes on following", async || {
+            let state = desk.sync_state().await.ok()?;
+            let grown = |(now, then): (&AuthorityState, &AuthorityState)| {
+                now.quorum_size >= then.quorum_size + 3
+            };
+            state.authorities.iter().zip(&before.authorities).all(grown).then_some(())
+        })
+        .await;
+        clock.set_wrong_by(0);
+        admits(&desk, &badges[0]).await;
+        assert_eq!(desk.sync_state().await.unwrap().clock, "");
+    });
 }
 
 /// A gate that never knew the time finds all that it is sent ahead of its clock.
