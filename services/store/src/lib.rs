@@ -109,6 +109,12 @@ impl Location {
             .max_connections(connections)
             .acquire_timeout(wait)
             .after_connect(move |connection, _| Box::pin(engine.prepare(access, connection)))
+            // SQLite undoes the whole transaction when its disk is full. sqlx, whose own ROLLBACK fails then, takes the
+            // connection to be in it for ever and begins no other.
+            .before_acquire(|connection, _| {
+                let is_free = !connection.is_in_transaction();
+                Box::pin(std::future::ready(Ok(is_free)))
+            })
             .connect_lazy_with(options))
     }
 }
