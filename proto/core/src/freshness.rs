@@ -256,9 +256,10 @@ impl RunningFloor {
         }
     }
 
-    /// The quorum that was observed last answered just now, and not through a feed.
+    /// The quorum that was observed last answered just now, and not through a feed. If none ever was, as of an empty log, no
+    /// time is known.
     pub fn is_asked_now(&mut self) {
-        self.is_live = true;
+        self.is_live = self.floor != ClockFloor::default();
     }
 
     /// It is at least this late.
@@ -421,5 +422,16 @@ mod tests {
         let jumped = floor.clock_error(at(4_606 + 86_400 + 3_600), day, 15_000);
         assert!(matches!(jumped, Some(ClockError::Ahead { .. })), "{jumped:?}");
         assert!(ahead.to_string().starts_with("CLOCK: this machine's clock is 3600 s ahead"));
+    }
+
+    #[test]
+    fn witnesses_that_are_asked_tell_the_time_once_they_cosigned_something() {
+        let mut floor = RunningFloor::default();
+        floor.is_asked_now();
+        assert_eq!(floor.clock_error(at(4_600), 0, 15_000), None);
+        floor.observe(at(1_000), 0);
+        floor.is_asked_now();
+        let ahead = Some(ClockError::Ahead { millis: 3_600_000 });
+        assert_eq!(floor.clock_error(at(4_600), 0, 15_000), ahead);
     }
 }
