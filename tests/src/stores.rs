@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lanyard_store::{Documents, Location};
-use lanyard_test_postgres::{asked_database, dump, restore};
+use lanyard_test_postgres::{asked_database, dump, everything_in, restore};
 use sqlx::AnyPool;
 
 use crate::TestEvent;
@@ -48,12 +48,31 @@ impl TestEvent {
     /// If they cannot be reached.
     pub async fn rows(&self, authority: &str) -> AnyPool {
         sqlx::any::install_default_drivers();
+        AnyPool::connect(&self.rows_url(authority)).await.expect("the authority's store")
+    }
+
+    /// Where the rows of an authority are, whoever asks.
+    ///
+    /// # Panics
+    /// If its configuration cannot be read.
+    #[must_use]
+    pub fn rows_url(&self, authority: &str) -> String {
         let url = self.store_url(authority);
-        let url = match url.strip_prefix("sqlite://") {
+        match url.strip_prefix("sqlite://") {
             Some(file) => format!("sqlite://{}", self.folder(authority).join(file).display()),
             None => url,
-        };
-        AnyPool::connect(&url).await.expect("the authority's store")
+        }
+    }
+
+    /// All rows of a member that lie elsewhere than in its folder, to be searched; bytes as they are.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub async fn rows_elsewhere(&self, member: &str) -> Vec<u8> {
+        match self.postgres(member) {
+            Some(url) => everything_in(&url).await,
+            None => Vec::new(),
+        }
     }
 
     /// Has PostgreSQL write all of a table to its file, and returns which that is, below its data folder.
@@ -106,6 +125,18 @@ impl TestEvent {
     pub fn copy_rows(&self, member: &str, to: &Path) {
         if let Some(url) = self.postgres(member) {
             dump(&url, &dumped(member, to));
+        }
+    }
+
+    /// Puts a member's backup, a copy of its folder and its rows, in the place of both; its service does not run.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn restore(&self, member: &str, from: &Path) {
+        std::fs::remove_dir_all(self.folder(member)).expect("its folder");
+        copy_folder(&from.join(member), &self.folder(member));
+        if self.is_over_postgres(member) {
+            self.restore_rows(member, from);
         }
     }
 

@@ -5,9 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lanyard_tests::{
-    Desk, Load, TestEvent, copy_folder, eventually, people, run_together, sample_plan,
-};
+use lanyard_tests::{Desk, Load, TestEvent, eventually, people, run_together, sample_plan};
 use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::epoch::v1::StartEpochRequest;
@@ -41,13 +39,6 @@ async fn cleared(desk: &Desk, count: u64) {
 async fn back_up(event: &TestEvent, party: &str, to: &Path) {
     lanyard::back_up(&event.folder(party), &to.join(party)).await.unwrap();
     event.copy_rows(party, to);
-}
-
-/// A party's machine is lost, and its backup is put in the place of its folder. Its service does not run.
-fn restore(event: &TestEvent, party: &str, from: &Path) {
-    std::fs::remove_dir_all(event.folder(party)).unwrap();
-    copy_folder(&from.join(party), &event.folder(party));
-    event.restore_rows(party, from);
 }
 
 /// How far the committee's log is on its disk. A backup may have less: rows in PostgreSQL are copied after the folder.
@@ -109,7 +100,7 @@ fn a_backup_on_an_empty_machine_signs_after_the_mirrors_and_stops_whom_the_direc
     });
 
     event.stop("committee");
-    restore(&event, "committee", backup.path());
+    event.restore("committee", backup.path());
     // Neither mirror answers: nothing is signed, though there is a whole store to publish.
     event.stop("sponsor");
     event.stop("police");
@@ -219,7 +210,7 @@ fn a_backup_that_nobody_speaks_for_signs_nothing_until_a_quorum_does() {
         newest
     });
     event.stop_all();
-    restore(&event, "committee", backup.path());
+    event.restore("committee", backup.path());
     event.start("committee");
     // Several ticks' time, and that of asking everybody.
     std::thread::sleep(Duration::from_secs(6));
@@ -263,7 +254,7 @@ fn an_event_that_is_restored_as_a_whole_comes_up_by_itself() {
         }
     });
     for member in &members {
-        restore(&event, member, backup.path());
+        event.restore(member, backup.path());
     }
     event.start_all();
     run_together(async {

@@ -131,8 +131,12 @@ pub fn own_server() -> Option<Server> {
     }
 }
 
-/// Every row of every table as text, and every value of bytes in it once more as it is.
-async fn everything_in(url: &str) -> Vec<u8> {
+/// Every row of every table as text, and every value of bytes in it once more as it is: all that a database holds, to be
+/// searched.
+///
+/// # Panics
+/// If it cannot be read.
+pub async fn everything_in(url: &str) -> Vec<u8> {
     let mut connection = PgConnection::connect(url).await.expect("the test's database");
     let tables =
         "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'";

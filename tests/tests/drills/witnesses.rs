@@ -1,7 +1,5 @@
 //! One witness is down, then all are.
 
-use std::path::PathBuf;
-
 use lanyard_ceremony::Member;
 use lanyard_core::decision::StalenessTier;
 use lanyard_env::Env;
@@ -21,11 +19,34 @@ async fn publication(desk: &Desk) -> (u64, u64) {
     (answer.log_size, answer.quorum_size)
 }
 
-/// The folder of an authority's own witness, and where it goes while its disk fails.
-fn memory(event: &TestEvent, authority: &str) -> [PathBuf; 2] {
-    let data = event.folder(authority).join("data");
-    [data.join("witness"), data.join("witness-away")]
+/// What both authorities' own witnesses remember can be written no more, or again.
+async fn memory_fails(event: &TestEvent, fails: bool) {
+    for authority in ["committee", "police"] {
+        if event.is_over_postgres(authority) {
+            let rows = event.rows(authority).await;
+            for statement in if fails { FAIL } else { WORK } {
+                sqlx::query(statement).execute(&rows).await.unwrap();
+            }
+            rows.close().await;
+            continue;
+        }
+        let data = event.folder(authority).join("data");
+        let mut places = [data.join("witness"), data.join("witness-away")];
+        if !fails {
+            places.reverse();
+        }
+        let [from, to] = places;
+        std::fs::rename(from, to).unwrap();
+    }
 }
+
+const FAIL: [&str; 2] = [
+    "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN RAISE EXCEPTION 'could not write' USING ERRCODE = 'io_error'; END $$",
+    "CREATE TRIGGER fails BEFORE INSERT OR UPDATE ON documents FOR EACH ROW \
+        WHEN (NEW.name LIKE 'store/witness/%') EXECUTE FUNCTION fails()",
+];
+const WORK: [&str; 2] = ["DROP TRIGGER fails ON documents", "DROP FUNCTION fails"];
 
 #[test]
 fn stops_reach_gates_without_witnesses_and_the_rest_waits_for_them() {
@@ -46,11 +67,8 @@ fn stops_reach_gates_without_witnesses_and_the_rest_waits_for_them() {
     });
 
     event.stop("sponsor");
-    for authority in ["committee", "police"] {
-        let [there, away] = memory(&event, authority);
-        std::fs::rename(there, away).unwrap();
-    }
     run_together(async {
+        memory_fails(&event, true).await;
         let desk = Desk::of(&event);
         desk.committee_says(StatusAction::Suspend, "P-0001").await.unwrap();
         says(&desk, &badges[1], "REFER").await;
@@ -78,11 +96,8 @@ fn stops_reach_gates_without_witnesses_and_the_rest_waits_for_them() {
 
     event.start("trustee");
     event.start("sponsor");
-    for authority in ["committee", "police"] {
-        let [there, away] = memory(&event, authority);
-        std::fs::rename(away, there).unwrap();
-    }
     run_together(async {
+        memory_fails(&event, false).await;
         let desk = Desk::of(&event);
         says(&desk, &badges[2], "ADMIT").await;
         says(&desk, &badges[1], "REFER").await;
