@@ -162,7 +162,7 @@ impl TestEvent {
         let shutdown = CancellationToken::new();
         let (config, stop) = (self.folder(name).join("config.toml"), shutdown.clone());
         let party = member.clone();
-        let thread = std::thread::spawn(move || run(&party, &config, env, stop));
+        let thread = std::thread::spawn(move || run_member(&party, &config, env, stop));
         let address = self.address(name);
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect(address).is_err() {
@@ -185,7 +185,7 @@ impl TestEvent {
         let (config, env) = (self.folder(name).join("config.toml"), self.env.clone());
         let stop = CancellationToken::new();
         let shutdown = stop.clone();
-        let thread = std::thread::spawn(move || run(&member, &config, env, shutdown));
+        let thread = std::thread::spawn(move || run_member(&member, &config, env, shutdown));
         let deadline = Instant::now() + limit;
         while !thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
@@ -321,7 +321,11 @@ pub fn free_address() -> SocketAddr {
     }
 }
 
-fn run(
+/// Runs a member's service until it is asked to stop.
+///
+/// # Errors
+/// Why it does not start, or has ended.
+pub fn run_member(
     member: &Member,
     config: &Path,
     env: Env,

@@ -19,7 +19,7 @@ mod warp;
 mod watched;
 mod wire;
 
-pub use event::{PASSPHRASE, ShiftedClock, TestEvent, free_address, sample_plan};
+pub use event::{PASSPHRASE, ShiftedClock, TestEvent, free_address, run_member, sample_plan};
 pub use flow::{Checked, Desk, access, eventually, run_together};
 pub use identities::{Authorities, Certified};
 pub use leaks::{Needles, Search};

@@ -1,4 +1,4 @@
-//! An event whose police run as two processes over one database, behind a balancer.
+//! An event of which one authority runs as two processes over one database, behind a balancer.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
@@ -13,11 +13,15 @@ use lanyard_client::Connection;
 use lanyard_core::ids::{Audience, Authority};
 use lanyard_env::Env;
 use lanyard_feed::{Mirror, MirrorConfig, SyncState, Upstream, follow};
-use lanyard_party::{Folder, ManifestStore, PartyConfig, trust_anchors};
+use lanyard_party::{Folder, ManifestStore, expected, trust_anchors};
 use lanyard_store::{Location, Publishing, Succession};
 use lanyard_test_postgres::Server;
-use lanyard_tests::{Desk, TestEvent, eventually, free_address, run_together, sample_plan};
-use lanyard_transport::{Expected, PartyName, Role, Tls, connect};
+use lanyard_tests::{
+    Desk, Load, TestEvent, copy_folder, eventually, free_address, people, run_member, run_together,
+    sample_plan,
+};
+use lanyard_transport::{PartyName, Role, Tls, connect};
+use lanyard_wire::committee::v1 as committee;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::police::v1 as police;
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,8 +32,11 @@ use tonic::Status;
 
 use crate::balancer::Balancer;
 
-/// The variable with the path of an instance's `config.toml`.
-pub(crate) const CONFIG: &str = "LANYARD_TEST_INSTANCE";
+/// The variables with whose instance a process is, and with the path of its `config.toml`.
+const MEMBER: &str = "LANYARD_TEST_INSTANCE_OF";
+const CONFIG: &str = "LANYARD_TEST_INSTANCE";
+
+const MAIN: &str = "sta-main";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Instance {
@@ -48,13 +55,12 @@ impl Instance {
     }
 }
 
-/// Runs an instance, in a process of its own.
-pub(crate) fn serve(config: &Path) {
+/// Runs an instance, if this process is to be one.
+pub(crate) fn serve() {
+    let [Ok(member), Ok(config)] = [MEMBER, CONFIG].map(std::env::var) else { return };
     tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::INFO).init();
-    let env = Env::system();
-    let config = PartyConfig::read(&*env.files, config).unwrap();
-    let runtime = Runtime::new().unwrap();
-    runtime.block_on(lanyard_police::serve(config, env, CancellationToken::new())).unwrap();
+    let (member, never) = (member.parse().unwrap(), CancellationToken::new());
+    run_member(&member, config.as_ref(), Env::system(), never).unwrap();
 }
 
 /// One instance: its folder, and its process.
@@ -64,24 +70,33 @@ struct Member {
     process: Option<Child>,
 }
 
+/// Somebody who was let in.
+#[derive(Clone)]
+struct Person {
+    reference: String,
+    badge: String,
+}
+
 pub(crate) struct World {
     event: TestEvent,
+    authority: Authority,
     balancer: Balancer,
     members: [Member; 2],
     succession: Succession,
     /// One mirror of each instance's own feed: it takes nothing that does not follow from what it has.
     collectors: Vec<Arc<Mirror>>,
+    people: Vec<Person>,
     runtime: Runtime,
     pub(crate) server: Server,
 }
 
-/// Changes of one badge, over and over, at both instances.
-pub(crate) struct Load {
+/// Changes of one person, over and over, at both instances.
+pub(crate) struct Churn {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-impl Load {
+impl Churn {
     pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
@@ -89,25 +104,36 @@ impl Load {
 }
 
 impl World {
-    pub(crate) fn start(server: Server) -> Self {
+    /// Both instances of the authority, everybody else, and so many people who are known at the gate.
+    pub(crate) fn start(authority: Authority, people: usize, server: Server) -> Self {
         let event = TestEvent::make(&sample_plan());
         let url = server.url("postgres");
+        let name = authority.name();
         let members = Instance::ALL.map(|instance| {
-            let folder = event.folder("police").with_file_name(format!("police-{instance:?}"));
+            let folder = event.folder(&format!("{name}-{instance:?}"));
             let address = free_address();
-            copy_with(&event.folder("police"), &folder, address, &url);
+            copy_with(&event.folder(name), &folder, address, &url);
             Member { folder, address, process: None }
         });
         let targets = members.iter().map(|member| member.address).collect();
-        let balancer = Balancer::start(event.address("police"), targets);
+        let balancer = Balancer::start(event.address(name), targets);
         let runtime = Runtime::new().unwrap();
         let location = Location::parse(&url, Path::new("/")).unwrap();
         let succession = {
             let _inside = runtime.enter();
             Succession::new(&location).unwrap()
         };
-        let mut world =
-            Self { event, balancer, members, succession, collectors: Vec::new(), runtime, server };
+        let mut world = Self {
+            event,
+            authority,
+            balancer,
+            members,
+            succession,
+            collectors: Vec::new(),
+            people: Vec::new(),
+            runtime,
+            server,
+        };
         // Both on an empty database, at once.
         for instance in Instance::ALL {
             world.spawn(instance);
@@ -119,13 +145,14 @@ impl World {
         std::thread::sleep(Duration::from_secs(3));
         let recorded = world.runtime.block_on(world.succession.publishing()).unwrap();
         assert_eq!(recorded.map_or(0, |publishing| publishing.size), 0, "signed without a word");
-        for member in ["committee", "sponsor", "trustee", "gate-1"] {
-            world.event.start(member);
+        for member in world.event.members().iter().filter(|member| member.name() != name) {
+            world.event.start(member.name());
         }
         for instance in Instance::ALL {
             let collector = world.collect(instance);
             world.collectors.push(collector);
         }
+        world.people = run_together(world.published(people));
         world
     }
 
@@ -139,6 +166,7 @@ impl World {
         let log = log.unwrap();
         let process = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "instance", "--nocapture"])
+            .env(MEMBER, self.authority.name())
             .env(CONFIG, member.folder.join("config.toml"))
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -185,10 +213,10 @@ impl World {
         self.balancer.point_at(order.map(|one| self.member(one).address).to_vec());
     }
 
-    /// Enrols and publishes people; their badges' texts.
-    pub(crate) async fn publish_people(&self, count: usize) -> Vec<String> {
-        let desk = Desk::of(&self.event);
-        desk.publish_people(count).await
+    async fn published(&self, count: usize) -> Vec<Person> {
+        let badges = Desk::of(&self.event).publish_people(count).await;
+        let known = people(count).into_iter().zip(badges);
+        known.map(|(person, badge)| Person { reference: person.reference, badge }).collect()
     }
 
     async fn publishing(&self) -> Publishing {
@@ -220,44 +248,53 @@ impl World {
         .await;
     }
 
-    fn officer(&self, instance: Instance) -> Connection {
+    fn operator(&self, instance: Instance) -> Connection {
         let folder = &self.member(instance).folder;
         Connection::open(self.event.env(), folder, &[Role::Operator], None).unwrap()
     }
 
-    /// Suspends or reinstates at one instance.
+    /// Suspends or reinstates somebody at one instance.
     pub(crate) async fn change(
         &self,
         instance: Instance,
         action: StatusAction,
-        badge: &str,
+        person: usize,
     ) -> Result<(), Status> {
-        change(&self.officer(instance), action, badge).await
+        change(&self.operator(instance), action, &self.people[person]).await
     }
 
     pub(crate) async fn answers(&self, instance: Instance) -> Result<(), Status> {
-        let mut subjects = self.officer(instance).subjects().unwrap();
-        subjects.get_publication(police::GetPublicationRequest {}).await.map(|_| ())
+        let operator = self.operator(instance);
+        match self.authority {
+            Authority::Committee => {
+                let request = committee::GetPublicationRequest {};
+                operator.badges().unwrap().get_publication(request).await.map(|_| ())
+            }
+            Authority::Police => {
+                let request = police::GetPublicationRequest {};
+                operator.subjects().unwrap().get_publication(request).await.map(|_| ())
+            }
+        }
     }
 
-    /// Changes a badge as fast as the instances take it, whatever becomes of them.
-    pub(crate) fn load(&self, badge: &str) -> Load {
+    /// Changes somebody as fast as the instances take it, whatever becomes of them.
+    pub(crate) fn churn(&self, person: usize) -> Churn {
         let stop = Arc::new(AtomicBool::new(false));
-        let officers = Instance::ALL.map(|instance| self.officer(instance));
-        let (badge, stopped) = (badge.to_owned(), Arc::clone(&stop));
+        let operators = Instance::ALL.map(|instance| self.operator(instance));
+        let (person, stopped) = (self.people[person].clone(), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
             run_together(async {
                 while !stopped.load(Ordering::Relaxed) {
-                    for officer in &officers {
+                    for operator in &operators {
                         for action in [StatusAction::Suspend, StatusAction::Reinstate] {
-                            let changing = change(officer, action, &badge);
+                            let changing = change(operator, action, &person);
                             let _ = tokio::time::timeout(Duration::from_secs(2), changing).await;
                         }
                     }
                 }
             });
         });
-        Load { stop, thread }
+        Churn { stop, thread }
     }
 
     fn collect(&self, instance: Instance) -> Arc<Mirror> {
@@ -269,14 +306,14 @@ impl World {
         let member = self.member(instance);
         let dir = member.folder.with_extension("collected");
         let config = MirrorConfig {
-            authority: Authority::Police,
+            authority: self.authority,
             audiences: vec![Audience::Gate],
             recipient: None,
             publisher: false,
         };
         let mirror = Mirror::open(env.clone(), &dir, config, manifests).unwrap();
         let _inside = self.runtime.enter();
-        let expected = Expected::party(PartyName::Police);
+        let expected = expected(self.authority.name()).unwrap();
         let channel = connect(&env, &tls, &member.address.to_string(), &expected).unwrap();
         let upstream = Upstream { name: format!("{instance:?}"), channel };
         let (sync, _) = watch::channel(SyncState::default());
@@ -312,21 +349,40 @@ impl World {
         least
     }
 
-    pub(crate) async fn refused(&self, badge: &str, access_point: &str) {
-        self.says("REFER", badge, access_point).await;
+    pub(crate) async fn refused(&self, person: usize) {
+        self.says("REFER", person).await;
     }
 
-    pub(crate) async fn admitted(&self, badge: &str, access_point: &str) {
-        self.says("ADMIT", badge, access_point).await;
+    pub(crate) async fn admitted(&self, person: usize) {
+        self.says("ADMIT", person).await;
     }
 
-    async fn says(&self, verdict: &str, badge: &str, access_point: &str) {
+    async fn says(&self, verdict: &str, person: usize) {
         let desk = Desk::of(&self.event);
         eventually("the gate knows", async || {
-            let checked = desk.check(badge, access_point).await.ok()?;
+            let checked = desk.check(&self.people[person].badge, MAIN).await.ok()?;
             (checked.verdict == verdict).then_some(())
         })
         .await;
+    }
+
+    /// Enrols one more, who is screened and let in: what only one instance does at a time is done.
+    pub(crate) async fn lets_somebody_new_in(&self) {
+        let desk = Desk::of(&self.event);
+        let new = people(self.people.len() + 1).split_off(self.people.len());
+        desk.enrol(&new).await.unwrap();
+        let badge = desk.issue().await.unwrap().remove(&new[0].reference).unwrap();
+        eventually("somebody new is let in", async || {
+            desk.screen(2).await.ok()?;
+            (desk.check(&badge, MAIN).await.ok()?.verdict == "ADMIT").then_some(())
+        })
+        .await;
+    }
+
+    /// Scanners of the badge of somebody good, and the scanner's connection.
+    pub(crate) fn gate_load(&self, person: usize) -> (Load, Connection) {
+        let badge = self.people[person].badge.clone();
+        (Load::on(&[badge], MAIN), Desk::of(&self.event).scanner)
     }
 }
 
@@ -347,20 +403,33 @@ impl Drop for World {
     }
 }
 
-async fn change(officer: &Connection, action: StatusAction, badge: &str) -> Result<(), Status> {
-    let mut subjects = officer.subjects().unwrap();
+async fn change(
+    operator: &Connection,
+    action: StatusAction,
+    person: &Person,
+) -> Result<(), Status> {
+    let (action, reason) = (action.into(), "a test".to_owned());
+    if operator.party() == PartyName::Committee {
+        let request = committee::ChangeStatusRequest {
+            action,
+            references: vec![person.reference.clone()],
+            badge_numbers: Vec::new(),
+            reason,
+        };
+        return operator.badges().unwrap().change_status(request).await.map(|_| ());
+    }
     let request = police::ChangeStatusRequest {
-        action: action.into(),
+        action,
         subject_ids: Vec::new(),
-        badge_texts: vec![badge.to_owned()],
-        reason: "a test".to_owned(),
+        badge_texts: vec![person.badge.clone()],
+        reason,
     };
-    subjects.change_status(request).await.map(|_| ())
+    operator.subjects().unwrap().change_status(request).await.map(|_| ())
 }
 
 /// An instance's folder: the party's, with an address of its own and the database.
 fn copy_with(from: &Path, to: &Path, address: SocketAddr, url: &str) {
-    copy(from, to);
+    copy_folder(from, to);
     let path = to.join("config.toml");
     let config = fs::read_to_string(&path).unwrap();
     let lines = config.lines().map(|line| match line.split(' ').next() {
@@ -370,16 +439,4 @@ fn copy_with(from: &Path, to: &Path, address: SocketAddr, url: &str) {
     });
     let config: Vec<String> = lines.collect();
     fs::write(path, config.join("\n")).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
