@@ -57,7 +57,7 @@ impl Followers {
         sources: &[Member],
         reading: Reading,
     ) -> Result<Self, Failure> {
-        let threads = Threads::new(1)?;
+        let threads = Threads::elsewhere()?;
         let counters = Arc::new(Counters::default());
         let stop = CancellationToken::new();
         let mut identities = Vec::new();

@@ -1,7 +1,8 @@
 //! Row 6: from a suspension at the police to the gates' refusal, while one mirror has two thousand followers.
 //!
 //! All parties' services are processes of their own, over mTLS. Full gates are a gate's mirrors, its following and its
-//! decision, each on what it verified itself; the other followers ask for the same and read what comes. Gates decide again
+//! decision, each on what it verified itself; the other followers ask for the same and read what comes, and let whatever is
+//! measured go first, as they would on machines of their own. Gates decide again
 //! whenever something became visible, so that the time of the refusal is known to the millisecond and no scanner's polling
 //! takes part of the machine.
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use lanyard_ceremony::Member;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::setpriority_process;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -35,10 +37,12 @@ const SECOND_LEVEL: usize = 4;
 /// Followers that stop to read.
 const STALLED: usize = 200;
 /// Suspensions in each run, and the pause between two of them, at random, in milliseconds.
-const SUSPENSIONS: usize = 60;
+const SUSPENSIONS: usize = 120;
 const PAUSE_MILLIS: std::ops::Range<u64> = 250..750;
 /// What the way from the police to the last gate may take beyond a tick.
 const WAY: Duration = Duration::from_millis(100);
+/// The nice value of whoever lets all others go first.
+const LAST: i32 = 19;
 /// Longest wait for the last refusal.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,6 +53,16 @@ impl Threads {
     pub(crate) fn new(workers: usize) -> Result<Self, Failure> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         Ok(Self(Some(builder.worker_threads(workers).enable_all().build()?)))
+    }
+
+    /// One thread that lets all others go first, as if it were on a machine of its own.
+    pub(crate) fn elsewhere() -> Result<Self, Failure> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let yields = || {
+            // It measures the worse without.
+            let _ = setpriority_process(None, LAST);
+        };
+        Ok(Self(Some(builder.worker_threads(1).enable_all().on_thread_start(yields).build()?)))
     }
 
     pub(crate) fn spawn<T: Send + 'static>(
