@@ -99,7 +99,7 @@ impl Scanner {
         let mut request = self.request(badge);
         if let Some((manifest, env)) = &self.load.phones {
             let secret = BadgeText::parse(&request.credential, &manifest.event).expect("a badge");
-            let epochs = manifest.code_epochs(env.now());
+            let epochs = manifest.code_epochs(Audience::Gate, env.now());
             let code = ScopedCode::derive(&secret, &manifest.event, Audience::Gate, epochs);
             request.credential = code.to_text(&manifest.event).to_string();
         }

@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Backup(BackupArgs),
     /// A scanner's loop: reads badges from a keyboard-wedge scanner or a pipe and shows each verdict.
     Scan(ScanArgs),
-    /// Derive from a badge the code of one audience and one epoch, as a phone does.
+    /// Derive from a badge the code for one audience and the current epoch, as a phone does.
     Code(CodeArgs),
     /// Look a badge up at any mirror, which learns only a prefix of its handle, and verify the answer.
     Lookup(LookupArgs),

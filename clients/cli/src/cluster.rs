@@ -38,7 +38,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-pub use self::error::ClusterError;
+pub use self::error::{ClusterError, Death};
 
 /// How long a process may take to stop when asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -202,22 +202,26 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Died`] tells of the first that does not, with the end of its log.
     pub fn check(&mut self) -> Result<(), ClusterError> {
+        self.find_death().map_or(Ok(()), |death| Err(death.into()))
+    }
+
+    fn find_death(&mut self) -> Option<Death> {
         let ended = self.running.iter_mut().find_map(|(member, child)| {
             let status = child.try_wait().ok()??;
             Some((member.clone(), status))
         });
-        let Some((member, status)) = ended else { return Ok(()) };
+        let (member, status) = ended?;
         self.running.remove(&member);
         let (log, tail) = (self.log_path(&member), self.log_tail(&member));
-        Err(ClusterError::Died { member, status, log, tail })
+        Some(Death { member, status, log, tail })
     }
 
     /// Waits until a process ends that should not; the others go on.
-    pub async fn next_death(&mut self) -> ClusterError {
+    pub async fn next_death(&mut self) -> Death {
         loop {
-            match self.check() {
-                Err(died) => return died,
-                Ok(()) => sleep(4 * POLL).await,
+            match self.find_death() {
+                Some(death) => return death,
+                None => sleep(4 * POLL).await,
             }
         }
     }

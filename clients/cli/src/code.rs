@@ -72,13 +72,13 @@ impl CodeArgs {
             (None, Some(manifest)) => manifest.event.clone(),
             (None, None) => return Err(missing("--event")),
         };
+        let audience = Audience::from(self.audience);
         let epochs = match (self.epoch, &manifest) {
             (Some(epoch), _) => Epoch::new(epoch).into(),
-            (None, Some(manifest)) => manifest.code_epochs(context.env.now()),
+            (None, Some(manifest)) => manifest.code_epochs(audience, context.env.now()),
             (None, None) => return Err(missing("--epoch")),
         };
         let secret = BadgeText::parse(&credential(&self.text)?, &event)?;
-        let audience = Audience::from(self.audience);
         let code = ScopedCode::derive(&secret, &event, audience, epochs).to_text(&event);
         if context.json {
             let value = json!({

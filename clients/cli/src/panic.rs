@@ -169,7 +169,7 @@ fn in_words(costs: &[&GetEpochCostResponse]) -> String {
         ));
     }
     text.push(
-        "Codes on phones and at the sponsor's desk are for one epoch: they must be derived anew. \
+        "Codes on phones and at the sponsor's desk are for the plan's epochs: they must be derived anew. \
          Who is not among the verifiers receives no key; expel a gate from the manifest first."
             .to_owned(),
     );

@@ -94,11 +94,17 @@ async fn run(context: &Context, cluster: &mut Cluster) -> Result<(), CliError> {
     loop {
         let died = cluster.next_death().await;
         if !cluster.has_processes() {
-            return Err(died.into());
+            return Err(ClusterError::from(died).into());
         }
-        context.note(&format!(
-            "{died}\nThe others go on. To start it again: `lanyard serve PARTY --config FOLDER/config.toml`, in another terminal."
-        ));
+        let value = json!({ "died": died.member.to_string(), "status": died.status.to_string(), "log": died.log });
+        context.show(&value, || {
+            format!(
+                "{died}\nThe others go on. To start it again, in another terminal, where Ctrl-C stops it:\n  \
+                 lanyard serve {party} --config {folder}/config.toml",
+                party = died.member.party().name(),
+                folder = cluster.folder(&died.member).display(),
+            )
+        })?;
     }
 }
 

@@ -344,7 +344,7 @@ impl Publication {
     }
 
     /// The epoch that a new one out of turn would be: the first whose keys nobody has; or that of the other authority, if it
-    /// is a later one, so that codes for phones, which are for one epoch of both, go on being good.
+    /// is a later one, so that codes for phones, which are for the same epochs of both, go on being good.
     pub(crate) fn next_out_of_turn(&self, other: Option<Epoch>) -> Epoch {
         let newest = self.directories.iter().map(|one| one.key.epoch).max();
         let free = newest.unwrap_or(self.live_epoch).max(self.live_epoch).next();

@@ -1,4 +1,4 @@
-//! Finds the badge of a code scoped to the police: the code carries no more than the handle of one epoch.
+//! Finds the badge of a code scoped to the police: the code carries no more than handles.
 
 use std::collections::HashMap;
 
@@ -23,6 +23,8 @@ pub(crate) struct HandleIndex {
 #[derive(Default)]
 struct Known {
     epoch: Option<Epoch>,
+    /// How often the store's indexes had been made anew.
+    index_mends: u64,
     /// Prints changed up to here are in.
     cursor: i64,
     /// Those of the own staff.
@@ -41,8 +43,9 @@ impl HandleIndex {
         handle: &Handle,
     ) -> Result<Option<i64>, PrintError> {
         let mut known = self.known.lock().await;
-        if known.epoch != Some(epoch) {
-            *known = Known { epoch: Some(epoch), ..Known::default() };
+        let index_mends = store.index_mends();
+        if known.epoch != Some(epoch) || known.index_mends != index_mends {
+            *known = Known { epoch: Some(epoch), index_mends, ..Known::default() };
         }
         loop {
             let rows: Vec<(i64, Vec<u8>, i64)> = sqlx::query_as(

@@ -115,12 +115,15 @@ impl PrintRegistry {
 
     /// The number of the last of `limit` changes after `after`; `after` itself if there is none.
     async fn page_end(&self, after: i64, limit: u32) -> Result<i64, PrintError> {
+        // No damage takes the cursor past what was ever drawn, where it would miss what comes.
+        let newest = self.store.last_number("changed").await?;
         let changes: Vec<(i64,)> = sqlx::query_as(
-            "SELECT changed FROM prints WHERE changed > $1 UNION ALL SELECT changed FROM staff_prints WHERE changed > $1 \
-             ORDER BY changed LIMIT $2",
+            "SELECT changed FROM prints WHERE changed > $1 AND changed <= $3 UNION ALL \
+             SELECT changed FROM staff_prints WHERE changed > $1 AND changed <= $3 ORDER BY changed LIMIT $2",
         )
         .bind(after)
         .bind(i64::from(limit))
+        .bind(newest.unwrap_or(i64::MAX))
         .fetch_all(self.store.pool())
         .await?;
         Ok(changes.last().map_or(after, |(changed,)| *changed))

@@ -6,7 +6,7 @@ use lanyard_authority::{Station, StationError, inspect_station};
 use lanyard_core::ids::Authority;
 use lanyard_env::{Env, StartError};
 use lanyard_party::{PartyConfig, Report};
-use lanyard_store::{SealKey, Store, StoreError, trail_source};
+use lanyard_store::{Rereads, SealKey, Store, StoreError, trail_source};
 use lanyard_telemetry::{Telemetry, metrics};
 use lanyard_wire::police::v1::case_service_server::CaseServiceServer;
 use lanyard_wire::police::v1::desk_service_server::DeskServiceServer;
@@ -131,6 +131,7 @@ fn routes(
         acting: acting.clone(),
         hpke_key: station.folder().hpke_key()?,
         pseudonymiser: station.pseudonymiser().clone(),
+        rereads: Rereads::default(),
     };
     let cases = CaseRpc {
         store: store.clone(),
@@ -153,8 +154,12 @@ fn routes(
         acting: acting.clone(),
         publication: station.publication(),
     };
-    let staff =
-        StaffRpc { store: store.clone(), store_key: Arc::clone(store_key), acting: acting.clone() };
+    let staff = StaffRpc {
+        store: store.clone(),
+        store_key: Arc::clone(store_key),
+        acting: acting.clone(),
+        rereads: Arc::default(),
+    };
     let desk = Desk {
         store: store.clone(),
         store_key: Arc::clone(store_key),

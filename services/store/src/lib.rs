@@ -35,6 +35,7 @@ pub use audit::{AuditEntry, AuditTrail, NewAuditEntry};
 pub use documents::{Document, Documents};
 pub use error::StoreError;
 pub use examine::Flaw;
+pub use indexes::Rereads;
 pub use location::Location;
 pub use observe::trail_source;
 pub use owner::Owner;
@@ -205,6 +206,24 @@ impl Store {
 /// [`StoreError::Query`].
 pub async fn next_number(transaction: &mut Transaction, counter: &str) -> Result<i64, StoreError> {
     next_numbers(transaction, counter, 1).await
+}
+
+impl Store {
+    /// The last number that was drawn of a counter; `None` if none was, or if the counter is damaged.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub async fn last_number(&self, counter: &str) -> Result<Option<i64>, StoreError> {
+        let named = [SealValue::Text(counter)];
+        if !self.damaged("counters", "name = $1", &named).await?.is_empty() {
+            return Ok(None);
+        }
+        let last: Option<(i64,)> = sqlx::query_as("SELECT value FROM counters WHERE name = $1")
+            .bind(counter)
+            .fetch_optional(self.pool())
+            .await?;
+        Ok(last.map(|(last,)| last))
+    }
 }
 
 /// Draws `count` consecutive numbers of a named counter and returns the first.

@@ -272,7 +272,7 @@ impl Store {
     /// their indexes with them. Tables need a primary key.
     ///
     /// # Errors
-    /// [`StoreError::Query`].
+    /// [`StoreError::Query`], [`StoreError::DamagedPage`].
     pub async fn with_seals(
         mut self,
         key: SealKey,

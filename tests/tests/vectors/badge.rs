@@ -136,6 +136,7 @@ fn scoped_codes(
         ("truncated", "The last character is missing", good[..good.len() - 1].to_owned(), "length"),
         ("one-key-for-gate", "A gate's code has two keys or four", scoped(&[&[1], tag, &[1], &epoch, &[9; 32]]), "length"),
         ("three-keys-for-gate", "A gate's code has two keys or four", scoped(&[&[1], tag, &[1], &epoch, &[9; 96]]), "length"),
+        ("two-keys-in-the-last-epoch", "After the last epoch there is none", scoped(&[&[1], tag, &[3], &[0xff; 4], &[9; 64]]), "length"),
         ("four-keys-for-sponsor", "A sponsor's code has one key or two", scoped(&[&[1], tag, &[3], &epoch, &[9; 128]]), "length"),
         ("audience-0", "No such audience", scoped(&[&[1], tag, &[0], &epoch, &[9; 32]]), "audience"),
         ("version-0", "An unknown version", scoped(&[&[0], tag, &[3], &epoch, &[9; 32]]), "version"),

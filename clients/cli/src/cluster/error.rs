@@ -10,6 +10,20 @@ use lanyard_client::ClientError;
 use lanyard_env::FileError;
 use thiserror::Error;
 
+/// The end of a process that should have gone on.
+#[derive(Debug, Error)]
+#[error("{member} died ({status}); the end of {}:\n{tail}", log.display())]
+pub struct Death {
+    /// Whose.
+    pub member: Member,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its log.
+    pub log: PathBuf,
+    /// The log's last lines.
+    pub tail: String,
+}
+
 /// What can go wrong with the processes of an event.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -51,17 +65,8 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// A process ended that should have gone on.
-    #[error("{member} died ({status}); the end of {}:\n{tail}", log.display())]
-    Died {
-        /// Whose.
-        member: Member,
-        /// How it ended.
-        status: ExitStatus,
-        /// Its log.
-        log: PathBuf,
-        /// The log's last lines.
-        tail: String,
-    },
+    #[error(transparent)]
+    Died(#[from] Death),
     /// Not all came up in time.
     #[error("not ready after {} s: {}; their logs are in MEMBER/data/log.txt", limit.as_secs(), known(.members))]
     NotReady {

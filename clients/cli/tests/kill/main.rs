@@ -30,7 +30,7 @@ mod wanted;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use lanyard::cluster::ClusterError;
+use lanyard::cluster::{ClusterError, Death};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -153,7 +153,7 @@ async fn die_at_points(event: &mut Event, observer: Option<&Observer>, calm: Dur
     while last.elapsed() < calm {
         match event.cluster.check() {
             Ok(()) => tokio::time::sleep(Duration::from_millis(20)).await,
-            Err(ClusterError::Died { member, status, tail, .. }) => {
+            Err(ClusterError::Died(Death { member, status, tail, .. })) => {
                 use std::os::unix::process::ExitStatusExt as _;
                 assert_eq!(status.signal(), Some(9), "{member} did not start again: {tail}");
                 if let Some(observer) = observer {

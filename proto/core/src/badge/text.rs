@@ -204,15 +204,15 @@ impl ScopedCode {
         open_text(body, SCOPED_PREFIX, &SCOPED_CHECKSUM, event, bytes)?;
         let audience = Audience::from_byte(bytes[HEADER])
             .ok_or(BadgeTextError::Audience { audience: bytes[HEADER] })?;
-        let in_one = publishers(audience).count();
-        if keys != in_one && keys != 2 * in_one {
-            let expected = scoped_text_len(in_one);
-            return Err(BadgeTextError::Length { length: text.len(), expected });
-        }
         let mut oldest = [0; 4];
         oldest.copy_from_slice(&bytes[HEADER + 1..SCOPED_HEADER]);
         let oldest = Epoch::new(u32::from_be_bytes(oldest));
-        let epochs = if keys == in_one { oldest.into() } else { CodeEpochs::both(oldest) };
+        let in_one = publishers(audience).count();
+        // After the last epoch there is none.
+        let of_epochs = [CodeEpochs::from(oldest), CodeEpochs::both(oldest)];
+        let epochs = of_epochs.into_iter().find(|epochs| epochs.iter().count() * in_one == keys);
+        let expected = scoped_text_len(in_one);
+        let epochs = epochs.ok_or(BadgeTextError::Length { length: text.len(), expected })?;
         let key = |bytes: &[u8]| {
             let mut key = EpochKey([0; 32]);
             key.0.copy_from_slice(bytes);
@@ -264,7 +264,7 @@ impl Presented {
         }
     }
 
-    /// The badge's key in one directory; `None` if a scoped code is for another audience or epoch.
+    /// The badge's key in one directory; `None` if a scoped code is for another audience or for other epochs.
     #[must_use]
     pub fn epoch_key(
         &self,

@@ -153,14 +153,19 @@ impl Manifest {
         live < planned && (live.next() < planned || passed > self.allowed_millis())
     }
 
-    /// The epochs that a code shown at `time` is for: the planned one, and the one beside it for as long as somebody may live
-    /// in that. That is as long before the change as a clock may be ahead, and as long after it as a gate that is cut off
-    /// may decide by what it has.
+    /// The epochs that a code for an audience, shown at `time`, is for: the planned one, and the one beside it for as long as
+    /// whoever is asked may live in that. That is as long before and after the change as a clock may be off and a tick late;
+    /// after it, for gates, as long as one that is cut off may decide by what it has.
+    ///
+    /// Whoever is shown a code of two epochs can tell that their handles are of one badge.
     #[must_use]
-    pub fn code_epochs(&self, time: Timestamp) -> CodeEpochs {
+    pub fn code_epochs(&self, audience: Audience, time: Timestamp) -> CodeEpochs {
         let planned = self.epoch_at(time);
         let before = self.allowed_millis();
-        let after = before + self.longest_limit_seconds() * 1_000;
+        let after = match audience {
+            Audience::Gate => before.saturating_add(self.longest_limit_seconds() * 1_000),
+            Audience::Police | Audience::Sponsor => before,
+        };
         if self.epoch_at(time.plus_millis(before)) > planned {
             CodeEpochs::both(planned)
         } else if self.epoch_at(time.minus_millis(after)) < planned {

@@ -360,7 +360,18 @@ fn epochs_follow_the_plan() {
         (start, one(1)),
         (Timestamp::from_millis(0), one(1)),
     ] {
-        assert_eq!(manifest.code_epochs(time), expected, "{time:?}");
+        assert_eq!(manifest.code_epochs(Audience::Gate, time), expected, "{time:?}");
+    }
+    // Only gates decide by what they have for so long; nobody else is to link two epochs.
+    for audience in [Audience::Police, Audience::Sponsor] {
+        for (time, expected) in [
+            (two.minus_millis(allowed + 1), one(1)),
+            (two.minus_millis(allowed), both),
+            (two.plus_millis(allowed - 1), both),
+            (two.plus_millis(allowed), one(2)),
+        ] {
+            assert_eq!(manifest.code_epochs(audience, time), expected, "{audience} {time:?}");
+        }
     }
     let lead = manifest.epochs.publish_at(Epoch::new(2));
     assert_eq!(lead, start.plus_millis(day - 7_200_000));

@@ -100,9 +100,16 @@ impl SyncState {
             self.upstream = None;
             self.doubt = None;
         }
+        // With the one in use ends the trial beside it.
+        let was_in_use = state.standing != Standing::OnTrial;
         state.standing = Standing::Left;
         state.times_left += 1;
         state.problem = Some(problem.clone());
         self.problem = Some(problem);
+        for state in self.upstreams.iter_mut().filter(|_| was_in_use) {
+            if state.standing == Standing::OnTrial {
+                state.standing = Standing::Waiting;
+            }
+        }
     }
 }

@@ -252,7 +252,7 @@ fn a_code_that_a_phone_shows_is_good_through_a_change_of_epochs() {
     let allowed = manifest.allowed_millis();
     let start = manifest.epoch_start(TWO);
     let admits = |shown: Timestamp| {
-        let code = self::code(1, Audience::Gate, manifest.code_epochs(shown));
+        let code = self::code(1, Audience::Gate, manifest.code_epochs(Audience::Gate, shown));
         assert_eq!(event.shown(&code), "ADMIT Athlete", "shown at {shown:?}");
     };
     let phones_admit = || {
@@ -273,7 +273,7 @@ fn a_code_that_a_phone_shows_is_good_through_a_change_of_epochs() {
     }
     // The keys of one epoch are all that is shown in the middle of one.
     let middle = start.plus_millis(3_600_000);
-    assert_eq!(manifest.code_epochs(middle), CodeEpochs::from(TWO));
+    assert_eq!(manifest.code_epochs(Audience::Gate, middle), CodeEpochs::from(TWO));
     assert_eq!(event.shown(&code(1, Audience::Gate, ONE)), "DENY EXPIRED");
 }
 
@@ -285,7 +285,7 @@ fn a_code_that_a_phone_shows_is_good_at_a_gate_that_is_cut_off() {
     let start = manifest.epoch_start(TWO);
     for seconds in [1, 16, LIMIT - 6] {
         event.clock.set(start.plus_millis(u64::from(seconds) * 1_000));
-        let code = code(1, Audience::Gate, manifest.code_epochs(event.env.now()));
+        let code = code(1, Audience::Gate, manifest.code_epochs(Audience::Gate, event.env.now()));
         assert!(event.shown(&code).starts_with("ADMIT Athlete"), "{}", event.shown(&code));
         assert_eq!(event.shown(&code), event.shown(&badge_text(1)));
     }

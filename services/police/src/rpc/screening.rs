@@ -6,7 +6,7 @@ use lanyard_core::hpke_box::HpkeSecretKey;
 use lanyard_core::oprf::Pseudonym;
 use lanyard_party::StoreKey;
 use lanyard_shareholder::Pseudonymiser;
-use lanyard_store::Store;
+use lanyard_store::{Rereads, Store};
 use lanyard_transport::{caller, status};
 use lanyard_wire::convert::array;
 use lanyard_wire::screening::v1 as wire;
@@ -35,6 +35,8 @@ pub(crate) struct ScreeningRpc {
     /// Opens what the committee discloses.
     pub(crate) hpke_key: HpkeSecretKey,
     pub(crate) pseudonymiser: Pseudonymiser,
+    /// Of the verdicts.
+    pub(crate) rereads: Rereads,
 }
 
 #[tonic::async_trait]
@@ -101,7 +103,8 @@ impl ScreeningService for ScreeningRpc {
         request: Request<wire::ListVerdictsRequest>,
     ) -> Result<Response<wire::ListVerdictsResponse>, Status> {
         let wire::ListVerdictsRequest { cursor, limit } = request.into_inner();
-        let released = release::released_after(&self.store, cursor, page_size(limit))
+        let after = self.rereads.from(&self.store, cursor);
+        let released = release::released_after(&self.store, after, page_size(limit))
             .await
             .map_err(|error| store_error(&error))?;
         let cursor = released.last().map_or(cursor, |last| last.sequence);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 use lanyard_party::StoreKey;
-use lanyard_store::Store;
+use lanyard_store::{Rereads, Store};
 use lanyard_transport::{caller, status};
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::convert::array;
@@ -38,6 +38,8 @@ pub(crate) struct StaffRpc {
     pub(crate) store: Store,
     pub(crate) store_key: Arc<StoreKey>,
     pub(crate) acting: Acting,
+    /// Of the prints for the committee.
+    pub(crate) rereads: Arc<Rereads>,
 }
 
 #[tonic::async_trait]
@@ -215,7 +217,8 @@ impl HandoverService for StaffRpc {
         request: Request<wire::TakePrintsRequest>,
     ) -> Result<Response<wire::TakePrintsResponse>, Status> {
         let wire::TakePrintsRequest { cursor, limit } = request.into_inner();
-        let handed = staff::take(&self.store, &self.store_key, cursor, page_size(limit))
+        let after = self.rereads.from(&self.store, cursor);
+        let handed = staff::take(&self.store, &self.store_key, after, page_size(limit))
             .await
             .map_err(|error| status::internal(&error))?;
         let cursor = handed.last().map_or(cursor, |last| last.sequence);

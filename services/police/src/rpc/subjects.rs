@@ -149,7 +149,7 @@ impl SubjectRpc {
                 .map_err(|error| malformed(format_args!("badge_texts[{index}]: {error}")))?;
             let Presented::Badge(secret) = presented else {
                 return Err(malformed(format_args!(
-                    "badge_texts[{index}]: a code for one epoch; scan the badge itself"
+                    "badge_texts[{index}]: a code names nobody here; scan the badge itself"
                 )));
             };
             let seed = secret.seed(Authority::Police, Audience::Gate);

@@ -249,7 +249,8 @@ fn an_epoch_counts_from_its_first_cosigned_tick() {
     event.cosign();
     event.clock.advance_millis(1_000);
     let [one, two] = [ONE, TWO].map(|epoch| code(1, Audience::Sponsor, epoch));
-    let both = code(1, Audience::Sponsor, event.manifest.code_epochs(event.env.now()));
+    let both =
+        code(1, Audience::Sponsor, event.manifest.code_epochs(Audience::Sponsor, event.env.now()));
     let verdicts = || [&one, &two, &both].map(|code| event.desk.check(code).0);
     use CodeVerdict::{NotValid, Undetermined, Valid};
     assert_eq!(verdicts(), [Valid, Undetermined, Valid], "the first tick is on its way");

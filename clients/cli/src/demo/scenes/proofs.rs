@@ -78,7 +78,7 @@ impl Play<'_> {
         ];
         for (scenario, badge, expected, verdict) in cases {
             let attempt = async {
-                let epochs = world.manifest.code_epochs(world.env.now());
+                let epochs = world.manifest.code_epochs(Audience::Sponsor, world.env.now());
                 let (event, secret) = (&world.manifest.event, world.secret(badge));
                 let code = ScopedCode::derive(&secret, event, Audience::Sponsor, epochs);
                 let code = code.to_text(event);
