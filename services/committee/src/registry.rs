@@ -133,16 +133,17 @@ impl PrintRegistry {
         // No damage takes the cursor past what was ever drawn, where it would miss what comes.
         let newest = self.store.last_number("changed").await?;
         let changes: Vec<(i64,)> = sqlx::query_as(
-            "SELECT changed FROM prints WHERE changed > $1 AND changed <= $3 UNION ALL \
-             SELECT changed FROM police_prints WHERE changed > $1 AND changed <= $3 ORDER BY changed LIMIT $2",
+            "SELECT changed FROM prints WHERE changed > $1 UNION ALL SELECT changed FROM police_prints WHERE changed > $1 \
+             ORDER BY changed LIMIT $2",
         )
         .bind(after)
         .bind(i64::from(limit))
-        .bind(newest.unwrap_or(i64::MAX))
         .fetch_all(self.store.pool())
         .await
         .map_err(StoreError::from)?;
-        Ok(changes.last().map_or(after, |(changed,)| *changed))
+        let was_drawn = |changed: &i64| newest.is_none_or(|newest| *changed <= newest);
+        let drawn = changes.into_iter().map(|(changed,)| changed).filter(was_drawn);
+        Ok(drawn.last().unwrap_or(after))
     }
 
     /// Looks for damage in what is about to be read: the rows that the publisher has not been told of yet. At the start it is

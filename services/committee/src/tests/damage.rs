@@ -114,6 +114,17 @@ async fn a_stop_that_an_index_lost_is_published_once_that_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_number_that_nobody_drew_hides_no_later_stop() {
+    let desk = desk_with_rows().await;
+    let registry = PrintRegistry::new(desk.store.clone(), Arc::clone(&desk.store_key));
+    damage(desk.store.pool(), "prints", "changed", "id = 1").await;
+    let cursor = registry.changes(0, 100).await.unwrap().cursor;
+    desk.change(StatusAction::Suspend, "A-2").await;
+    let found = registry.changes(cursor, 100).await.unwrap();
+    assert!(statuses(&found).contains(&(2, Status::Suspended)));
+}
+
+#[tokio::test]
 async fn a_flipped_bit_in_any_column_closes_what_depends_on_it_and_nothing_else() {
     let desk = desk_with_rows().await;
     desk.change(StatusAction::Suspend, "A-1").await;
