@@ -142,8 +142,8 @@ impl PrintRegistry {
         .await
         .map_err(StoreError::from)?;
         let was_drawn = |changed: &i64| newest.is_none_or(|newest| *changed <= newest);
-        let drawn = changes.into_iter().map(|(changed,)| changed).filter(was_drawn);
-        Ok(drawn.last().unwrap_or(after))
+        let mut drawn = changes.into_iter().map(|(changed,)| changed).filter(was_drawn);
+        Ok(drawn.next_back().unwrap_or(after))
     }
 
     /// Looks for damage in what is about to be read: the rows that the publisher has not been told of yet. At the start it is

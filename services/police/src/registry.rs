@@ -126,8 +126,8 @@ impl PrintRegistry {
         .fetch_all(self.store.pool())
         .await?;
         let was_drawn = |changed: &i64| newest.is_none_or(|newest| *changed <= newest);
-        let drawn = changes.into_iter().map(|(changed,)| changed).filter(was_drawn);
-        Ok(drawn.last().unwrap_or(after))
+        let mut drawn = changes.into_iter().map(|(changed,)| changed).filter(was_drawn);
+        Ok(drawn.next_back().unwrap_or(after))
     }
 
     /// Looks for damage in what is about to be read: the rows that the publisher has not been told of yet. At the start it is
