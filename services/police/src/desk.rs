@@ -134,12 +134,11 @@ impl Desk {
         let manifest = self.manifests.current();
         let event = &manifest.event;
         let presented = Presented::parse(text, event)?;
-        let live = live_epoch(&self.committee)?;
         let committee_epoch = match &presented {
-            Presented::Badge(_) => live,
+            Presented::Badge(_) => live_epoch(&self.committee)?,
             Presented::Scoped(code) if code.audience() == Audience::Police => {
                 let epochs = code.epochs();
-                live.clamp(epochs.oldest(), epochs.newest())
+                live_epoch(&self.committee)?.clamp(epochs.oldest(), epochs.newest())
             }
             Presented::Scoped(code) => {
                 return Err(DeskError::OtherAudience { audience: code.audience() });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lanyard_core::ids::Timestamp;
 use lanyard_env::Env;
-use lanyard_store::{SealValue, Store, StoreError, next_numbers};
+use lanyard_store::{Rereads, SealValue, Store, StoreError, next_numbers};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::SubjectId;
@@ -74,9 +74,11 @@ pub(crate) async fn release_due(store: &Store, now: Timestamp) -> Result<u64, St
 /// Verdicts released after the cursor, oldest release first. A damaged one is not told: it stays pending for the committee.
 pub(crate) async fn released_after(
     store: &Store,
+    rereads: &Rereads,
     cursor: u64,
     limit: u32,
 ) -> Result<Vec<Released>, StoreError> {
+    let cursor = rereads.from(store, cursor);
     let rows: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(
         "SELECT subject_id, released, release_sequence FROM subjects \
          WHERE release_sequence > $1 AND withdrawn = 0 ORDER BY release_sequence LIMIT $2",

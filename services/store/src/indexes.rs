@@ -21,8 +21,8 @@ const PAUSE_FACTOR: u32 = 50;
 /// What does not agree in a table and could not be mended: it is said once.
 type Said = BTreeMap<&'static str, String>;
 
-/// Sends readers who keep their cursor elsewhere back to the beginning, once, after indexes were made anew: they may have missed
-/// rows. All that is read so can be read twice.
+/// Sends a reader that keeps its cursor elsewhere back to the beginning after indexes were made anew, as it may have missed rows.
+/// All that is read so can be read twice. It is sent back once: should it not get that page, it goes on from where it was.
 #[derive(Debug, Default)]
 pub struct Rereads(AtomicU64);
 

@@ -100,16 +100,28 @@ impl SyncState {
             self.upstream = None;
             self.doubt = None;
         }
-        // With the one in use ends the trial beside it.
-        let was_in_use = state.standing != Standing::OnTrial;
         state.standing = Standing::Left;
         state.times_left += 1;
         state.problem = Some(problem.clone());
         self.problem = Some(problem);
-        for state in self.upstreams.iter_mut().filter(|_| was_in_use) {
-            if state.standing == Standing::OnTrial {
-                state.standing = Standing::Waiting;
-            }
+        // The trial beside the one in use ends with it.
+        for state in self.upstreams.iter_mut().filter(|one| one.standing == Standing::OnTrial) {
+            state.standing = Standing::Waiting;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_ends_with_the_one_in_use() {
+        let mut state = SyncState::of(["a", "b"].into_iter());
+        state.stands(1, Standing::InUse);
+        state.stands(0, Standing::OnTrial);
+        state.left(1, "gone".to_owned(), Timestamp::default());
+        let standings = state.upstreams.iter().map(|one| one.standing);
+        assert_eq!(standings.collect::<Vec<_>>(), [Standing::Waiting, Standing::Left]);
     }
 }

@@ -103,8 +103,8 @@ impl ScreeningService for ScreeningRpc {
         request: Request<wire::ListVerdictsRequest>,
     ) -> Result<Response<wire::ListVerdictsResponse>, Status> {
         let wire::ListVerdictsRequest { cursor, limit } = request.into_inner();
-        let after = self.rereads.from(&self.store, cursor);
-        let released = release::released_after(&self.store, after, page_size(limit))
+        let limit = page_size(limit);
+        let released = release::released_after(&self.store, &self.rereads, cursor, limit)
             .await
             .map_err(|error| store_error(&error))?;
         let cursor = released.last().map_or(cursor, |last| last.sequence);

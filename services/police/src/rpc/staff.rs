@@ -217,8 +217,8 @@ impl HandoverService for StaffRpc {
         request: Request<wire::TakePrintsRequest>,
     ) -> Result<Response<wire::TakePrintsResponse>, Status> {
         let wire::TakePrintsRequest { cursor, limit } = request.into_inner();
-        let after = self.rereads.from(&self.store, cursor);
-        let handed = staff::take(&self.store, &self.store_key, after, page_size(limit))
+        let (store, limit) = (&self.store, page_size(limit));
+        let handed = staff::take(store, &self.store_key, &self.rereads, cursor, limit)
             .await
             .map_err(|error| status::internal(&error))?;
         let cursor = handed.last().map_or(cursor, |last| last.sequence);

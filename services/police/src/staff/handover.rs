@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lanyard_core::record::Status;
 use lanyard_party::StoreKey;
-use lanyard_store::{DamagedRow, SealValue, Store, StoreError, without};
+use lanyard_store::{DamagedRow, Rereads, SealValue, Store, StoreError, without};
 use lanyard_wire::staff::v1 as wire;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -63,11 +63,12 @@ pub(crate) struct Handed {
 pub(crate) async fn take(
     store: &Store,
     store_key: &StoreKey,
+    rereads: &Rereads,
     cursor: u64,
     limit: u32,
 ) -> Result<Vec<Handed>, PrintError> {
-    let cursor = i64::try_from(cursor).unwrap_or(i64::MAX);
-    acknowledge(store, cursor).await?;
+    acknowledge(store, i64::try_from(cursor).unwrap_or(i64::MAX)).await?;
+    let cursor = i64::try_from(rereads.from(store, cursor)).unwrap_or(i64::MAX);
     let after = [SealValue::Number(cursor)];
     let mut damaged: BTreeSet<DamagedRow> = BTreeSet::new();
     damaged.extend(store.damaged("staff_prints", "handover > $1", &after).await?);

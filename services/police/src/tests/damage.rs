@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use lanyard_authority::{Entry, Registry as _};
+use lanyard_core::ids::Epoch;
 use lanyard_core::record::Status;
-use lanyard_store::{DamagedRow, StoreError};
+use lanyard_store::{DamagedRow, Rereads, StoreError};
 use lanyard_test_postgres::{
     TestStore, columns, damage, damage_each_column, exchange_seeds, lose, unindexed,
 };
@@ -16,12 +17,15 @@ use super::changes::suspend;
 use super::disclosures::{disclose, identity};
 use super::staff;
 use super::world::{
-    COMMITTEE, DELAY, OFFICER, SECOND, World, entry, hash, id, passport, person, store_key,
-    submission,
+    COMMITTEE, DELAY, OFFICER, SECOND, World, entry, event, hash, id, passport, person, seeds,
+    store_key, submission,
 };
+use crate::handles::HandleIndex;
 use crate::ids::LocalHash;
 use crate::lists::Lists;
+use crate::prints::PrintSeeds;
 use crate::registry::{PrintRegistry, SEALED};
+use crate::staff::Handed;
 use crate::states::Verdict;
 use crate::subjects::key_index::subjects_with;
 use crate::subjects::{self, Submission};
@@ -157,7 +161,7 @@ async fn a_flipped_bit_in_any_sealed_column_closes_what_depends_on_it_and_nothin
         }
         if matches!(table, "staff" | "staff_prints") {
             // The committee hears of the other alone.
-            let handed = crate::staff::take(&world.store, &store_key(), 0, 100).await.unwrap();
+            let handed = world.taken(0).await;
             let badges: Vec<_> = handed.iter().map(|one| one.print.badge_number).collect();
             assert_eq!(badges, [staff::FIRST + 1], "{table}.{column}");
         }
@@ -202,12 +206,74 @@ async fn a_stop_that_an_index_lost_is_published_once_that_is_made_anew() {
     let world = world_over(TestStore::sqlite()).await;
     let (_, cursor) = world.changes(0).await;
     unindexed(world.store.pool(), "prints_changed", suspend(&world, &[1])).await;
+    // A later one takes the cursor past it.
+    suspend(&world, &[2]).await;
     let (missed, cursor) = world.changes(cursor).await;
-    assert!(missed.is_empty());
+    assert_eq!(missed.iter().map(|one| one.id).collect::<Vec<_>>(), [2]);
     world.store.mend_indexes().await.unwrap();
     let (found, cursor) = world.changes(cursor).await;
     assert!(found.iter().any(|one| one.id == 1 && one.record.status == Status::NotGood));
     assert!(world.changes(cursor).await.0.is_empty());
+}
+
+/// Verdicts and badges of the staff: the committee keeps the cursor, and is past them.
+#[tokio::test]
+async fn what_an_index_lost_reaches_the_committee_once_that_is_made_anew() {
+    let world = world_over(TestStore::sqlite()).await;
+    let cursor = world.released(0).await.last().unwrap().sequence;
+    world.submit(&[submission(9, &[passport("P9")])]).await;
+    unindexed(world.store.pool(), "subjects_release", world.release()).await;
+    // Later ones take the cursors past what is lost.
+    world.submit(&[submission(10, &[passport("P10")])]).await;
+    world.release().await;
+    let missed = world.released(cursor).await;
+    assert_eq!(missed.iter().map(|one| one.subject_id).collect::<Vec<_>>(), [id(10)]);
+    let cursor = missed[0].sequence;
+    world.with_staff().await;
+    let rereads = Rereads::default();
+    let taken = world.taken_by(&rereads, 0).await.last().unwrap().sequence;
+    let member = |reference, name| wire::Member {
+        birth_date: "1990-01-31".into(),
+        ..staff::member(reference, name)
+    };
+    world.enrol(vec![member("S-3", "Cy Kestrel"), member("S-4", "Di Kestrel")]).await;
+    let issued = world.issue(staff::FIRST + 2, 1);
+    unindexed(world.store.pool(), "staff_prints_handover", issued).await;
+    world.issue(staff::FIRST + 3, 1).await;
+    let badges =
+        |handed: &[Handed]| handed.iter().map(|one| one.print.badge_number).collect::<Vec<_>>();
+    let missed = world.taken_by(&rereads, taken).await;
+    assert_eq!(badges(&missed), [staff::FIRST + 3]);
+    let taken = missed[0].sequence;
+
+    world.store.mend_indexes().await.unwrap();
+    let released = world.released(cursor).await;
+    assert!(released.iter().any(|one| one.subject_id == id(9)));
+    let last = released.last().unwrap().sequence;
+    assert!(world.released(last).await.is_empty(), "once");
+    let handed = world.taken_by(&rereads, taken).await;
+    assert!(badges(&handed).contains(&(staff::FIRST + 2)));
+}
+
+#[tokio::test]
+async fn a_code_is_found_once_the_index_that_lost_its_badge_is_made_anew() {
+    let world = world_over(TestStore::sqlite()).await;
+    let (index, epoch) = (HandleIndex::default(), Epoch::new(1));
+    let handle = |number| {
+        let (gate, police) = seeds(number);
+        let key = PrintSeeds::new(&gate, &police).committee_police().epoch_key(&event(), epoch);
+        key.handle()
+    };
+    let found = async |number| {
+        let (key, handle) = (store_key(), handle(number));
+        index.find(&world.store, &key, &event(), epoch, &handle).await.unwrap().is_some()
+    };
+    assert!(found(1).await && !found(3).await);
+    unindexed(world.store.pool(), "prints_changed", world.print(3, 1, 3)).await.unwrap();
+    world.print(4, 1, 4).await.unwrap();
+    assert!(!found(3).await && found(4).await);
+    world.store.mend_indexes().await.unwrap();
+    assert!(found(3).await);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use lanyard_core::ids::{Authority, BadgeNumber};
 use lanyard_core::record::Status;
+use lanyard_store::Rereads;
 use lanyard_wire::common::v1::StatusAction;
 use lanyard_wire::staff::v1 as wire;
 
@@ -45,8 +46,12 @@ impl World {
         staff::register(&self.store, &self.env, &key, &[print], act).await.unwrap()
     }
 
-    async fn taken(&self, cursor: u64) -> Vec<Handed> {
-        staff::take(&self.store, &store_key(), cursor, 100).await.unwrap()
+    pub(super) async fn taken(&self, cursor: u64) -> Vec<Handed> {
+        self.taken_by(&Rereads::default(), cursor).await
+    }
+
+    pub(super) async fn taken_by(&self, rereads: &Rereads, cursor: u64) -> Vec<Handed> {
+        staff::take(&self.store, &store_key(), rereads, cursor, 100).await.unwrap()
     }
 
     pub(super) async fn says(&self, action: StatusAction) -> u64 {

@@ -10,7 +10,7 @@ use lanyard_core::ids::{Authority, EventId, Timestamp};
 use lanyard_core::record::Record;
 use lanyard_env::{Env, ManualClock};
 use lanyard_party::StoreKey;
-use lanyard_store::{AuditEntry, AuditTrail, Location, Owner, SealKey, Store};
+use lanyard_store::{AuditEntry, AuditTrail, Location, Owner, Rereads, SealKey, Store};
 use lanyard_test_postgres::TestStore;
 use lanyard_wire::police::v1 as wire;
 
@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) store: Store,
     pub(super) lists: Arc<Lists>,
     pub(super) registry: PrintRegistry,
+    /// Of the verdicts.
+    rereads: Rereads,
     pub(super) place: TestStore,
     location: Location,
 }
@@ -129,7 +131,8 @@ impl World {
         let store = open(&location).await;
         let registry = PrintRegistry::new(store.clone(), store_key().into());
         let lists = Arc::new(Lists::new(store_key().into()));
-        Self { env, clock, store, lists, registry, place, location }
+        let rereads = Rereads::default();
+        Self { env, clock, store, lists, registry, rereads, place, location }
     }
 
     /// The store as another process would open it.
@@ -193,7 +196,7 @@ impl World {
     }
 
     pub(super) async fn released(&self, cursor: u64) -> Vec<Released> {
-        release::released_after(&self.store, cursor, 100).await.unwrap()
+        release::released_after(&self.store, &self.rereads, cursor, 100).await.unwrap()
     }
 
     /// The released verdict of one subject.
